@@ -1,0 +1,1 @@
+"""What tests, benchmarks and chaos runs stand on. For development only: not part of the shipped package."""

@@ -1,0 +1,48 @@
+"""Outlast: durable jobs for Python, on SQLite or Postgres, with nothing else to run.
+
+A step is the unit of durability. When a step's result is acknowledged, it is in the database; a crash before that
+runs the step again.
+"""
+
+from outlast import errors
+from outlast._kernel import backoff
+from outlast._kernel.outcomes import Cancel, Retry
+from outlast._model import Instance, Node, Progress, QueueCounts
+from outlast.config import Queue, days, hours, minutes, seconds
+from outlast.engine import Engine, Handle
+from outlast.errors import (
+    DuplicateKey,
+    InstanceCancelled,
+    InstanceFailed,
+    OutlastError,
+    ResultTimeout,
+)
+from outlast.jobs import Context, Job, job
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Cancel",
+    "Context",
+    "DuplicateKey",
+    "Engine",
+    "Handle",
+    "Instance",
+    "InstanceCancelled",
+    "InstanceFailed",
+    "Job",
+    "Node",
+    "OutlastError",
+    "Progress",
+    "Queue",
+    "QueueCounts",
+    "ResultTimeout",
+    "Retry",
+    "backoff",
+    "days",
+    "errors",
+    "hours",
+    "job",
+    "minutes",
+    "seconds",
+]

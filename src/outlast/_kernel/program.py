@@ -1,0 +1,113 @@
+"""Where shapes and loops meet: a program takes an activation and gives back an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol
+
+from outlast._kernel.outcomes import Outcome
+from outlast._model import Claim
+from outlast.errors import DefinitionError, UnknownProgram, did_you_mean
+
+
+class Activation(Protocol):
+    """One claimed instance about to run, and what the runtime lends to it."""
+
+    claim: Claim
+    queue: str
+    dice: Random
+    deadline_us: int | None
+
+    def report(self, fraction: float, note: str) -> None:
+        """Shows progress to others, soon and best effort. Any thread may call it."""
+
+    def in_thread(self, call: Callable[[], Any]) -> Awaitable[Any]:
+        """Runs blocking code on a thread of the engine's own pool, with this context's variables."""
+
+
+class Program(Protocol):
+    """What a shape makes of the user's code. The runtime knows nothing else of it."""
+
+    name: str
+    version: int
+    queue: str
+    timeout_s: float | None
+
+    async def run(self, activation: Activation) -> Outcome:
+        """Runs one step. Exceptions are the user's and go to `failed`."""
+
+    def failed(self, activation: Activation, error: BaseException) -> Outcome:
+        """What an exception of `run` means. Never raises."""
+
+    def retention_s(self, default_s: float | None) -> float | None:
+        """Seconds to keep an ended instance; None keeps it for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What `.new(...)` describes: which program, at which step, with which state (JSON text)."""
+
+    program: Program
+    step: str
+    state: str
+    read_result: Callable[[str], Any]
+
+
+class Startable(Protocol):
+    """Anything that `engine.start` takes."""
+
+    def start_request(self) -> StartRequest:
+        """The request, as data."""
+
+
+class Catalogue:
+    """Programs by name and version."""
+
+    def __init__(self, programs: Iterable[Program] = ()) -> None:
+        self._programs: dict[tuple[str, int], Program] = {}
+        self.changes = 0
+        for program in programs:
+            self.add(program)
+
+    def add(self, program: Program) -> None:
+        """Knows `program` from now on. Raises: DefinitionError: another one has its name and version."""
+        key = (program.name, program.version)
+        known = self._programs.get(key)
+        if known is program:
+            return
+        if known is not None and not _same_source(known, program):
+            raise DefinitionError(
+                f"program {program.name!r} version {program.version} is defined twice "
+                f"({_source(known)} and {_source(program)}); give one of them name=... or version=..."
+            )
+        self._programs[key] = program
+        self.changes += 1
+
+    def find(self, name: str, version: int) -> Program | None:
+        """The program, or None."""
+        return self._programs.get((name, version))
+
+    def newest(self, name: str) -> Program:
+        """The program's highest version. Raises: UnknownProgram."""
+        versions = [version for known, version in self._programs if known == name]
+        if not versions:
+            hint = did_you_mean(name, {known for known, _ in self._programs})
+            raise UnknownProgram(f"no program is called {name!r}{hint}")
+        return self._programs[name, max(versions)]
+
+    def __iter__(self) -> Iterator[Program]:
+        return iter(list(self._programs.values()))
+
+
+def _source(program: Program) -> str:
+    return getattr(program, "source", type(program).__qualname__)
+
+
+def _same_source(one: Program, two: Program) -> bool:
+    return _source(one) == _source(two)
+
+
+DEFINED = Catalogue()
+"""Programs defined at module level anywhere in this process. Definitions only: engines hold no state here."""

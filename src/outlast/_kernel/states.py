@@ -1,0 +1,48 @@
+"""Statuses of an instance, and the only moves between them.
+
+Every status change in the SQL of both stores is one of these moves; a test holds the statements against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+SCHEDULED: Final = "scheduled"
+READY: Final = "ready"
+BLOCKED: Final = "blocked"
+RUNNING: Final = "running"
+WAITING: Final = "waiting"
+DONE: Final = "done"
+FAILED: Final = "failed"
+CANCELLED: Final = "cancelled"
+COMPENSATED: Final = "compensated"
+COMPENSATION_FAILED: Final = "compensation_failed"
+QUARANTINED: Final = "quarantined"
+
+LIVE: Final = (SCHEDULED, READY, BLOCKED, RUNNING, WAITING, QUARANTINED)
+"""Not ended. Quarantined is live: it waits for an operator and keeps its key."""
+FINAL: Final = (DONE, FAILED, CANCELLED, COMPENSATED, COMPENSATION_FAILED)
+ALL: Final = LIVE + FINAL
+
+MOVES: Final[Mapping[str, Mapping[str, str]]] = {
+    "promote": {SCHEDULED: READY},
+    "claim": {READY: RUNNING},
+    "release": {RUNNING: READY},
+    "reclaim": {RUNNING: READY},
+    "crash_out": {RUNNING: QUARANTINED},
+    "done": {RUNNING: DONE},
+    "fail": {RUNNING: FAILED},
+    "give_up": {RUNNING: CANCELLED},
+    "again": {RUNNING: READY},
+    "later": {RUNNING: SCHEDULED},
+    "unreadable": {RUNNING: QUARANTINED},
+    "cancel": dict.fromkeys(LIVE, CANCELLED),
+    "retry": dict.fromkeys((FAILED, CANCELLED, COMPENSATED, COMPENSATION_FAILED, QUARANTINED), READY),
+}
+"""By event: from which status to which."""
+
+
+def allowed_from(event: str) -> tuple[str, ...]:
+    """The statuses from which `event` may happen."""
+    return tuple(MOVES[event])

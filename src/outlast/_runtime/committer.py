@@ -1,0 +1,186 @@
+"""Group commit: outcomes of many steps share one transaction, without any fixed delay.
+
+While one flush is in flight the next one gathers: an idle engine commits at once, a busy one in batches.
+A step's slot is free before its outcome is durable, because nothing that starts next depends on it; what is
+not yet durable is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from outlast._kernel.failures import reason_text
+from outlast._kernel.states import FAILED, FINAL, QUARANTINED, READY, SCHEDULED
+from outlast._model import Settlement
+from outlast._runtime.doorbell import Doorbell
+from outlast._runtime.events import Events
+from outlast._runtime.patience import TRANSIENT, Patience
+from outlast._runtime.waiters import Waiters
+from outlast._store.contract import Claims
+from outlast._world import World
+from outlast.errors import StoreError
+
+_FINAL: Final = frozenset(FINAL)
+UNFLUSHED_BATCHES: Final = 4
+"""Batches of outcomes that may be waiting for the database before lanes stop starting steps."""
+
+
+class Committer:
+    """Takes outcomes, makes them durable, and tells whoever waits.
+
+    Args:
+        claims: Where outcomes are written.
+        batch_max: Outcomes in one transaction at most.
+        on_room: Called after each flush, when lanes may go on.
+        queue_of: The queue of a claim by id, for waking it up after a retry.
+    """
+
+    def __init__(
+        self,
+        claims: Claims,
+        *,
+        batch_max: int,
+        waiters: Waiters,
+        doorbell: Doorbell,
+        events: Events,
+        world: World,
+    ) -> None:
+        self._claims = claims
+        self._batch_max = batch_max
+        self._waiters = waiters
+        self._doorbell = doorbell
+        self._events = events
+        self._patience = Patience("committer", events, world)
+        self._pending: list[tuple[Settlement, str]] = []
+        self._released: list[tuple[str, int]] = []
+        self._in_flight = 0
+        self._holding: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._on_room: Callable[[], None] = _nothing
+        self.unflushed_max = UNFLUSHED_BATCHES * batch_max
+
+    def on_room(self, call: Callable[[], None]) -> None:
+        """Calls `call()` after each flush."""
+        self._on_room = call
+
+    @property
+    def unflushed(self) -> int:
+        """Outcomes not yet durable."""
+        return len(self._pending) + self._in_flight
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more steps may be started."""
+        return len(self._pending) + self._in_flight < self.unflushed_max
+
+    def holds(self) -> set[str]:
+        """Ids whose outcome or release is not yet durable."""
+        return self._holding | {item.id for item, _ in self._pending} | {id for id, _ in self._released}
+
+    def put(self, settlement: Settlement, queue: str) -> None:
+        """Takes an outcome. It is durable some moment later."""
+        self._pending.append((settlement, queue))
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-committer")
+
+    def release(self, claims: list[tuple[str, int]]) -> None:
+        """Gives claims back that were not run, or whose run does not count."""
+        self._released += claims
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-committer")
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """What is at work now."""
+        return [] if self._task is None else [self._task]
+
+    async def settled(self) -> None:
+        """Waits until everything taken so far is durable."""
+        while self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def _flush(self) -> None:
+        try:
+            while self._pending or self._released:
+                if self._released:
+                    await self._give_back()
+                if self._pending:
+                    batch = self._pending[: self._batch_max]
+                    del self._pending[: self._batch_max]
+                    self._in_flight = len(batch)
+                    self._holding = {item.id for item, _ in batch}
+                    try:
+                        await self._commit(batch)
+                    finally:
+                        self._in_flight = 0
+                        self._holding = set()
+                    self._on_room()
+        finally:
+            self._task = None
+
+    async def _give_back(self) -> None:
+        claims, self._released = self._released, []
+        self._holding = {id for id, _ in claims}
+        await self._patience.until_done(lambda: self._claims.release(claims))
+        self._holding = set()
+
+    async def _commit(self, batch: list[tuple[Settlement, str]]) -> None:
+        settlements = [item for item, _ in batch]
+        try:
+            stale = await self._patience.until_done(lambda: self._claims.commit(settlements))
+        except StoreError as error:
+            if isinstance(error, TRANSIENT):
+                raise
+            await self._split(batch, error)
+            return
+        self._tell(batch, set(stale))
+
+    async def _split(self, batch: list[tuple[Settlement, str]], error: StoreError) -> None:
+        """The database refused a row of this batch: halve until it stands alone, then record that instead."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._commit(batch[:middle])
+            await self._commit(batch[middle:])
+            return
+        refused, queue = batch[0]
+        self._events.emit("outcome.refused", id=refused.id, error=str(error))
+        if refused.result is None and refused.status == FAILED:
+            return  # even the plain record was refused; the lease gives the instance to somebody else.
+        text = reason_text(f"the database refused the outcome: {error}", kind="StoreError")
+        instead = Settlement(
+            refused.id, refused.epoch, FAILED, refused.attempt, None, text, None, refused.retention_s
+        )
+        await self._commit([(instead, queue)])
+
+    def _tell(self, batch: list[tuple[Settlement, str]], stale: set[str]) -> None:
+        ended: list[str] = []
+        ready: set[str] = set()
+        later = False
+        for item, queue in batch:
+            id, status = item.id, item.status
+            if stale and id in stale:
+                self._events.emit("claim.stale", id=id, epoch=item.epoch, status=status)
+                continue
+            if status in _FINAL:
+                ended.append(id)
+            elif status == READY:
+                ready.add(queue)
+            elif status == SCHEDULED:
+                later = True
+            elif status == QUARANTINED:
+                self._events.emit("instance.quarantined", id=id, error=item.error)
+                ended.append(id)
+        if self._events.wanted:
+            self._events.emit(
+                "commit.stop", count=len(batch), stale=len(stale), ids=[item.id for item, _ in batch]
+            )
+        self._waiters.settled([item for item, _ in batch], stale)
+        self._doorbell.ended(ended)
+        if ready:
+            self._doorbell.work(ready)
+        if later:
+            self._doorbell.timer()
+
+
+def _nothing() -> None: ...

@@ -1,0 +1,242 @@
+"""Everything that runs while an engine is open: who they are, how they start, and how they stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from outlast._kernel.program import Catalogue
+from outlast._runtime.committer import Committer
+from outlast._runtime.doorbell import Doorbell
+from outlast._runtime.events import Events
+from outlast._runtime.executor import Executor, Why
+from outlast._runtime.intake import Intake
+from outlast._runtime.lane import Lane
+from outlast._runtime.node import Node
+from outlast._runtime.patience import Patience
+from outlast._runtime.progress import ProgressBook
+from outlast._runtime.rounds import Actor, Rounds
+from outlast._runtime.threads import Threads
+from outlast._runtime.upkeep import Pruner, Reaper, Reconciler, Timekeeper
+from outlast._runtime.waiters import Waiters
+from outlast._store.contract import Store
+from outlast._world import World
+from outlast.config import Config
+
+T = TypeVar("T")
+
+LAST_COMMITS_S: Final = 5.0
+"""Shutdown waits this long for the database to take the last outcomes."""
+CALL_GIVE_UP_S: Final = 5.0
+"""An operator's call waits this long for a database that is away."""
+
+
+class Crew:
+    """The loops of one open engine."""
+
+    def __init__(
+        self, config: Config, store: Store, catalogue: Catalogue, world: World, *, refresh: Callable[[], None]
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._catalogue = catalogue
+        self._world = world
+        self._refresh = refresh
+        self._known: tuple[int, list[str]] = (-1, [])
+        self._tasks: list[asyncio.Task[None]] = []
+        self.events = Events(config.name, "")
+        self.doorbell = Doorbell(store.bell, remote=config.doorbell == "auto")
+        self.waiters = Waiters(store.instances)
+        self.threads = Threads(config.threads, self.events)
+        self.progress = ProgressBook(store.claims)
+        self.intake = Intake(store.instances, batch_max=config.commit_batch, events=self.events, world=world)
+        self.committer = Committer(
+            store.claims,
+            batch_max=config.commit_batch,
+            waiters=self.waiters,
+            doorbell=self.doorbell,
+            events=self.events,
+            world=world,
+        )
+        self.executor = Executor(
+            catalogue,
+            self.committer,
+            threads=self.threads,
+            progress=self.progress,
+            retention_s=config.retention,
+            events=self.events,
+            world=world,
+        )
+        self.node: Node | None = None
+        self.lanes: list[Lane] = []
+        self._reconciler: Rounds | None = None
+
+    async def open(self) -> None:
+        """Starts the loops that this engine's options ask for."""
+        config, events = self._config, self.events
+        waiters = self._rounds(self.waiters)
+        self.waiters.on_wake(waiters.wake)
+        self.doorbell.on_ended(self.waiters.heard)
+        self.progress.begin(self._rounds(self.progress))
+        if config.queues:
+            await self._open_lanes()
+        if config.queues if config.maintenance is None else config.maintenance:
+            timekeeper = Timekeeper(
+                self._store.timers, self.doorbell, poll_s=config.poll_interval, events=events
+            )
+            self.doorbell.on_timer(self._rounds(timekeeper).wake)
+            self._rounds(self._reaper())
+            self._rounds(
+                Pruner(
+                    self._store.upkeep,
+                    interval_s=config.prune_interval,
+                    batch_max=config.prune_batch,
+                    events=events,
+                )
+            )
+        await self.doorbell.open()
+        events.emit("engine.started", store=self._store.describe(), queues=",".join(config.queues) or None)
+
+    def _rounds(self, actor: Actor) -> Rounds:
+        rounds = Rounds(actor, events=self.events, world=self._world)
+        self._tasks.append(asyncio.create_task(rounds.run(), name=f"outlast-{actor.name}"))
+        return rounds
+
+    async def _open_lanes(self) -> None:
+        config = self._config
+        self.node = Node(
+            self._store.leases,
+            lease_s=config.lease,
+            renew_s=config.renew_s,
+            on_doubt=self._fence,
+            on_buried=self._bury,
+            events=self.events,
+            world=self._world,
+        )
+        await self.node.open()
+        self._reconciler = self._rounds(self._make_reconciler())
+        for name, how in config.queues.items():
+            lane = Lane(
+                name,
+                how,
+                claims=self._store.claims,
+                executor=self.executor,
+                committer=self.committer,
+                node=self._node_id,
+                known=self._known_programs,
+                on_doubt=self._reconciler.wake,
+                grace_s=config.lease,
+                poll_s=config.poll_interval,
+                poll_s_max=config.max_poll_interval,
+                events=self.events,
+                world=self._world,
+            )
+            self.lanes.append(lane)
+            self.doorbell.on_queue(name, lane.ring)
+        self.committer.on_room(self._room)
+        self.doorbell.on_cancelled(self._cancelled)
+        self._tasks += [
+            asyncio.create_task(lane.run(), name=f"outlast-lane-{lane.name}") for lane in self.lanes
+        ]
+
+    def _reaper(self) -> Reaper:
+        return Reaper(
+            self._store.leases,
+            self.doorbell,
+            interval_s=self._config.reap_interval,
+            max_crashes=self._config.max_crashes,
+            own_node=self._node_id,
+            events=self.events,
+            world=self._world,
+        )
+
+    def _make_reconciler(self) -> Reconciler:
+        return Reconciler(
+            self._store.claims,
+            node=self._node_id,
+            held=self._held,
+            running=lambda: {id: run.claim.epoch for id, run in self.executor.running.items()},
+            give_back=self.committer.release,
+            stop=lambda ids: self._stop_lost(ids),
+            interval_s=self._config.renew_s,
+            events=self.events,
+        )
+
+    def _node_id(self) -> str:
+        return self.node.id if self.node is not None else ""
+
+    def _known_programs(self) -> list[str]:
+        self._refresh()
+        changes, known = self._known
+        if changes != self._catalogue.changes:
+            known = sorted(f"{program.name}@{program.version}" for program in self._catalogue)
+            self._known = (self._catalogue.changes, known)
+        return known
+
+    def _held(self) -> set[str]:
+        held = set(self.executor.running) | self.committer.holds()
+        return held.union(*(lane.holds() for lane in self.lanes))
+
+    def _room(self) -> None:
+        for lane in self.lanes:
+            lane.room()
+
+    def _cancelled(self, id: str) -> None:
+        if id in self.executor.running or id == "*":
+            if self._reconciler is not None:
+                self._reconciler.wake()
+
+    def _stop_lost(self, ids: set[str]) -> None:
+        self.executor.stop(Why.LOST, only=ids)
+
+    def _fence(self) -> None:
+        """The lease is in doubt: nothing is begun, and what runs is stopped before others may run it."""
+        for lane in self.lanes:
+            lane.give_back()
+        self.executor.stop(Why.FENCED)
+
+    def _bury(self) -> None:
+        """Others have taken over all that this process held."""
+        for lane in self.lanes:
+            lane.drop()
+        self.executor.stop(Why.LOST)
+
+    async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """An operator's call, tried again for a while when the database is away."""
+        return await Patience("call", self.events, self._world).until_done(call, give_up_s=CALL_GIVE_UP_S)
+
+    async def close(self) -> None:
+        """Stops in two phases; nothing of it costs an attempt."""
+        config = self._config
+        self.events.emit("engine.draining", running=len(self.executor.running))
+        for lane in self.lanes:
+            lane.stop()
+        try:
+            if not await self.executor.idle(config.drain_timeout):
+                stopped = self.executor.stop(Why.DRAIN)
+                await self.executor.idle(config.cancel_timeout)
+                self.executor.forget(stopped)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_COMMITS_S):
+                    await self.intake.settled()
+                    await self.committer.settled()
+        finally:
+            await self.abort()
+            self.events.emit("engine.stopped")
+
+    async def abort(self) -> None:
+        """Ends every loop and thread now."""
+        tasks = [*self._tasks, *self.committer.tasks(), *self.intake.tasks()]
+        tasks += [run.task for run in self.executor.running.values() if run.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=1.0) if tasks else None
+        self._tasks = []
+        self.threads.close()
+        if self.node is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_COMMITS_S):
+                    await self.node.close()
+            await self.node.join()

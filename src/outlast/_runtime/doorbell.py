@@ -1,0 +1,102 @@
+"""Who is woken by what. A ring only wakes a loop; the loop looks for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from outlast._store.contract import Bell
+
+ENDED_NAMED_MAX = 100
+"""Above this many ended instances in one commit, others are told to look at all they wait for."""
+
+
+class Doorbell:
+    """Rings here at once, and elsewhere through the store's bell.
+
+    Messages between processes: `q:<queue>` work arrived, `t` an earlier due time, `f:<id>` ended (`f:*` many),
+    `c:<id>` cancelled while running, `*` anything.
+    """
+
+    def __init__(self, bell: Bell, *, remote: bool) -> None:
+        self._bell = bell
+        self._remote = remote
+        self._queues: dict[str, Callable[[], None]] = {}
+        self._timer: Callable[[], None] = _nobody
+        self._ended: Callable[[str], None] = _nobody_named
+        self._cancelled: Callable[[str], None] = _nobody_named
+
+    def on_queue(self, name: str, wake: Callable[[], None]) -> None:
+        """`wake()` when work may have arrived in a queue."""
+        self._queues[name] = wake
+
+    def on_timer(self, wake: Callable[[], None]) -> None:
+        """`wake()` when there may be an earlier due time."""
+        self._timer = wake
+
+    def on_ended(self, told: Callable[[str], None]) -> None:
+        """`told(id)` when another process has ended an instance; `told("*")`: perhaps any."""
+        self._ended = told
+
+    def on_cancelled(self, told: Callable[[str], None]) -> None:
+        """`told(id)` when an instance was cancelled that may be running here; `told("*")`: perhaps any."""
+        self._cancelled = told
+
+    async def open(self) -> None:
+        """Begins to hear other processes."""
+        if self._remote:
+            await self._bell.listen(self.heard)
+
+    def work(self, queues: Iterable[str], *, tell_others: bool = True) -> None:
+        """Work arrived in these queues."""
+        for queue in queues:
+            if wake := self._queues.get(queue):
+                wake()
+            if tell_others and self._remote:
+                self._bell.ring(f"q:{queue}")
+
+    def timer(self) -> None:
+        """Something is due earlier than was known."""
+        self._timer()
+        if self._remote:
+            self._bell.ring("t")
+
+    def ended(self, ids: list[str]) -> None:
+        """These ended here; others may wait for them."""
+        if not self._remote:
+            return
+        if len(ids) > ENDED_NAMED_MAX:
+            self._bell.ring("f:*")
+        else:
+            for id in ids:
+                self._bell.ring(f"f:{id}")
+
+    def cancelled(self, id: str) -> None:
+        """A running instance was cancelled; whoever runs it should stop."""
+        self._cancelled(id)
+        if self._remote:
+            self._bell.ring(f"c:{id}")
+
+    def heard(self, message: str) -> None:
+        """Another process rang."""
+        kind, _, name = message.partition(":")
+        if kind == "q":
+            if wake := self._queues.get(name):
+                wake()
+        elif kind == "f":
+            self._ended(name)
+        elif kind == "t":
+            self._timer()
+        elif kind == "c":
+            self._cancelled(name)
+        else:
+            for wake in self._queues.values():
+                wake()
+            self._timer()
+            self._ended("*")
+            self._cancelled("*")
+
+
+def _nobody() -> None: ...
+
+
+def _nobody_named(id: str) -> None: ...

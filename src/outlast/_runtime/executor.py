@@ -1,0 +1,209 @@
+"""Runs programs: one task per claimed instance, its deadline, and what becomes of it when it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any, Protocol
+
+from outlast._kernel.failures import failure_text
+from outlast._kernel.outcomes import Again, Failed, Outcome
+from outlast._kernel.program import Catalogue, Program
+from outlast._kernel.settle import settle
+from outlast._model import Claim
+from outlast._runtime.committer import Committer
+from outlast._runtime.events import Events
+from outlast._runtime.progress import ProgressBook
+from outlast._runtime.threads import Threads
+from outlast._world import World
+from outlast.errors import StepTimeout
+
+
+class Why(enum.Enum):
+    """Why a running step was stopped from outside."""
+
+    DRAIN = "drain"
+    """The engine shuts down: given back, at no attempt's cost."""
+    FENCED = "fenced"
+    """This process may have lost its lease: given back, in case it has not."""
+    LOST = "lost"
+    """The claim belongs to nobody or somebody else by now: nothing may be written."""
+
+
+class Slot(Protocol):
+    """Whoever gave the run its place."""
+
+    name: str
+
+    def freed(self, run: Run) -> None:
+        """The run is over."""
+
+
+class Run:
+    """One claimed instance being run. What programs know as their activation."""
+
+    __slots__ = (
+        "claim",
+        "deadline_us",
+        "dice",
+        "executor",
+        "program",
+        "queue",
+        "slot",
+        "task",
+        "threaded",
+        "why",
+    )
+
+    def __init__(self, executor: Executor, claim: Claim, program: Program, slot: Slot) -> None:
+        self.executor = executor
+        self.claim = claim
+        self.program = program
+        self.slot = slot
+        self.queue = slot.name
+        self.dice: Random = executor.world.dice
+        self.deadline_us: int | None = None
+        self.why: Why | None = None
+        self.threaded = False
+        self.task: asyncio.Task[None] | None = None
+
+    def report(self, fraction: float, note: str) -> None:
+        """See `kernel.program.Activation`."""
+        self.executor.progress.put(self.claim.id, self.claim.epoch, fraction, note)
+
+    def in_thread(self, call: Callable[[], Any]) -> Awaitable[Any]:
+        """See `kernel.program.Activation`."""
+        self.threaded = True
+        return self.executor.threads.run(call)
+
+
+class Executor:
+    """Starts runs and hands their outcomes to the committer."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        committer: Committer,
+        *,
+        threads: Threads,
+        progress: ProgressBook,
+        retention_s: float | None,
+        events: Events,
+        world: World,
+    ) -> None:
+        self.world = world
+        self.threads = threads
+        self.progress = progress
+        self.running: dict[str, Run] = {}
+        self._catalogue = catalogue
+        self._committer = committer
+        self._retention_s = retention_s
+        self._events = events
+
+    def start(self, claim: Claim, slot: Slot) -> bool:
+        """Runs a claim in a task of its own. False: this process does not know the program after all."""
+        program = self._catalogue.find(claim.program, claim.version)
+        if program is None or claim.id in self.running:
+            self._committer.release([(claim.id, claim.epoch)])
+            return False
+        run = Run(self, claim, program, slot)
+        self.running[claim.id] = run
+        run.task = asyncio.get_running_loop().create_task(self._run(run))
+        return True
+
+    async def _run(self, run: Run) -> None:
+        outcome: Outcome | None
+        try:
+            if run.program.timeout_s is None:
+                outcome = await run.program.run(run)
+            else:
+                outcome = await self._run_timed(run, run.program.timeout_s)
+        except asyncio.CancelledError as error:
+            outcome = self._stopped(run, error)
+        except GeneratorExit:
+            raise
+        except (
+            BaseException
+        ) as error:  # SystemExit and KeyboardInterrupt of user code are its failures, not ours.
+            outcome = self._failed(run, error)
+        if outcome is not None:
+            retention_s = run.program.retention_s(self._retention_s)
+            self._committer.put(settle(run.claim, outcome, retention_s=retention_s), run.queue)
+        if self._events.wanted:
+            kind = type(outcome).__name__.lower()
+            self._events.emit("step.stop", id=run.claim.id, program=run.claim.program, kind=kind)
+        if self.running.get(run.claim.id) is run:
+            del self.running[run.claim.id]
+        run.slot.freed(run)
+
+    async def _run_timed(self, run: Run, timeout_s: float) -> Outcome:
+        run.deadline_us = self.world.wall_us() + int(timeout_s * 1_000_000)
+        limit = asyncio.timeout(timeout_s)
+        try:
+            async with limit:
+                return await run.program.run(run)
+        except TimeoutError as error:
+            if limit.expired():
+                raise StepTimeout(f"the step ran longer than its timeout of {timeout_s:g} s") from error
+            raise
+
+    def _stopped(self, run: Run, error: BaseException) -> Outcome | None:
+        claim = run.claim
+        if run.why is Why.LOST:
+            return None
+        if run.why is not None:
+            self._committer.release([(claim.id, claim.epoch)])
+            return None
+        return self._failed(run, error)  # the user's own code raised or let out a cancellation.
+
+    def _failed(self, run: Run, error: BaseException) -> Outcome:
+        try:
+            outcome = run.program.failed(run, error)
+        except Exception as second:
+            outcome = Failed(failure_text(second))
+        if self._events.wanted or not isinstance(outcome, Again):
+            self._events.emit(
+                "step.failed",
+                id=run.claim.id,
+                program=run.claim.program,
+                error=f"{type(error).__name__}: {_brief(error)}",
+            )
+        return outcome
+
+    def stop(self, why: Why, *, only: set[str] | None = None) -> list[Run]:
+        """Cancels runs, all or those named. Returns them. A thread cannot be cancelled; its answer is dropped."""
+        stopped: list[Run] = []
+        for run in list(self.running.values()):
+            if only is not None and run.claim.id not in only:
+                continue
+            if why is Why.FENCED and run.threaded:
+                continue  # it would run on, and a second time beside itself; the epoch decides at its commit.
+            if run.task is not None and run.why is None:
+                run.why = why
+                run.task.cancel()
+                stopped.append(run)
+        return stopped
+
+    def forget(self, runs: list[Run]) -> None:
+        """Gives up on stopped runs that do not unwind: their claims go back, and their late outcomes are refused."""
+        for run in runs:
+            if self.running.get(run.claim.id) is run:
+                del self.running[run.claim.id]
+                self._committer.release([(run.claim.id, run.claim.epoch)])
+                self._events.emit("step.abandoned", id=run.claim.id, program=run.claim.program)
+
+    async def idle(self, timeout_s: float) -> bool:
+        """Waits until nothing runs, at most `timeout_s` seconds. Whether that came."""
+        tasks = [run.task for run in self.running.values() if run.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+        return not self.running
+
+
+def _brief(error: BaseException) -> str:
+    try:
+        return str(error)[:200]
+    except Exception:
+        return "<cannot be shown>"

@@ -1,0 +1,99 @@
+"""Starts: those that arrive together share one transaction; one that arrives alone does not wait for others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from outlast._model import Held, NewInstance
+from outlast._runtime.events import Events
+from outlast._runtime.patience import TRANSIENT, Patience
+from outlast._store.contract import Instances
+from outlast._world import World
+from outlast.errors import StoreError
+
+_Item = tuple[list[NewInstance], "asyncio.Future[list[Held]]"]
+GIVE_UP_S: Final = 5.0
+"""A start waits this long for a database that is away before its caller is told."""
+
+
+class Intake:
+    """Inserts rows for callers.
+
+    A row's id is made before, so that inserting it again after a lost reply is harmless.
+    """
+
+    def __init__(self, instances: Instances, *, batch_max: int, events: Events, world: World) -> None:
+        self._instances = instances
+        self._batch_max = batch_max
+        self._patience = Patience("intake", events, world)
+        self._pending: list[_Item] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def add(self, rows: list[NewInstance]) -> list[Held]:
+        """Inserts all rows, committed when this returns, but those whose key is held: these are returned.
+
+        Raises: StoreError: nothing is known to be stored; with StoreUnavailable it may be.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Held]] = loop.create_future()
+        self._pending.append((rows, future))
+        if self._task is None:
+            self._task = loop.create_task(self._flush(), name="outlast-intake")
+        return await future
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """What is at work now."""
+        return [] if self._task is None else [self._task]
+
+    async def settled(self) -> None:
+        """Waits until everything taken so far is stored or refused."""
+        while self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def _flush(self) -> None:
+        try:
+            while self._pending:
+                await self._add(self._next_batch())
+        finally:
+            self._task = None
+
+    def _next_batch(self) -> list[_Item]:
+        count = rows = 0
+        for item_rows, _ in self._pending:
+            if count and rows + len(item_rows) > self._batch_max:
+                break
+            count, rows = count + 1, rows + len(item_rows)
+        batch = self._pending[:count]
+        del self._pending[:count]
+        return batch
+
+    async def _add(self, batch: list[_Item]) -> None:
+        rows = [row for item_rows, _ in batch for row in item_rows]
+        try:
+            held = await self._patience.until_done(lambda: self._instances.add(rows), give_up_s=GIVE_UP_S)
+        except StoreError as error:
+            if len(batch) > 1 and not isinstance(error, TRANSIENT):
+                for item in batch:  # one row that the database refuses must not cost the others their start.
+                    await self._add([item])
+                return
+            self._fail(batch, error)
+            return
+        except BaseException as error:
+            self._fail(batch, error)
+            raise
+        if not held:
+            for _, future in batch:
+                if not future.done():
+                    future.set_result([])
+            return
+        by_id = {item.id: item for item in held}
+        for item_rows, future in batch:
+            if not future.done():
+                future.set_result([by_id[row.id] for row in item_rows if row.id in by_id])
+
+    @staticmethod
+    def _fail(batch: list[_Item], error: BaseException) -> None:
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(error)

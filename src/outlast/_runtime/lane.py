@@ -1,0 +1,235 @@
+"""One queue's lane: claims in batches, keeps a short buffer, and starts steps as slots come free."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from outlast._model import Claim
+from outlast._runtime.committer import Committer
+from outlast._runtime.events import Events
+from outlast._runtime.executor import Executor, Run
+from outlast._runtime.patience import TRANSIENT, Patience
+from outlast._runtime.rounds import wait_for_event
+from outlast._store.contract import Claims
+from outlast._world import World
+from outlast.config import Queue
+
+PREFETCH_MAX: Final = 1_000
+"""No lane that measures for itself keeps more claims waiting than this."""
+BUFFER_S_SHORT: Final = 0.05
+"""A buffer used up faster than this was too small."""
+BUFFER_S_LONG: Final = 0.2
+"""A buffer that lasted longer than this was too large."""
+HOLD_S: Final = 1.0
+"""Claims that have waited this long for a slot are given back, for others to take."""
+SUSPECT_CRASHES: Final = 2
+"""From this many crashes on, an instance is run with no other suspect beside it."""
+
+
+class Lane:
+    """Serves one queue.
+
+    Args:
+        queue: Its name.
+        how: Its concurrency and prefetch.
+        claims: Where work is taken.
+        known: "name@version" of what this process can run, asked at every claim.
+        on_doubt: Called when a claim's reply was lost, so that what it took is looked for.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        how: Queue,
+        *,
+        claims: Claims,
+        executor: Executor,
+        committer: Committer,
+        node: Callable[[], str],
+        known: Callable[[], list[str]],
+        on_doubt: Callable[[], None],
+        grace_s: float,
+        poll_s: float,
+        poll_s_max: float,
+        events: Events,
+        world: World,
+    ) -> None:
+        self.name = queue
+        self._how = how
+        self._claims = claims
+        self._executor = executor
+        self._committer = committer
+        self._node = node
+        self._known = known
+        self._on_doubt = on_doubt
+        self._grace_s = grace_s
+        self._poll_s = poll_s
+        self._poll_s_max = poll_s_max
+        self._events = events
+        self._world = world
+        self._patience = Patience(f"lane {queue}", events, world)
+        self._buffer: deque[Claim] = deque()
+        self._running = 0
+        self._prefetch = how.prefetch or 0
+        self._took_at = 0.0
+        self._rung = True
+        self._more = False
+        self._suspect: str | None = None
+        self._wake = asyncio.Event()
+        self._stopped = False
+
+    def ring(self) -> None:
+        """Work may have arrived."""
+        self._rung = True
+        self._wake.set()
+
+    def holds(self) -> set[str]:
+        """Ids that are claimed and not yet started."""
+        return {claim.id for claim in self._buffer}
+
+    def stop(self) -> None:
+        """Claims and starts nothing any more, and gives back what was not started."""
+        self._stopped = True
+        self._wake.set()
+        self.give_back()
+
+    def drop(self) -> None:
+        """Forgets what was not started: the claims are no longer ours."""
+        self._buffer.clear()
+
+    async def run(self) -> None:
+        """Claims, until stopped."""
+        pause_s = self._poll_s
+        while not self._stopped:
+            if not (self._rung or self._more):
+                timeout_s = pause_s * (1 - 0.2 * self._world.dice.random())
+                if await wait_for_event(self._wake, min(timeout_s, HOLD_S) if self._buffer else timeout_s):
+                    self._wake.clear()
+                    if self._rung:
+                        pause_s = self._poll_s
+                else:
+                    self._rung = True
+                    pause_s = min(self._poll_s_max, pause_s * 2)
+                    self._release_when_old()
+                continue
+            demand = self._demand()
+            if demand < 1:
+                if not await wait_for_event(self._wake, HOLD_S):
+                    self._release_when_old()
+                self._wake.clear()
+                continue
+            self._rung = False
+            if await self._claim(demand):
+                pause_s = self._poll_s
+
+    def _demand(self) -> int:
+        """How many to claim now; 0: not yet."""
+        how = self._how
+        if self._stopped or not self._committer.has_room:
+            return 0
+        demand = how.concurrency - self._running + self._prefetch - len(self._buffer)
+        if self._running == 0 and not self._buffer:
+            return max(1, demand)
+        return demand if demand >= max(how.min_demand, self._prefetch // 2, 1) else 0
+
+    async def _claim(self, limit: int) -> bool:
+        try:
+            taken = await self._claims.take(self.name, self._node(), self._known(), limit, self._grace_s)
+        except TRANSIENT as error:
+            self._more = True
+            self._on_doubt()
+            await asyncio.sleep(self._patience.next_s(error))
+            return False
+        except Exception as error:
+            self._events.emit(
+                "loop.failed", loop=f"lane {self.name}", error=f"{type(error).__name__}: {error}"
+            )
+            self._more = True
+            await asyncio.sleep(self._patience.next_s(error))
+            return False
+        self._patience.well()
+        if self._stopped:
+            self._committer.release([(claim.id, claim.epoch) for claim in taken])
+            return False
+        self._more = len(taken) == limit
+        if taken:
+            self._accept(taken)
+            if self._events.wanted:
+                self._events.emit("claim.stop", queue=self.name, count=len(taken), demand=limit)
+        return bool(taken)
+
+    def _accept(self, taken: list[Claim]) -> None:
+        if any(claim.crashes >= SUSPECT_CRASHES for claim in taken):
+            taken = self._without_suspects(taken)
+        self._took_at = self._world.monotonic()
+        self._buffer.extend(taken)
+        self.dispatch()
+
+    def _without_suspects(self, taken: list[Claim]) -> list[Claim]:
+        """Leaves one instance at most that processes have died over.
+
+        A crash counts against all that the process held: a suspect must not drag its neighbours into quarantine.
+        """
+        kept: list[Claim] = []
+        back: list[tuple[str, int]] = []
+        for claim in taken:
+            if claim.crashes >= SUSPECT_CRASHES:
+                if self._suspect is not None:
+                    back.append((claim.id, claim.epoch))
+                    continue
+                self._suspect = claim.id
+            kept.append(claim)
+        if back:
+            self._more = False
+            self._committer.release(back)
+        return kept
+
+    def dispatch(self) -> None:
+        """Starts steps while there are slots and claims."""
+        buffer, how = self._buffer, self._how
+        while buffer and self._running < how.concurrency and self._committer.has_room and not self._stopped:
+            self._running += 1
+            if not self._executor.start(buffer.popleft(), self):
+                self._running -= 1
+        if not buffer and self._more and how.prefetch is None:
+            self._measure(dry=True)
+        if self._more and self._demand():
+            self._wake.set()
+
+    def freed(self, run: Run) -> None:
+        """A run is over: its slot is free."""
+        self._running -= 1
+        if self._suspect == run.claim.id:
+            self._suspect = None
+            self.ring()
+        if not self._stopped:
+            self.dispatch()
+
+    def room(self) -> None:
+        """The committer has room again."""
+        if not self._stopped:
+            self.dispatch()
+
+    def _measure(self, *, dry: bool) -> None:
+        lasted_s = self._world.monotonic() - self._took_at
+        if dry and lasted_s < BUFFER_S_SHORT:
+            self._prefetch = min(PREFETCH_MAX, max(self._prefetch * 2, self._how.concurrency))
+        elif lasted_s > BUFFER_S_LONG:
+            self._prefetch //= 2
+
+    def _release_when_old(self) -> None:
+        if self._how.prefetch is None and self._buffer and self._world.monotonic() - self._took_at > HOLD_S:
+            self._prefetch = 0
+            self._more = True
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Gives back what was claimed and not started."""
+        if self._buffer:
+            if self._suspect in self.holds():
+                self._suspect = None
+            self._committer.release([(claim.id, claim.epoch) for claim in self._buffer])
+            self._buffer.clear()

@@ -1,0 +1,128 @@
+"""This process's lease: renewed from a thread of its own, so that a blocked event loop loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from outlast._runtime.events import Events
+from outlast._runtime.patience import Patience
+from outlast._store.contract import Leases
+from outlast._world import World, host_name, process_id
+from outlast.errors import StoreError
+
+FENCE_SHARE: Final = 0.8
+"""A node that could not renew for this share of its lease stops running steps: others may soon take over."""
+
+
+class Node:
+    """Registers, renews, and says when the lease is in doubt or gone.
+
+    Args:
+        on_doubt: Called on the loop when the lease could not be renewed for most of its length.
+        on_buried: Called on the loop when others have taken over; a new id has been registered by then.
+    """
+
+    def __init__(
+        self,
+        leases: Leases,
+        *,
+        lease_s: float,
+        renew_s: float,
+        on_doubt: Callable[[], None],
+        on_buried: Callable[[], None],
+        events: Events,
+        world: World,
+    ) -> None:
+        self.id = world.new_node_id()
+        self._leases = leases
+        self._lease_s = lease_s
+        self._renew_s = renew_s
+        self._on_doubt = on_doubt
+        self._on_buried = on_buried
+        self._events = events
+        self._world = world
+        self._renewer = leases.renewer()
+        self._stop = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._burial: asyncio.Task[None] | None = None
+        self._renewed_at = 0.0
+        self.in_doubt = False
+
+    async def open(self) -> None:
+        """Registers and begins to renew."""
+        self._loop = asyncio.get_running_loop()
+        await self._register()
+        self._thread = threading.Thread(target=self._renew_for_ever, name="outlast-lease", daemon=True)
+        self._thread.start()
+
+    async def _register(self) -> None:
+        await self._leases.register(self.id, host_name(), process_id(), self._lease_s)
+        self._renewed_at = self._world.monotonic()
+
+    def _renew_for_ever(self) -> None:
+        wait_s = self._renew_s
+        while not self._stop.wait(wait_s):
+            node = self.id
+            try:
+                alive = self._renewer.renew(node)
+            except StoreError:
+                wait_s = min(self._renew_s, 0.25 + 0.25 * self._world.dice.random())
+                self._judge()
+                continue
+            except Exception as error:
+                self._events.emit("loop.failed", loop="lease", error=f"{type(error).__name__}: {error}")
+                wait_s = self._renew_s
+                self._judge()
+                continue
+            wait_s = self._renew_s
+            if alive:
+                self._renewed_at = self._world.monotonic()
+                self.in_doubt = False
+            elif node == self.id:
+                self._tell(self._bury)
+        self._renewer.close()
+
+    def _judge(self) -> None:
+        late_s = self._world.monotonic() - self._renewed_at
+        if late_s > FENCE_SHARE * self._lease_s and not self.in_doubt:
+            self.in_doubt = True
+            self._events.emit("node.fenced", late_s=round(late_s, 3))
+            self._tell(self._on_doubt)
+
+    def _tell(self, call: Callable[[], None]) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed.
+                self._loop.call_soon_threadsafe(call)
+
+    def _bury(self) -> None:
+        """Others have taken over what this node held: it lets go and comes back under a new id."""
+        if self._burial is None or self._burial.done():
+            self._burial = asyncio.get_running_loop().create_task(self._rise(), name="outlast-node")
+
+    async def _rise(self) -> None:
+        self._events.emit("node.buried", id=self.id)
+        self.id = self._world.new_node_id()
+        self._on_buried()
+        patience = Patience("lease", self._events, self._world)
+        await patience.until_done(self._register)
+        self.in_doubt = False
+
+    async def close(self) -> None:
+        """Stops renewing and says goodbye."""
+        self._stop.set()
+        if self._burial is not None:
+            self._burial.cancel()
+            await asyncio.gather(self._burial, return_exceptions=True)
+        with contextlib.suppress(StoreError):
+            await self._leases.retire(self.id)
+
+    async def join(self) -> None:
+        """Waits for the renewing thread to end."""
+        thread = self._thread
+        while thread is not None and thread.is_alive():
+            await asyncio.sleep(0.001)

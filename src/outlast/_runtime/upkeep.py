@@ -1,0 +1,175 @@
+"""The actors that keep work moving: timekeeper, reaper, reconciler, pruner. Any number of processes may run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from outlast._model import Beat
+from outlast._runtime.doorbell import Doorbell
+from outlast._runtime.events import Events
+from outlast._store.contract import Claims, Leases, Timers, Upkeep
+from outlast._world import World
+
+PROMOTE_MAX: Final = 1_000
+RECLAIM_MAX: Final = 1_000
+
+
+class Timekeeper:
+    """Makes scheduled instances ready when they are due, and sleeps until the next one is."""
+
+    name = "timekeeper"
+
+    def __init__(self, timers: Timers, doorbell: Doorbell, *, poll_s: float, events: Events) -> None:
+        self._timers = timers
+        self._doorbell = doorbell
+        self._poll_s = poll_s
+        self._events = events
+
+    async def beat(self) -> float:
+        """Promotes what is due."""
+        due = await self._timers.promote(PROMOTE_MAX)
+        if due.queues:
+            self._doorbell.work(due.queues)
+            self._events.emit("timers.promoted", count=due.promoted)
+        if due.promoted >= PROMOTE_MAX:
+            return 0.0
+        return self._poll_s if due.next_s is None else min(self._poll_s, due.next_s)
+
+
+class Reaper:
+    """Takes back what dead nodes held.
+
+    A node is dead only when this reaper has itself seen its beat unchanged for a whole lease, on its own clock. After
+    any gap in its own rounds (the database was away, this process was frozen) it starts to observe anew.
+    """
+
+    name = "reaper"
+
+    def __init__(
+        self,
+        leases: Leases,
+        doorbell: Doorbell,
+        *,
+        interval_s: float,
+        max_crashes: int,
+        own_node: Callable[[], str],
+        events: Events,
+        world: World,
+    ) -> None:
+        self._leases = leases
+        self._doorbell = doorbell
+        self._interval_s = interval_s
+        self._max_crashes = max_crashes
+        self._own_node = own_node
+        self._events = events
+        self._world = world
+        self._seen: dict[str, tuple[int, float]] = {}
+        self._looked_at = float("-inf")
+        self._shortest_s = interval_s
+
+    async def beat(self) -> float:
+        """Buries nodes that have died, and gives back what nobody holds any more."""
+        began = self._world.monotonic()
+        beats = await self._leases.beats()
+        now = self._world.monotonic()
+        shortest_s = min((beat.lease_s for beat in beats), default=self._interval_s * 4)
+        if (
+            now - self._looked_at > self._shortest_s + max(shortest_s / 2, 0.1)
+            or now - began > shortest_s / 2
+        ):
+            self._seen.clear()
+        self._looked_at = now
+        for beat in beats:
+            await self._watch(beat, now)
+        for gone in self._seen.keys() - {beat.node for beat in beats}:
+            del self._seen[gone]
+        await self._reclaim()
+        self._shortest_s = min(self._interval_s, shortest_s / 4)
+        return self._shortest_s
+
+    async def _watch(self, beat: Beat, now: float) -> None:
+        known = self._seen.get(beat.node)
+        if known is None or known[0] != beat.beat:
+            self._seen[beat.node] = (beat.beat, now)
+        elif now - known[1] > beat.lease_s and beat.node != self._own_node():
+            if await self._leases.bury(beat.node, beat.beat):
+                self._events.emit("claims.reclaimed", dead_node=beat.node, silent_s=round(now - known[1], 3))
+            del self._seen[beat.node]
+
+    async def _reclaim(self) -> None:
+        while True:
+            found = await self._leases.reclaim(RECLAIM_MAX, self._max_crashes)
+            if not (found.returned or found.quarantined):
+                return
+            self._events.emit("claims.reclaimed", returned=found.returned, quarantined=found.quarantined)
+            self._doorbell.work(found.queues)
+            if found.returned + found.quarantined < RECLAIM_MAX:
+                return
+
+
+class Reconciler:
+    """Compares what the rows say this node runs with what it does run.
+
+    What it holds without knowing (the reply to a claim was lost) goes back; what it runs without holding (cancelled,
+    or taken over) is stopped. Either must be seen twice in a row, since claims and commits are on their way all the time.
+    """
+
+    name = "reconciler"
+
+    def __init__(
+        self,
+        claims: Claims,
+        *,
+        node: Callable[[], str],
+        held: Callable[[], set[str]],
+        running: Callable[[], dict[str, int]],
+        give_back: Callable[[list[tuple[str, int]]], None],
+        stop: Callable[[set[str]], None],
+        interval_s: float,
+        events: Events,
+    ) -> None:
+        self._claims = claims
+        self._node = node
+        self._held = held
+        self._running = running
+        self._give_back = give_back
+        self._stop = stop
+        self._interval_s = interval_s
+        self._events = events
+        self._orphans: set[tuple[str, int]] = set()
+        self._ghosts: set[tuple[str, int]] = set()
+
+    async def beat(self) -> float:
+        """One comparison. Looks again soon while anything differs."""
+        before, running_before = self._held(), set(self._running().items())
+        rows = set(await self._claims.owned(self._node()))
+        after = self._held()
+        orphans = {(id, epoch) for id, epoch in rows if id not in before and id not in after}
+        ghosts = {pair for pair in running_before & set(self._running().items()) if pair not in rows}
+        if twice := orphans & self._orphans:
+            self._events.emit("claims.reclaimed", unknown_here=len(twice))
+            self._give_back(sorted(twice))
+        if gone := ghosts & self._ghosts:
+            self._stop({id for id, _ in gone})
+        self._orphans, self._ghosts = orphans - self._orphans, ghosts - self._ghosts
+        return min(0.5, self._interval_s) if self._orphans or self._ghosts else self._interval_s
+
+
+class Pruner:
+    """Deletes ended instances past their retention, in bounded batches."""
+
+    name = "pruner"
+
+    def __init__(self, upkeep: Upkeep, *, interval_s: float, batch_max: int, events: Events) -> None:
+        self._upkeep = upkeep
+        self._interval_s = interval_s
+        self._batch_max = batch_max
+        self._events = events
+
+    async def beat(self) -> float:
+        """One batch; the next follows at once while there is more."""
+        deleted = await self._upkeep.prune(self._batch_max)
+        if deleted:
+            self._events.emit("retention.pruned", count=deleted)
+        return 0.0 if deleted >= self._batch_max else self._interval_s

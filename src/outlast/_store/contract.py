@@ -1,0 +1,212 @@
+"""What the engine asks of a database, by noun. Each method is one transaction; none keeps state between calls.
+
+Two implementations: `sqlite` and `postgres`. One suite of tests runs on both. No cursor, driver type or
+driver error crosses this line: rows are those of `_model`, errors those of `errors`.
+
+`now_us` is None in production (the store's own clock decides) and an instant in tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol
+
+from outlast._model import (
+    Beat,
+    Claim,
+    Due,
+    Ended,
+    Filter,
+    Held,
+    NewInstance,
+    Node,
+    QueueCounts,
+    Reclaimed,
+    Row,
+    Settlement,
+)
+
+
+class Instances(Protocol):
+    """The rows themselves, as callers see and steer them."""
+
+    async def add(self, rows: Sequence[NewInstance]) -> list[Held]:
+        """Inserts all rows but those whose correlation key is held, and returns these. Adding a row again is harmless."""
+
+    async def get(self, id: str) -> Row | None:
+        """One instance."""
+
+    async def find(self, key: str) -> Row | None:
+        """The instance that holds a correlation key; else the newest that had it."""
+
+    async def ended(self, ids: Sequence[str]) -> list[Ended]:
+        """How these stand, ended or not. What does not exist is left out."""
+
+    async def cancel(self, id: str, error: str, retention_s: float | None) -> tuple[str, str | None] | None:
+        """Ends a live instance as cancelled, whoever runs it. Returns its former status and node; None: no such row."""
+
+    async def retry(self, id: str) -> tuple[str, str] | Held | None:
+        """Makes an ended or quarantined instance ready, with fresh counts. Returns its former status and queue,
+        Held when its key belongs to another by now, None when there is no such row."""
+
+    async def delete(self, id: str) -> str | None:
+        """Deletes an instance that does not run. Returns its former status (`running`: nothing done), None: no such row."""
+
+    async def totals(self) -> dict[str, int]:
+        """How many instances there are, by status. Reads the whole table."""
+
+    async def list(self, wanted: Filter) -> list[Row]:
+        """Instances, newest first."""
+
+
+class Claims(Protocol):
+    """Taking work and giving back what came of it. Every write is fenced by epoch."""
+
+    async def take(
+        self, queue: str, node: str, known: Sequence[str], limit: int, grace_s: float
+    ) -> list[Claim]:
+        """Claims up to `limit` ready instances of a queue that is not paused, most urgent first.
+
+        `known` lists the programs this node can run, as "name@version". `grace_s` is added to a step's timeout
+        before others may take the instance away.
+        """
+
+    async def commit(self, batch: Sequence[Settlement]) -> list[str]:
+        """Writes outcomes. Returns the ids whose claim was no longer ours; an outcome written before is not one of them."""
+
+    async def release(self, claims: Sequence[tuple[str, int]]) -> None:
+        """Gives back claims, by id and epoch, that were not run. Costs no attempt."""
+
+    async def owned(self, node: str) -> list[tuple[str, int]]:
+        """What the rows say this node is running, by id and epoch."""
+
+    async def report(self, reports: Sequence[tuple[str, int, float, str]]) -> None:
+        """Progress of running instances: id, epoch, fraction, note."""
+
+
+class Leases(Protocol):
+    """Signs of life. A node without a row is dead."""
+
+    async def register(self, node: str, host: str, pid: int, lease_s: float) -> None:
+        """Announces a node."""
+
+    async def beats(self) -> list[Beat]:
+        """Every node's last sign of life."""
+
+    async def bury(self, node: str, beat: int) -> bool:
+        """Removes a node that has not renewed since `beat`. False: it has."""
+
+    async def reclaim(self, limit: int, max_crashes: int) -> Reclaimed:
+        """Gives back up to `limit` instances whose node is gone or whose step is past its deadline."""
+
+    async def retire(self, node: str) -> None:
+        """A node says goodbye."""
+
+    async def nodes(self) -> list[Node]:
+        """All nodes, with what they hold."""
+
+    def renewer(self) -> Renewer:
+        """A lane of its own for renewals, used from one thread that is not the event loop's."""
+
+
+class Renewer(Protocol):
+    """Renews a lease from a thread of its own; every call blocks."""
+
+    def renew(self, node: str) -> bool:
+        """Renews. False: the node was buried. Raises: StoreError."""
+
+    def close(self) -> None:
+        """Lets go of the lane."""
+
+
+class Timers(Protocol):
+    """Due times."""
+
+    async def promote(self, limit: int, now_us: int | None = None) -> Due:
+        """Makes up to `limit` scheduled instances that are due ready."""
+
+
+class Queues(Protocol):
+    """Queues as the database knows them."""
+
+    async def pause(self, name: str) -> None:
+        """Nobody claims from it until it is resumed."""
+
+    async def resume(self, name: str) -> None:
+        """Takes the pause back."""
+
+    async def counts(self) -> list[QueueCounts]:
+        """Live instances by queue. Reads live rows only."""
+
+
+class Upkeep(Protocol):
+    """What keeps the tables small and the operator informed."""
+
+    async def prune(self, limit: int, now_us: int | None = None) -> int:
+        """Deletes up to `limit` instances past their retention. Returns how many."""
+
+    async def findings(self) -> list[tuple[str, str, str]]:
+        """What `doctor` should say of this database: level (`ok`, `warning`, `problem`), subject, sentence."""
+
+
+class Schema(Protocol):
+    """The tables."""
+
+    async def version(self) -> int:
+        """The version of the tables; 0: there are none."""
+
+    async def migrate(self) -> list[int]:
+        """Brings the tables up to this release. Safe to run from many processes. Returns the versions applied."""
+
+    def script(self, since: int = 0) -> str:
+        """The SQL that `migrate` would run, from version `since`."""
+
+    @property
+    def latest(self) -> int:
+        """The version that this release needs."""
+
+
+class Bell(Protocol):
+    """Hints between processes: may be lost, doubled or late."""
+
+    async def listen(self, heard: Callable[[str], None]) -> None:
+        """Calls `heard` with what others ring, from the event loop, until closed. `heard("*")`: anything may have changed."""
+
+    def ring(self, message: str) -> None:
+        """Tells other processes, soon. Never waits, never raises."""
+
+
+class Store(Protocol):
+    """One database."""
+
+    instances: Instances
+    claims: Claims
+    leases: Leases
+    timers: Timers
+    queues: Queues
+    upkeep: Upkeep
+    schema: Schema
+    bell: Bell
+    dialect: str
+
+    async def open(self) -> None:
+        """Connects and checks the tables. Raises: StoreError."""
+
+    async def close(self) -> None:
+        """Ends everything that was opened. Never raises."""
+
+    def describe(self) -> str:
+        """The database in one line, without secrets."""
+
+    def enlist(self, connection: Any) -> Enlisted:
+        """The caller's own connection as a place to insert. Raises: ConfigError: of a kind not known."""
+
+
+class Enlisted(Protocol):
+    """Inserts on a connection, and in a transaction, that belong to the caller."""
+
+    is_async: bool
+
+    def add(self, rows: Sequence[NewInstance], queues: Collection[str]) -> Any:
+        """Inserts rows; the doorbell rings for `queues` when the caller commits. Returns the Held ones,
+        or an awaitable of them when `is_async`."""

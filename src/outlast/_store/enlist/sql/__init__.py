@@ -1,0 +1,1 @@
+"""Statements for foreign connections, a file per database."""

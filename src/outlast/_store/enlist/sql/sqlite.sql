@@ -1,0 +1,33 @@
+-- name: add
+-- takes: rows, a JSON array of objects with the fields of NewInstance; now_us
+-- gives: 1 for each row inserted; a row whose id or correlation key is taken is left out
+-- index: primary key, instances_key
+-- Must begin with INSERT: by that word Python's sqlite3 knows that it has to open a transaction.
+INSERT INTO {schema}_instances (id, program, version, queue, priority, step, state, correlation_key, correlation_scope,
+    timeout_s, status, due_us, created_us)
+SELECT r.id, r.program, r.version, r.queue, r.priority, r.step, r.state, r.correlation_key, r.correlation_scope,
+    r.timeout_s, CASE WHEN r.due_us > :now_us THEN 'scheduled' ELSE 'ready' END, r.due_us, :now_us
+FROM (
+    SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.program') AS program,
+        json_extract(value, '$.version') AS version, json_extract(value, '$.queue') AS queue,
+        json_extract(value, '$.priority') AS priority, json_extract(value, '$.step') AS step,
+        json_extract(value, '$.state') AS state, json_extract(value, '$.correlation_key') AS correlation_key,
+        json_extract(value, '$.correlation_scope') AS correlation_scope,
+        CAST(json_extract(value, '$.timeout_s') AS REAL) AS timeout_s,
+        COALESCE(json_extract(value, '$.due_us'),
+            :now_us + CAST(COALESCE(json_extract(value, '$.delay_s'), 0) * 1000000 AS INTEGER)) AS due_us
+    FROM json_each(:rows)
+) AS r
+WHERE true
+ON CONFLICT DO NOTHING
+RETURNING 1;
+
+-- name: holders
+-- takes: rows as for add
+-- gives: those that are not in the table: id, key, id of the key's holder (or null)
+-- index: primary key, instances_key
+SELECT json_extract(r.value, '$.id'), json_extract(r.value, '$.correlation_key'), held.id
+FROM json_each(:rows) AS r
+LEFT JOIN {schema}_instances AS held ON held.correlation_key = json_extract(r.value, '$.correlation_key')
+    AND instr(held.correlation_scope, ',' || held.status || ',') > 0
+WHERE NOT EXISTS (SELECT 1 FROM {schema}_instances AS mine WHERE mine.id = json_extract(r.value, '$.id'));

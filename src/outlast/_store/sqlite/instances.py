@@ -1,0 +1,173 @@
+"""The rows themselves, as callers see and steer them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from outlast._kernel.states import MOVES, RUNNING
+from outlast._model import Ended, Filter, Held, NewInstance, Row
+from outlast._store.sqlite.desk import Desk
+from outlast._world import instant
+
+_TIMES = ("created_at", "due_at", "claimed_at", "finished_at", "expires_at")
+_TIME_PLACES = tuple(Row._fields.index(name) for name in _TIMES)
+
+
+class Instances:
+    """See `contract.Instances`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def add(self, rows: Sequence[NewInstance]) -> list[Held]:
+        desk = self._desk
+        if len(rows) == 1:
+            one = one_row(rows[0], desk.now_us())
+            text = desk.text("add_one")
+            changed = await desk.writer.write(lambda connection: connection.execute(text, one).rowcount)
+        else:
+            many = {"rows": rows_text(rows), "now_us": desk.now_us()}
+            text = desk.text("add")
+            changed = await desk.writer.write(lambda connection: connection.execute(text, many).rowcount)
+        return [] if changed == len(rows) else await self._held(rows)
+
+    async def _held(self, rows: Sequence[NewInstance]) -> list[Held]:
+        """Rows that were left out. A key that was free again by the time we looked is tried once more."""
+        found = [Held(*row) for row in await self._desk.rows("holders", rows=rows_text(rows))]
+        vanished = {held.id for held in found if held.holder is None}
+        again = [row for row in rows if row.id in vanished]
+        return [held for held in found if held.id not in vanished] + (await self.add(again) if again else [])
+
+    async def get(self, id: str) -> Row | None:
+        found = await self._desk.rows("get", id=id)
+        return read_row(found[0]) if found else None
+
+    async def find(self, key: str) -> Row | None:
+        found = await self._desk.rows("find_by_key", key=key) or await self._desk.rows(
+            "find_last_by_key", key=key
+        )
+        return await self.get(found[0][0]) if found else None
+
+    async def ended(self, ids: Sequence[str]) -> list[Ended]:
+        return [Ended(*row) for row in await self._desk.rows("ended", ids=_json(ids))]
+
+    async def cancel(self, id: str, error: str, retention_s: float | None) -> tuple[str, str | None] | None:
+        desk = self._desk
+        values = {"id": id, "error": error, "retention_s": retention_s, "now_us": desk.now_us()}
+
+        def cancel(connection: sqlite3.Connection) -> tuple[str, str | None] | None:
+            row = connection.execute(desk.text("stand"), {"id": id}).fetchone()
+            if row is not None:
+                connection.execute(desk.text("cancel"), values)
+            return None if row is None else (row[0], row[1])
+
+        found: tuple[str, str | None] | None = await desk.writer.write(cancel)
+        return found
+
+    async def retry(self, id: str) -> tuple[str, str] | Held | None:
+        desk = self._desk
+        values = {"id": id, "now_us": desk.now_us()}
+
+        def retry(connection: sqlite3.Connection) -> tuple[str, str] | Held | None:
+            row = connection.execute(desk.text("stand"), {"id": id}).fetchone()
+            if row is None:
+                return None
+            status, _, queue, key, scope = row
+            if key is not None and scope is not None and status in MOVES["retry"]:
+                holder = connection.execute(desk.text("find_by_key"), {"key": key}).fetchone()
+                if holder is not None and holder[0] != id:
+                    return Held(id, key, holder[0])
+            connection.execute(desk.text("retry"), values)
+            return (status, queue)
+
+        found: tuple[str, str] | Held | None = await desk.writer.write(retry)
+        return found
+
+    async def delete(self, id: str) -> str | None:
+        desk = self._desk
+
+        def delete(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute(desk.text("stand"), {"id": id}).fetchone()
+            if row is not None and row[0] != RUNNING:
+                connection.execute(desk.text("delete"), {"id": id})
+            return None if row is None else str(row[0])
+
+        found: str | None = await desk.writer.write(delete)
+        return found
+
+    async def totals(self) -> dict[str, int]:
+        return dict(await self._desk.rows("totals"))
+
+    async def list(self, wanted: Filter) -> list[Row]:
+        found = await self._desk.rows(
+            "list",
+            status=None if wanted.status is None else _json(wanted.status),
+            program=wanted.program,
+            queue=wanted.queue,
+            key=wanted.correlation_key,
+            created_after_us=wanted.created_after_us,
+            created_before_us=wanted.created_before_us,
+            id_prefix=wanted.id_prefix,
+            before=wanted.before,
+            limit=wanted.limit,
+        )
+        return [read_row(row) for row in found]
+
+
+def rows_text(rows: Sequence[NewInstance]) -> str:
+    """Rows as the `add` statement reads them."""
+    return _json(
+        [
+            (
+                row.id,
+                row.program,
+                row.version,
+                row.queue,
+                row.priority,
+                row.step,
+                row.state,
+                row.correlation_key,
+                row.correlation_scope,
+                row.delay_s,
+                row.due_us,
+                row.timeout_s,
+            )
+            for row in rows
+        ]
+    )
+
+
+def one_row(row: NewInstance, now_us: int) -> dict[str, Any]:
+    """A row as the `add_one` statement reads it."""
+    due_us = row.due_us if row.due_us is not None else now_us + int((row.delay_s or 0) * 1_000_000)
+    return {
+        "id": row.id,
+        "program": row.program,
+        "version": row.version,
+        "queue": row.queue,
+        "priority": row.priority,
+        "step": row.step,
+        "state": row.state,
+        "correlation_key": row.correlation_key,
+        "correlation_scope": row.correlation_scope,
+        "timeout_s": row.timeout_s,
+        "due_us": due_us,
+        "now_us": now_us,
+    }
+
+
+def read_row(row: Sequence[Any]) -> Row:
+    """A row with its times as instants."""
+    values = list(row)
+    for place in _TIME_PLACES:
+        if values[place] is not None:
+            values[place] = instant(values[place])
+    return Row(*values)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,74 @@
+-- name: probe_ready
+-- gives: a row when the queue may hold work. Runs outside a transaction, so that looking at an idle queue locks nothing.
+-- index: instances_ready
+SELECT 1 FROM {schema}_instances WHERE queue = :queue AND status = 'ready' LIMIT 1;
+
+-- name: take
+-- takes: queue; known, a JSON array of "program@version"; limit
+-- gives: one JSON array of claims, as they will stand after mark_taken (epoch + 1)
+-- index: instances_ready
+-- One value and not many rows: every row fetched would hand the interpreter's lock back and forth.
+SELECT json_group_array(json_array(id, program, version, step, state, epoch + 1, attempt, crashes, priority,
+    correlation_key))
+FROM (
+    SELECT id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key
+    FROM {schema}_instances
+    WHERE queue = :queue AND status = 'ready' AND program || '@' || version IN (SELECT value FROM json_each(:known))
+        AND NOT EXISTS (SELECT 1 FROM {schema}_queues WHERE name = :queue)
+    ORDER BY priority, due_us, id
+    LIMIT :limit
+);
+
+-- name: mark_taken
+-- takes: claims as given by take, in the same transaction; node; now_us; grace_s
+-- index: primary key
+UPDATE {schema}_instances
+SET status = 'running', epoch = epoch + 1, node = :node, claimed_us = :now_us,
+    deadline_us = :now_us + CAST((timeout_s + :grace_s) * 1000000 AS INTEGER)
+WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:claims)) AND status = 'ready';
+
+-- name: commit
+-- takes: batch, a JSON array of settlements; now_us
+-- gives: the count of rows changed; fewer than the batch means that some claims were lost (see settled)
+-- index: primary key
+UPDATE {schema}_instances
+SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, {schema}_instances.error), node = NULL,
+    deadline_us = NULL, commit_epoch = {schema}_instances.epoch, commits = commits + 1,
+    due_us = CASE WHEN o.delay_s IS NULL THEN due_us ELSE :now_us + CAST(o.delay_s * 1000000 AS INTEGER) END,
+    finished_us = CASE WHEN o.status IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
+        THEN :now_us END,
+    expires_us = :now_us + CAST(o.retention_s * 1000000 AS INTEGER)
+FROM (
+    SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch,
+        json_extract(value, '$[2]') AS status, json_extract(value, '$[3]') AS attempt,
+        json_extract(value, '$[4]') AS result, json_extract(value, '$[5]') AS error,
+        json_extract(value, '$[6]') AS delay_s, json_extract(value, '$[7]') AS retention_s
+    FROM json_each(:batch)
+) AS o
+WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';
+
+-- name: settled
+-- takes: batch as for commit
+-- gives: ids of the batch whose last written outcome is this very claim's: written now, or by an earlier try
+SELECT i.id FROM json_each(:batch) AS o JOIN {schema}_instances AS i ON i.id = json_extract(o.value, '$[0]')
+WHERE i.commit_epoch = json_extract(o.value, '$[1]');
+
+-- name: release
+-- takes: claims, a JSON array of [id, epoch]
+UPDATE {schema}_instances SET status = 'ready', node = NULL, deadline_us = NULL
+FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch FROM json_each(:claims)) AS o
+WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';
+
+-- name: owned
+-- index: instances_running
+SELECT id, epoch FROM {schema}_instances WHERE status = 'running' AND node = :node;
+
+-- name: report
+-- takes: reports, a JSON array of [id, epoch, fraction, note]
+UPDATE {schema}_instances SET progress = o.fraction, progress_note = o.note
+FROM (
+    SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch,
+        CAST(json_extract(value, '$[2]') AS REAL) AS fraction, json_extract(value, '$[3]') AS note
+    FROM json_each(:reports)
+) AS o
+WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';

@@ -1,0 +1,192 @@
+"""The SQLite store: opens the file, checks it, and hands out the nouns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from outlast._store.schema_files import refuse_newer
+from outlast._store.contract import Enlisted
+from outlast._store.enlist import enlist
+from outlast._store.sqlite.claims import Claims
+from outlast._store.sqlite.desk import Desk
+from outlast._store.sqlite.instances import Instances
+from outlast._store.sqlite.leases import Leases
+from outlast._store.sqlite.schema import Schema
+from outlast._store.sqlite.upkeep import Queues, Timers, Upkeep
+from outlast._store.sqlite.writer import Writer
+from outlast._store.statements import load
+from outlast._world import World
+from outlast.config import Config
+from outlast.errors import ConfigError, StoreReadOnly, StoreUnavailable
+
+FLOOR: Final = (3, 37, 0)
+_NETWORK_FILE_SYSTEMS: Final = ("nfs", "cifs", "smb", "9p", "afs", "fuse.sshfs", "glusterfs", "lustre")
+
+
+class SqliteStore:
+    """See `contract.Store`."""
+
+    dialect = "sqlite"
+
+    def __init__(self, config: Config, world: World) -> None:
+        self._path = database_path(config.url)
+        self._config = config
+        self._writer = self._thread("sqlite", world, checkpoints=True)
+        in_memory = self._path is None
+        self._reader = self._writer if in_memory else self._thread("sqlite-read", world, checkpoints=False)
+        sql = load("outlast._store.sqlite.sql", schema=config.schema)
+        desk = Desk(self._writer, self._reader, sql, world)
+        self.instances = Instances(desk)
+        self.claims = Claims(desk)
+        self.leases = Leases(desk)
+        self.timers = Timers(desk)
+        self.queues = Queues(desk)
+        self.upkeep = Upkeep(desk, shared=self._path is not None)
+        self.schema = Schema(self._writer, config.schema)
+        self.bell = Bell(self._writer)
+        self._now_us = desk.now_us
+
+    def _thread(self, label: str, world: World, *, checkpoints: bool) -> Writer:
+        return Writer(
+            self._connect,
+            path=self._path,
+            world=world,
+            busy_s=self._config.statement_timeout,
+            label=label,
+            checkpoints=checkpoints,
+        )
+
+    async def open(self) -> None:
+        if sqlite3.sqlite_version_info < FLOOR:
+            raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old; 3.37 or later is needed")
+        if self._path is not None:
+            make_file(self._path)
+        try:
+            await self._writer.open()
+            refuse_newer(await self.schema.version(), self.schema.latest)
+            await self.schema.migrate()
+            if self._reader is not self._writer:
+                await self._reader.open()
+        except BaseException:
+            await self.close()
+            raise
+
+    def _connect(self) -> sqlite3.Connection:
+        where = ":memory:" if self._path is None else str(self._path)
+        # No busy handler: the writer takes its own naps.
+        connection = sqlite3.connect(where, timeout=0, isolation_level=None, cached_statements=256)
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(
+                "PRAGMA wal_autocheckpoint = 0"
+            )  # Only the writer checkpoints: the WAL-reset bug.
+            connection.execute("PRAGMA cache_size = -16000")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            if self._path is not None:
+                connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def close(self) -> None:
+        # The reader first: whoever closes the last connection folds the log back, and that must be the writer.
+        try:
+            await self._reader.close()
+        finally:
+            await self._writer.close()
+
+    def describe(self) -> str:
+        where = "in memory" if self._path is None else str(self._path)
+        return f"SQLite {sqlite3.sqlite_version}, {where}"
+
+    def enlist(self, connection: Any) -> Enlisted:
+        if self._path is None:
+            raise ConfigError(
+                "connection: the engine's database is in memory, where no other connection reaches it"
+            )
+        return enlist(
+            connection, dialect=self.dialect, schema=self._config.schema, notify=False, now_us=self._now_us
+        )
+
+
+class Bell:
+    """See `contract.Bell`: across processes, SQLite's own change counter rings for every commit."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def listen(self, heard: Callable[[str], None]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more.
+                loop.call_soon_threadsafe(heard, "*")
+
+        self._writer.watch(wake)
+
+    def ring(self, message: str) -> None:
+        """Nothing to do: the commit itself is what others notice."""
+
+
+def database_path(url: str) -> Path | None:
+    """The file that a `sqlite:` URL names; None: in memory.
+
+    Raises: ConfigError.
+    """
+    rest = url.removeprefix("sqlite:")
+    if rest in ("//", "///:memory:", "//:memory:"):
+        return None
+    if not rest.startswith("///") or "?" in rest or "#" in rest:
+        raise ConfigError(
+            f"SQLite URL {url!r} is not understood: write sqlite:///relative.db, sqlite:////absolute.db or sqlite://"
+        )
+    name = rest[3:]
+    if not name or name.endswith("/"):
+        raise ConfigError(f"SQLite URL {url!r} names no file")
+    return Path(name).expanduser().absolute()
+
+
+def make_file(path: Path) -> None:
+    """Creates the file, readable by its owner alone, unless it exists.
+
+    Raises: ConfigError: the place cannot hold a database. StoreReadOnly, StoreUnavailable.
+    """
+    if not path.parent.is_dir():
+        raise ConfigError(f"the folder of the database does not exist: {path.parent}")
+    if path.is_dir():
+        raise ConfigError(f"the database is a folder, not a file: {path}")
+    kind = file_system_of(path.parent)
+    if kind.startswith(_NETWORK_FILE_SYSTEMS):
+        raise ConfigError(
+            f"{path} lies on a network file system ({kind}), where SQLite can lose data; use Postgres"
+        )
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except PermissionError as error:
+        raise StoreReadOnly(f"the database file cannot be written: {path}") from error
+    except OSError as error:
+        raise StoreUnavailable(f"the database file cannot be opened: {error}") from error
+
+
+def file_system_of(folder: Path) -> str:
+    """The file system type that holds a folder, where the system tells (Linux); else an empty text."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    best, kind = "", ""
+    for line in lines:
+        fields = line.split()
+        if len(fields) < 3:
+            continue
+        mount = fields[1].rstrip("/") + "/"
+        if f"{folder}/".startswith(mount) and len(mount) > len(best):
+            best, kind = mount, fields[2]
+    return kind

@@ -1,0 +1,122 @@
+"""Due times, queues, and what keeps the tables small."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+
+from outlast._model import Due, QueueCounts
+from outlast._store.rows import assemble_counts
+from outlast._store.sqlite.desk import Desk, scalar
+from outlast._world import instant
+
+WAL_RESET_FIXED = (3, 51, 3)
+
+
+class Timers:
+    """See `contract.Timers`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def promote(self, limit: int, now_us: int | None = None) -> Due:
+        desk = self._desk
+        now = desk.now_us(now_us)
+        find, promote = desk.text("find_due"), desk.text("promote")
+
+        def move(connection: sqlite3.Connection) -> list[list[str]]:
+            text = scalar(connection, find, {"now_us": now, "limit": limit})
+            connection.execute(promote, {"due": text})
+            found: list[list[str]] = msgspec.json.decode(text)
+            return found
+
+        first = (await desk.rows("next_due"))[0][0]
+        if first is None or first > now:
+            return Due((), 0, None if first is None else (first - now) / 1_000_000)
+        due = await desk.writer.write(move)
+        first = (await desk.rows("next_due"))[0][0]
+        next_s = None if first is None else max(0.0, (first - now) / 1_000_000)
+        return Due(sorted({queue for _, queue in due}), len(due), next_s)
+
+
+class Queues:
+    """See `contract.Queues`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def pause(self, name: str) -> None:
+        await self._desk.run("pause", name=name, now_us=self._desk.now_us())
+
+    async def resume(self, name: str) -> None:
+        await self._desk.run("resume", name=name)
+
+    async def counts(self) -> list[QueueCounts]:
+        desk = self._desk
+        paused = {name: instant(us) for name, us in await desk.rows("paused")}
+        now = desk.now_us()
+        found: list[tuple[str, str, int, float | None]] = []
+        for status in ("scheduled", "ready", "running"):
+            for queue, count, oldest_us in await desk.rows(f"queue_{status}"):
+                found.append(
+                    (queue, status, count, None if oldest_us is None else (now - oldest_us) / 1_000_000)
+                )
+        return assemble_counts(paused, found)
+
+
+class Upkeep:
+    """See `contract.Upkeep`."""
+
+    def __init__(self, desk: Desk, shared: bool) -> None:
+        self._desk = desk
+        self._shared = shared
+
+    async def prune(self, limit: int, now_us: int | None = None) -> int:
+        desk = self._desk
+        values = {"now_us": desk.now_us(now_us), "limit": limit}
+        find, prune = desk.text("find_expired"), desk.text("prune")
+        if (await desk.rows("find_expired", now_us=values["now_us"], limit=1))[0][0] == "[]":
+            return 0
+
+        def delete(connection: sqlite3.Connection) -> int:
+            return connection.execute(prune, {"ids": scalar(connection, find, values)}).rowcount
+
+        deleted: int = await desk.writer.write(delete)
+        return deleted
+
+    async def findings(self) -> list[tuple[str, str, str]]:
+        desk = self._desk
+        mode = await desk.writer.read(
+            lambda connection: connection.execute("PRAGMA journal_mode").fetchone()[0]
+        )
+        check = await desk.reader.read(
+            lambda connection: connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        )
+        found: list[tuple[str, str, str]] = [sqlite_finding()]
+        if self._shared and mode != "wal":
+            found.append(
+                (
+                    "problem",
+                    "journal",
+                    f"the journal mode is {mode}, not wal; writers and readers block each other",
+                )
+            )
+        sound = check == "ok"
+        found.append(
+            ("ok", "file", "sound (quick_check)") if sound else ("problem", "file", f"damaged: {check}")
+        )
+        return found
+
+
+def sqlite_finding() -> tuple[str, str, str]:
+    """What to say of the SQLite that this interpreter links."""
+    version = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info >= WAL_RESET_FIXED:
+        return ("ok", "sqlite", f"version {version}")
+    return (
+        "warning",
+        "sqlite",
+        f"version {version} has the WAL-reset bug (fixed in 3.51.3): with more than one process writing the file it "
+        "can, very rarely, be damaged. Use one process, a newer SQLite, or Postgres",
+    )

@@ -1,0 +1,95 @@
+"""The one door to clocks, dice and process boundaries.
+
+Nothing else in the package reads a clock or draws a random number, so that a whole cluster can be run
+on virtual time from one seed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class World(Protocol):
+    """What the engine may know of the outside."""
+
+    dice: random.Random
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back; for local waits only."""
+
+    def wall_us(self) -> int:
+        """Microseconds since 1970, for stores without a clock of their own (SQLite)."""
+
+    def pinned_us(self) -> int | None:
+        """The instant that statements must take as now; None lets the store's clock decide."""
+
+    def new_id(self) -> str:
+        """A new instance id."""
+
+    def new_node_id(self) -> str:
+        """A random id for this run of a process; never reused."""
+
+
+class SystemWorld:
+    """The real one: system clocks, seeded from the operating system."""
+
+    def __init__(self) -> None:
+        self.dice = random.Random(os.urandom(32))
+        self._last_ms = 0
+        self._serial = 0
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wall_us(self) -> int:
+        return time.time_ns() // 1000
+
+    def pinned_us(self) -> int | None:
+        return None
+
+    def new_id(self) -> str:
+        """A UUIDv7 (RFC 9562, method 1 for the counter): ids of one process sort in the order they were made."""
+        now_ms = time.time_ns() // 1_000_000
+        if now_ms > self._last_ms:
+            self._last_ms, self._serial = now_ms, 0
+        else:
+            self._serial += 1
+            if self._serial > 0xFFF:  # 4,096 ids within one millisecond: borrow the next one.
+                self._last_ms, self._serial = self._last_ms + 1, 0
+        return uuid7_text(self._last_ms, self._serial, self.dice.getrandbits(62))
+
+    def new_node_id(self) -> str:
+        return f"{os.urandom(16).hex()}"
+
+
+def uuid7_text(unix_ms: int, serial: int, noise: int) -> str:
+    """A UUIDv7 in its canonical text: 48 bits of time, 12 of serial, 62 of noise."""
+    digits = f"{unix_ms:012x}7{serial:03x}{0x8000000000000000 | noise:016x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def host_name() -> str:
+    """This machine's name, for people to read; nothing depends on it."""
+    return platform.node()[:200]
+
+
+def process_id() -> int:
+    """This process's number, for people to read and to notice a fork."""
+    return os.getpid()
+
+
+def instant(us: int) -> datetime:
+    """Microseconds since 1970 as an aware instant in UTC."""
+    return EPOCH + timedelta(microseconds=us)
+
+
+def instant_us(moment: datetime) -> int:
+    """An aware instant as microseconds since 1970."""
+    return (moment - EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,395 @@
+"""Settings: what they mean, their defaults and bounds, and where each value comes from.
+
+A setting comes from the engine's arguments, else `OUTLAST_<NAME>` in the environment, else `[tool.outlast]`
+in the nearest `pyproject.toml`, else its default. A `Config` refuses to exist when it is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from outlast.errors import ConfigError, did_you_mean
+
+Duration = float | int | timedelta
+"""Seconds, or a timedelta."""
+
+DEFAULT_URL = "sqlite:///outlast.db"
+DAY_S = 86_400.0
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,47}\Z")
+_NAME_MAX = 200
+
+
+def seconds(count: float) -> timedelta:
+    """A duration of `count` seconds."""
+    return timedelta(seconds=count)
+
+
+def minutes(count: float) -> timedelta:
+    """A duration of `count` minutes."""
+    return timedelta(minutes=count)
+
+
+def hours(count: float) -> timedelta:
+    """A duration of `count` hours."""
+    return timedelta(hours=count)
+
+
+def days(count: float) -> timedelta:
+    """A duration of `count` days of 24 hours."""
+    return timedelta(days=count)
+
+
+def duration_s(value: object, *, name: str, least_s: float = 0.0, most_s: float = 100 * 365 * DAY_S) -> float:
+    """A duration as float seconds.
+
+    Args:
+        value: A timedelta, a number of seconds, or text such as "90", "250ms", "5m", "1.5h", "2d".
+        name: What to call it in the error.
+        least_s: Smallest value allowed, in seconds.
+        most_s: Largest value allowed, in seconds (default: a hundred years).
+
+    Raises: ConfigError.
+    """
+    number: float
+    if isinstance(value, timedelta):
+        number = value.total_seconds()
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        number = float(value)
+    elif isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", value)):
+        number = float(match[1]) * _UNITS_S[match[2] or "s"]
+    else:
+        raise ConfigError(f"{name} must be seconds or a timedelta, not {value!r}")
+    if not math.isfinite(number) or not least_s <= number <= most_s:
+        raise ConfigError(f"{name} must be between {least_s:g} and {most_s:g} seconds, not {value!r}")
+    return number
+
+
+def checked_name(value: object, *, what: str) -> str:
+    """A name of a program, queue or key: 1 to 200 printable characters, no white space at the ends.
+
+    Raises: ConfigError.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(f"{what} must be text, not {value!r}")
+    if not 1 <= len(value) <= _NAME_MAX or not value.isprintable() or value != value.strip():
+        raise ConfigError(
+            f"{what} must be 1 to {_NAME_MAX} printable characters without white space at the ends, not {value[:80]!r}"
+        )
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """How this engine serves one queue.
+
+    Attributes:
+        concurrency: Steps of this queue that run at once in this process; 1 or more.
+        prefetch: Instances claimed beyond the running ones, so that short steps never wait for the database.
+            None (default) lets the engine measure: none for slow steps, up to a thousand for very short ones,
+            never more than about a tenth of a second of work.
+        min_demand: Claim only when this many can be taken at once (default 1); ignored when nothing runs.
+    """
+
+    concurrency: int = 10
+    prefetch: int | None = None
+    min_demand: int = 1
+
+    def __post_init__(self) -> None:
+        _whole("concurrency", self.concurrency, 1, 100_000)
+        if self.prefetch is not None:
+            _whole("prefetch", self.prefetch, 0, 100_000)
+        _whole("min_demand", self.min_demand, 1, 100_000)
+
+
+class Options(TypedDict, total=False):
+    """The engine's keyword arguments. Each is described in `Config`."""
+
+    name: str
+    schema: str
+    queues: Mapping[str, int | Queue]
+    lease: Duration
+    renew_interval: Duration | None
+    poll_interval: Duration
+    max_poll_interval: Duration
+    reap_interval: Duration
+    drain_timeout: Duration
+    cancel_timeout: Duration
+    retention: Duration | None
+    prune_interval: Duration
+    prune_batch: int
+    maintenance: bool | None
+    doorbell: Literal["auto", "local"]
+    commit_batch: int
+    payload_bytes_max: int
+    max_crashes: int
+    threads: int
+    pooler: Literal["none", "transaction"]
+    connect_timeout: Duration
+    statement_timeout: Duration
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One engine's settings. Durations are given as seconds or timedeltas and kept as float seconds."""
+
+    url: str = field(default=DEFAULT_URL, repr=False)
+    """`sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite://` (in memory), or `postgresql://...`."""
+    name: str = "outlast"
+    """What logs call this engine."""
+    schema: str = "outlast"
+    """Postgres schema that holds the tables: a-z, 0-9 and `_`, at most 48 characters."""
+    queues: Mapping[str, Queue] = field(default_factory=lambda: {"default": Queue()})
+    """Queues to serve, each with its concurrency or a `Queue`. Empty: this engine only submits."""
+    lease: float = 30.0
+    """Seconds without renewal after which other nodes take over this process's instances."""
+    renew_interval: float | None = None
+    """Seconds between renewals; None is a third of the lease, which is also the most allowed."""
+    poll_interval: float = 1.0
+    """Seconds between looks for work when no doorbell rings."""
+    max_poll_interval: float = 5.0
+    """An idle queue doubles its poll interval up to here."""
+    reap_interval: float = 5.0
+    """Seconds between looks for dead nodes; never longer than the lease in effect."""
+    drain_timeout: float = 5.0
+    """Shutdown, first phase: seconds that running steps have to end by themselves."""
+    cancel_timeout: float = 5.0
+    """Shutdown, second phase: seconds that cancelled steps have to unwind. They run again elsewhere, at no attempt's cost."""
+    retention: float | None = DAY_S
+    """Seconds that finished instances are kept (a program may say otherwise); None keeps them for ever."""
+    prune_interval: float = 60.0
+    """Seconds between rounds of deleting what is past its retention."""
+    prune_batch: int = 10_000
+    """Rows deleted at most in one transaction of a round."""
+    maintenance: bool | None = None
+    """Whether this engine also promotes due work, reclaims from dead nodes and prunes. None: when it serves queues.
+    Some engine must."""
+    doorbell: str = "auto"
+    """`auto` wakes other processes (LISTEN/NOTIFY, or SQLite's change counter); `local` only this one. Polling is always on."""
+    commit_batch: int = 500
+    """Outcomes, or starts, that share one commit at most."""
+    payload_bytes_max: int = 262_144
+    """Largest encoded size of arguments, results and payloads, in bytes."""
+    max_crashes: int = 5
+    """Times that a process may die holding an instance before it is quarantined."""
+    threads: int = 32
+    """Threads for steps written as plain `def`."""
+    pooler: str = "none"
+    """`transaction` when Postgres is behind a transaction pooler: no prepared statements, no LISTEN."""
+    connect_timeout: float = 10.0
+    """Seconds to reach the database before that is an error."""
+    statement_timeout: float = 30.0
+    """Seconds that one statement may take before it is given up."""
+
+    def __post_init__(self) -> None:
+        for key, least_s in _DURATIONS.items():
+            value = getattr(self, key)
+            if value is None and key in ("retention", "renew_interval"):
+                continue
+            object.__setattr__(self, key, duration_s(value, name=key, least_s=least_s))
+        for key, (least, most) in _COUNTS.items():
+            _whole(key, getattr(self, key), least, most)
+        for key, words in _WORDS.items():
+            _one_of(key, getattr(self, key), words)
+        if self.maintenance is not None and not isinstance(self.maintenance, bool):
+            raise ConfigError(f"maintenance must be true, false or None, not {self.maintenance!r}")
+        checked_name(self.name, what="name")
+        if not isinstance(self.schema, str) or not _IDENTIFIER.match(self.schema):
+            raise ConfigError(f"schema must be a-z, 0-9 and _, at most 48 characters, not {self.schema!r}")
+        object.__setattr__(self, "queues", _queues(self.queues))
+        if self.renew_interval is not None and self.renew_interval > self.lease / 3:
+            raise ConfigError(
+                f"renew_interval ({self.renew_interval:g} s) must be at most a third of lease ({self.lease:g} s)"
+            )
+        if self.max_poll_interval < self.poll_interval:
+            raise ConfigError(
+                f"max_poll_interval ({self.max_poll_interval:g} s) must not be below poll_interval ({self.poll_interval:g} s)"
+            )
+
+    @property
+    def renew_s(self) -> float:
+        """Seconds between renewals, in effect."""
+        return self.lease / 3 if self.renew_interval is None else self.renew_interval
+
+
+_DURATIONS = {
+    "lease": 0.2,
+    "renew_interval": 0.01,
+    "poll_interval": 0.001,
+    "max_poll_interval": 0.001,
+    "reap_interval": 0.01,
+    "drain_timeout": 0.0,
+    "cancel_timeout": 0.0,
+    "retention": 0.0,
+    "prune_interval": 0.01,
+    "connect_timeout": 0.1,
+    "statement_timeout": 0.1,
+}
+_COUNTS = {
+    "prune_batch": (1, 1_000_000),
+    "commit_batch": (1, 10_000),
+    "payload_bytes_max": (1_024, 67_108_864),
+    "max_crashes": (1, 1_000_000),
+    "threads": (1, 10_000),
+}
+_WORDS = {"doorbell": ("auto", "local"), "pooler": ("none", "transaction")}
+
+
+def option_names() -> tuple[str, ...]:
+    """Every setting's name."""
+    return tuple(item.name for item in fields(Config))
+
+
+def make_config(url: str | None, options: Mapping[str, Any]) -> Config:
+    """The settings in effect. Raises ConfigError, naming the option and the nearest known one."""
+    return resolve(url, options)[0]
+
+
+def resolve(
+    url: str | None,
+    options: Mapping[str, Any],
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> tuple[Config, dict[str, str]]:
+    """The settings in effect and, by name, the source of each: argument, environment, pyproject or default."""
+    known = option_names()
+    for key in options:
+        if key not in known or key == "url":
+            raise ConfigError(f"unknown option {key!r}{did_you_mean(key, known)}")
+    given: dict[str, Any] = {} if url is None else {"url": url}
+    given.update(options)
+    values: dict[str, Any] = {}
+    sources = dict.fromkeys(known, "default")
+    layers = (
+        ("pyproject", _from_pyproject(folder or Path.cwd())),
+        ("environment", _from_environment(os.environ if environment is None else environment)),
+        ("argument", given),
+    )
+    for source, layer in layers:
+        for key, value in layer.items():
+            values[key] = value
+            sources[key] = source
+    if not isinstance(values.get("url", ""), str) or values.get("url") == "":
+        raise ConfigError("url must be text such as sqlite:///app.db or postgresql://user@host/name")
+    return Config(**values), sources
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key in option_names():
+        variable = "OUTLAST_DATABASE_URL" if key == "url" else f"OUTLAST_{key.upper()}"
+        text = environment.get(variable)
+        if text:
+            found[key] = _parsed(key, text, variable)
+    return found
+
+
+def _parsed(key: str, text: str, variable: str) -> Any:
+    if key in _COUNTS:
+        if not text.strip().isdecimal():
+            raise ConfigError(f"{variable} must be a whole number, not {text!r}")
+        return int(text)
+    if key == "maintenance":
+        if text.lower() not in ("1", "0", "true", "false", "yes", "no"):
+            raise ConfigError(f"{variable} must be true or false, not {text!r}")
+        return text.lower() in ("1", "true", "yes")
+    if key == "queues":
+        return parse_queues(text, name=variable)
+    if key in ("retention", "renew_interval") and text.lower() == "none":
+        return None
+    return text
+
+
+def parse_queues(text: str, *, name: str = "queues") -> dict[str, int]:
+    """Queues from text such as "default:10,email:5"; a name alone means 10; "none" means no queues.
+
+    Raises: ConfigError.
+    """
+    if text.strip().lower() in ("", "none"):
+        return {}
+    queues: dict[str, int] = {}
+    for part in text.split(","):
+        queue, colon, count = part.strip().rpartition(":")
+        if not colon:
+            queue, count = part.strip(), "10"
+        if not count.isdecimal():
+            raise ConfigError(f'{name} must look like "default:10,email:5", not {text!r}')
+        queues[queue] = int(count)
+    return queues
+
+
+def _from_pyproject(folder: Path) -> dict[str, Any]:
+    for place in (folder, *folder.parents):
+        path = place / "pyproject.toml"
+        if path.is_file():
+            break
+    else:
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("outlast", {})
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path.name}: {error}") from error
+    if not isinstance(table, dict):
+        raise ConfigError("[tool.outlast] must be a table")
+    known = (*option_names(), "app")
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"unknown option {key!r} in [tool.outlast]{did_you_mean(key, known)}")
+    return {key: value for key, value in table.items() if key != "app"}
+
+
+def app_from_pyproject(folder: Path) -> str | None:
+    """The `app` that `[tool.outlast]` names, as `module` or `module:engine`, or None."""
+    for place in (folder, *folder.parents):
+        path = place / "pyproject.toml"
+        if path.is_file():
+            app = (
+                tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("outlast", {}).get("app")
+            )
+            return app if isinstance(app, str) else None
+    return None
+
+
+def _queues(value: object) -> dict[str, Queue]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f'queues must map names to concurrency, such as {{"default": 10}}, not {value!r}')
+    queues: dict[str, Queue] = {}
+    for name, how in value.items():
+        checked_name(name, what="a queue's name")
+        if isinstance(how, Mapping):
+            how = _queue_from_table(name, how)
+        if not isinstance(how, Queue):
+            try:
+                how = Queue(concurrency=how)
+            except ConfigError as error:
+                raise ConfigError(f"queue {name!r}: {error}") from None
+        queues[name] = how
+    return queues
+
+
+def _queue_from_table(name: str, table: Mapping[str, Any]) -> Queue:
+    known = [item.name for item in fields(Queue)]
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"queue {name!r}: unknown option {key!r}{did_you_mean(key, known)}")
+    return Queue(**table)
+
+
+def _whole(name: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ConfigError(f"{name} must be a whole number from {least:,} to {most:,}, not {value!r}")
+
+
+def _one_of(name: str, value: object, words: tuple[str, ...]) -> None:
+    if value not in words:
+        hint = did_you_mean(str(value), words)
+        raise ConfigError(f"{name} must be one of {', '.join(map(repr, words))}, not {value!r}{hint}")

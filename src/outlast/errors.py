@@ -1,0 +1,199 @@
+"""Every error of Outlast, in one tree. Catch a branch, read the fields, show the message.
+
+OutlastError
+├── UsageError                 the caller's mistake: nothing was stored
+│   ├── ConfigError            an engine option, setting or URL
+│   ├── DefinitionError        a decorator used wrongly
+│   ├── ArgumentError          `.new(...)` does not fit the signature
+│   ├── EncodingError          a value that cannot be stored as JSON
+│   │   └── ValueTooLarge      a value above the size limit
+│   ├── UnknownProgram         nothing is registered under that name
+│   ├── UnknownQueue           no such queue
+│   ├── NotFound               no such instance
+│   ├── DuplicateKey           another instance holds the correlation key
+│   ├── IllegalMove            the instance's status does not allow it
+│   └── EngineStateError       the engine is not running, or already is
+├── InstanceError              how an instance ended, raised by `result()`
+│   ├── InstanceFailed
+│   ├── InstanceCancelled
+│   └── InstanceQuarantined
+├── ResultTimeout              `result(timeout=...)` ran out; the instance goes on
+├── StepTimeout                a step ran longer than its `timeout`
+└── StoreError                 the database's trouble
+    ├── StoreUnavailable       it cannot be reached
+    ├── StoreReadOnly          it refuses writes
+    ├── StoreFull              no space left
+    ├── StoreCorrupt           the file is not a sound database
+    └── SchemaError            its tables are missing, older or newer than this release
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class OutlastError(Exception):
+    """The root of all errors raised by Outlast."""
+
+
+class UsageError(OutlastError):
+    """The caller's mistake. Nothing was stored."""
+
+
+class ConfigError(UsageError, ValueError):
+    """An engine option, a setting or a URL that cannot be used."""
+
+
+class DefinitionError(UsageError, TypeError):
+    """A program that cannot be defined like this."""
+
+
+class ArgumentError(UsageError, TypeError):
+    """Arguments that do not fit the program's signature."""
+
+
+class EncodingError(UsageError, ValueError):
+    """A value that cannot be stored. The message names the path to it."""
+
+
+class ValueTooLarge(EncodingError):
+    """A value above the size limit.
+
+    Attributes:
+        bytes_seen: Its encoded size, in bytes.
+        bytes_max: The limit, in bytes.
+    """
+
+    def __init__(self, what: str, bytes_seen: int, bytes_max: int) -> None:
+        super().__init__(
+            f"{what} is {bytes_seen:,} bytes when encoded; the limit is {bytes_max:,}. "
+            "Store large data elsewhere and pass a reference, or raise payload_bytes_max."
+        )
+        self.bytes_seen = bytes_seen
+        self.bytes_max = bytes_max
+
+
+class UnknownProgram(UsageError, LookupError):
+    """No program is registered under that name (and version)."""
+
+
+class UnknownQueue(UsageError, LookupError):
+    """No such queue."""
+
+
+class NotFound(UsageError, LookupError):
+    """No such instance: never started, or already deleted by retention."""
+
+
+class DuplicateKey(UsageError):
+    """Another instance holds the correlation key.
+
+    Attributes:
+        key: The key.
+        handle: Handle of the instance that holds it.
+    """
+
+    def __init__(self, key: str, handle: Any) -> None:
+        super().__init__(
+            f"correlation key {key!r} is held by instance {handle.id}. "
+            'Use its handle (error.handle), or start with on_conflict="return".'
+        )
+        self.key = key
+        self.handle = handle
+
+
+class IllegalMove(UsageError):
+    """The instance's status does not allow what was asked.
+
+    Attributes:
+        status: The status it has.
+    """
+
+    def __init__(self, message: str, status: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class EngineStateError(UsageError, RuntimeError):
+    """The engine is not running, already running, or used from the wrong place."""
+
+
+class InstanceError(OutlastError):
+    """How an instance ended without a result.
+
+    Attributes:
+        id: The instance.
+        reason: What was recorded, as text.
+        error: The recorded error: a mapping with `type`, `message` and `traceback`, or None.
+    """
+
+    def __init__(self, message: str, *, id: str, reason: str, error: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.id = id
+        self.reason = reason
+        self.error = error
+
+
+class InstanceFailed(InstanceError):
+    """The instance ended as `failed`."""
+
+
+class InstanceCancelled(InstanceError):
+    """The instance ended as `cancelled`."""
+
+
+class InstanceQuarantined(InstanceError):
+    """The instance cannot be run and waits for an operator (`retry`, `cancel` or `delete` it)."""
+
+
+class ResultTimeout(OutlastError, TimeoutError):
+    """The instance had not ended in time. It goes on; call `result()` again to wait longer.
+
+    Attributes:
+        id: The instance.
+        status: Its status when the time ran out, or None if that is unknown.
+    """
+
+    def __init__(self, id: str, timeout_s: float, status: str | None) -> None:
+        super().__init__(f"instance {id} had not ended after {timeout_s:g} s (status: {status or 'unknown'})")
+        self.id = id
+        self.status = status
+
+
+class StepTimeout(OutlastError, TimeoutError):
+    """A step ran longer than its `timeout`."""
+
+
+class StoreError(OutlastError):
+    """The database's trouble. The message carries what it said, without secrets."""
+
+
+class StoreUnavailable(StoreError, ConnectionError):
+    """The database cannot be reached, or the connection was lost."""
+
+
+class StoreReadOnly(StoreError):
+    """The database or this role refuses writes."""
+
+
+class StoreFull(StoreError):
+    """No space is left. Nothing of the refused transaction was stored."""
+
+
+class StoreCorrupt(StoreError):
+    """The file is not a sound database of ours."""
+
+
+class SchemaError(StoreError):
+    """The tables are missing, older, or newer than this release. `outlast migrate` mends the first two."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A closing phrase for an error: the nearest known word, or the list of known words."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f" (known: {', '.join(repr(name) for name in names)})" if names else ""

@@ -1,0 +1,404 @@
+"""Jobs: one step, with retries. `@job` makes a program of a function.
+
+@job(queue="email", max_attempts=10)
+async def send_email(to: str, subject: str) -> dict: ...
+
+send_email(...)        # the plain function
+send_email.new(...)    # a description for engine.start, checked against the signature
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Concatenate, Final, Generic, NotRequired, ParamSpec, TypedDict, TypeVar, overload
+
+from outlast._codec import Codec, decode_any, encode
+from outlast._kernel.backoff import Backoff, check_policy, checked_delay_s, exponential
+from outlast._kernel.failures import failure_text, reason_text
+from outlast._kernel.outcomes import Again, Cancel, Cancelled, Done, Failed, Outcome, Retry, Unreadable
+from outlast._kernel.program import DEFINED, Activation, StartRequest
+from outlast._world import instant
+from outlast.config import checked_name, duration_s
+from outlast.errors import ArgumentError, ConfigError, DefinitionError, EncodingError, did_you_mean
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+Raw = TypeVar("Raw")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+STEP: Final = "run"
+"""The name of a job's only step."""
+_EMPTY = inspect.Parameter.empty
+_VERSION_MAX = 2**31 - 1
+
+
+class Context:
+    """What a running job may know of itself; ask for it with a parameter named `ctx`.
+
+    Attributes:
+        id: The instance.
+        program: The job's name.
+        attempt: Failed attempts so far; 0 on the first run.
+        queue: The queue it was claimed from.
+        key: Its correlation key, or None.
+        deadline: When its `timeout` strikes, as an aware instant in UTC, or None.
+    """
+
+    __slots__ = ("_report", "attempt", "deadline", "id", "key", "program", "queue")
+
+    def __init__(
+        self,
+        *,
+        id: str = "",
+        program: str = "",
+        attempt: int = 0,
+        queue: str = "default",
+        key: str | None = None,
+        deadline: datetime | None = None,
+        report: Callable[[float, str], None] | None = None,
+    ) -> None:
+        self.id = id
+        self.program = program
+        self.attempt = attempt
+        self.queue = queue
+        self.key = key
+        self.deadline = deadline
+        self._report = report
+
+    def progress(self, fraction: float, note: str = "") -> None:
+        """Shows how far the job is, to whoever reads the instance. Cheap, best effort, from any thread.
+
+        Args:
+            fraction: Share done, from 0 to 1.
+            note: A short text.
+
+        Raises: ConfigError: the fraction is out of range.
+        """
+        if not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
+            raise ConfigError(f"progress must be a fraction between 0 and 1, not {fraction!r}")
+        if self._report is not None:
+            self._report(float(fraction), str(note))
+
+
+class Start(Generic[R_co]):
+    """A job and its arguments, ready for `engine.start`. Made by `.new(...)`; holds nothing but text."""
+
+    __slots__ = ("_job", "_state")
+
+    def __init__(self, job: Job[Any, Any, Any, R_co], state: str) -> None:
+        self._job = job
+        self._state = state
+
+    def start_request(self) -> StartRequest:
+        """The request, as data."""
+        return StartRequest(self._job, STEP, self._state, self._job.read_result)
+
+    def __repr__(self) -> str:
+        return f"{self._job.name}.new({self._state})"
+
+
+class Job(Generic[P, Q, Raw, R]):
+    """A function as a durable program. Made by `@job`.
+
+    Attributes:
+        name, version: Its identity in the database.
+        queue: Where it goes unless the start says otherwise.
+        max_attempts: Executions at most.
+        timeout_s: Seconds that one execution may take, or None.
+        function: The plain function.
+    """
+
+    def __init__(self, function: Callable[Q, Raw], **settings: Any) -> None:
+        self.function = function
+        self.name: str = settings["name"] or function.__name__
+        self.version: int = settings["version"]
+        self.queue: str = settings["queue"]
+        self.max_attempts: int = settings["max_attempts"]
+        self.timeout_s: float | None = settings["timeout_s"]
+        self._retention: tuple[float | None] | None = settings["retention"]
+        self._backoff: Backoff | Callable[[int], Any] = settings["backoff"]
+        self._is_async = inspect.iscoroutinefunction(function)
+        self.source = f"{function.__module__}.{function.__qualname__}"
+        functools.update_wrapper(self, function)
+        self._read_signature(function)
+
+    def _read_signature(self, function: Callable[Q, Raw]) -> None:
+        signature = inspect.signature(function)
+        try:
+            hints = typing.get_type_hints(function, include_extras=True)
+        except Exception as error:
+            raise DefinitionError(f"job {self.name!r}: its annotations cannot be resolved: {error}") from None
+        parameters = dict(signature.parameters)
+        self._wants_context = "ctx" in parameters
+        parameters.pop("ctx", None)
+        kinds: dict[str, Any] = {}
+        self._positional: list[str] = []
+        for name, parameter in parameters.items():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+                raise DefinitionError(
+                    f"job {self.name!r}: parameter {parameter} cannot be stored by name; spell its arguments out"
+                )
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+                self._positional.append(name)
+            kind = hints.get(name, Any)
+            kinds[name] = NotRequired[kind] if parameter.default is not _EMPTY else kind
+        self._required = {name for name, item in parameters.items() if item.default is _EMPTY}
+        self._names = frozenset(kinds)
+        shape = TypedDict("Arguments", kinds)  # type: ignore[misc]
+        self._arguments = Codec(shape, what=f"the arguments of job {self.name!r}")
+        self._result_codec = self._codec_of_result(hints.get("return", Any))
+        self._result_what = f"the result of job {self.name!r}"
+
+    def _codec_of_result(self, hint: Any) -> Codec:
+        if typing.get_origin(hint) in (typing.Union, types.UnionType):
+            kept = tuple(item for item in typing.get_args(hint) if item not in (Cancel, Retry))
+            hint = typing.Union[kept] if kept else Any  # noqa: UP007
+        elif hint in (Cancel, Retry, typing.NoReturn):
+            hint = Any
+        return Codec(hint, what=f"the result of job {self.name!r}")
+
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> Raw:
+        """The plain function: runs at once, stores nothing."""
+        return self.function(*args, **kwargs)
+
+    def new(self, *args: P.args, **kwargs: P.kwargs) -> Start[R]:
+        """Describes a start with these arguments. Nothing happens yet.
+
+        Raises: ArgumentError: they do not fit the signature. EncodingError: one cannot be stored.
+        """
+        given: dict[str, Any] = kwargs
+        if args:
+            given = self._bind(args, kwargs)
+        if not self._names >= given.keys() or not self._required <= given.keys():
+            raise ArgumentError(self._mismatch(given))
+        text = encode(given, what=self._arguments.what)
+        try:
+            self._arguments.decode(text)
+        except EncodingError as error:
+            raise ArgumentError(str(error)) from None
+        return Start(self, text)
+
+    def new_from_json(self, text: str) -> Start[R]:
+        """Describes a start with arguments from a JSON object, as the command line has them.
+
+        Raises: ArgumentError, EncodingError.
+        """
+        given = decode_any(text)
+        if not isinstance(given, dict):
+            raise ArgumentError(f"the arguments of job {self.name!r} must be a JSON object, not {text[:80]}")
+        return self.new(**given)  # type: ignore[call-arg]
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        if len(args) > len(self._positional):
+            raise ArgumentError(
+                f"job {self.name!r} takes {len(self._positional)} positional arguments, not {len(args)}"
+            )
+        given = dict(zip(self._positional, args, strict=False))
+        if twice := given.keys() & kwargs.keys():
+            raise ArgumentError(f"job {self.name!r} got {sorted(twice)[0]!r} twice")
+        return given | kwargs
+
+    def _mismatch(self, given: dict[str, Any]) -> str:
+        for name in given:
+            if name not in self._names:
+                return f"job {self.name!r} has no argument {name!r}{did_you_mean(name, self._names)}"
+        missing = ", ".join(repr(name) for name in sorted(self._required - given.keys()))
+        return f"job {self.name!r} misses argument {missing}"
+
+    async def run(self, activation: Activation) -> Outcome:
+        """Runs the function once, with the stored arguments."""
+        claim = activation.claim
+        try:
+            arguments = self._arguments.decode(claim.state)
+        except EncodingError as error:
+            return Unreadable(failure_text(error))
+        if self._wants_context:
+            arguments["ctx"] = self._context(activation)
+        if self._is_async:
+            answer = await self.function(**arguments)  # type: ignore[misc, call-arg]
+        else:
+            answer = await activation.in_thread(functools.partial(self.function, **arguments))  # type: ignore[call-arg]
+            if inspect.iscoroutine(answer):
+                answer = await answer
+        if isinstance(answer, Cancel):
+            return Cancelled(reason_text(answer.reason, kind="Cancel"))
+        if isinstance(answer, Retry):
+            return self._again(activation, answer)
+        if answer is None:
+            return _DONE_WITH_NOTHING
+        return Done(encode(answer, what=self._result_what))
+
+    def failed(self, activation: Activation, error: BaseException) -> Outcome:
+        """An exception is a failed attempt: run again after the backoff, up to `max_attempts` executions.
+
+        A result that cannot be stored is final: the same code would give the same answer after the same effects.
+        """
+        text = failure_text(error)
+        if isinstance(error, EncodingError) or activation.claim.attempt + 1 >= self.max_attempts:
+            return Failed(text)
+        return self._later(activation, text)
+
+    def _again(self, activation: Activation, answer: Retry) -> Outcome:
+        text = reason_text(answer.reason, kind="Retry")
+        if activation.claim.attempt + 1 >= self.max_attempts:
+            return Failed(text)
+        if answer.delay is None:
+            return self._later(activation, text)
+        return Again(answer.delay, text)  # type: ignore[arg-type]
+
+    def _later(self, activation: Activation, text: str) -> Outcome:
+        try:
+            delay_s = checked_delay_s(self._backoff, activation.claim.attempt + 1, activation.dice)
+        except Exception as error:  # the user's own backoff: its fault ends the job, visibly.
+            return Failed(failure_text(error))
+        return Again(delay_s, text)
+
+    def _context(self, activation: Activation) -> Context:
+        claim, due_us = activation.claim, activation.deadline_us
+        return Context(
+            id=claim.id,
+            program=self.name,
+            attempt=claim.attempt,
+            queue=activation.queue,
+            key=claim.correlation_key,
+            deadline=None if due_us is None else instant(due_us),
+            report=activation.report,
+        )
+
+    def read_result(self, text: str) -> R:
+        """A stored result, typed as the function's return annotation; plain data where it does not fit."""
+        try:
+            return self._result_codec.decode(text)  # type: ignore[no-any-return]
+        except EncodingError:
+            return decode_any(text)  # type: ignore[no-any-return]
+
+    def retention_s(self, default_s: float | None) -> float | None:
+        """Seconds to keep an ended instance."""
+        return default_s if self._retention is None else self._retention[0]
+
+    def __repr__(self) -> str:
+        return f"<job {self.name!r} version {self.version}>"
+
+
+_DONE_WITH_NOTHING = Done("null")
+AsyncResult = Coroutine[Any, Any, R]
+
+
+class _Decorator:
+    """What `job(...)` with options returns: applied to a function, it makes the job."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = settings
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Context, P], AsyncResult[R]]
+    ) -> Job[P, Concatenate[Context, P], AsyncResult[R], R]: ...
+    @overload
+    def __call__(self, function: Callable[P, AsyncResult[R]]) -> Job[P, P, AsyncResult[R], R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Context, P], R]
+    ) -> Job[P, Concatenate[Context, P], R, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> Job[P, P, R, R]: ...
+    def __call__(self, function: Callable[..., Any]) -> Job[Any, Any, Any, Any]:
+        if not inspect.isfunction(function):
+            raise DefinitionError(f"@job goes on a function, not on {function!r}")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise DefinitionError(f"job {function.__name__!r} must return, not yield")
+        made: Job[Any, Any, Any, Any] = Job(function, **self._settings)
+        checked_name(made.name, what="a job's name")
+        if "<locals>" not in function.__qualname__:
+            DEFINED.add(made)
+        return made
+
+
+@overload
+def job(
+    function: Callable[Concatenate[Context, P], AsyncResult[R]], /
+) -> Job[P, Concatenate[Context, P], AsyncResult[R], R]: ...
+@overload
+def job(function: Callable[P, AsyncResult[R]], /) -> Job[P, P, AsyncResult[R], R]: ...
+@overload
+def job(function: Callable[Concatenate[Context, P], R], /) -> Job[P, Concatenate[Context, P], R, R]: ...
+@overload
+def job(function: Callable[P, R], /) -> Job[P, P, R, R]: ...
+@overload
+def job(
+    *,
+    name: str | None = None,
+    version: int = 1,
+    queue: str = "default",
+    max_attempts: int = 20,
+    backoff: Backoff | Callable[[int], float | timedelta] | None = None,
+    timeout: float | timedelta | None = None,
+    retention: float | timedelta | None | Iterable[None] = (),
+) -> _Decorator: ...
+def job(
+    function: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    version: int = 1,
+    queue: str = "default",
+    max_attempts: int = 20,
+    backoff: Backoff | Callable[[int], float | timedelta] | None = None,
+    timeout: float | timedelta | None = None,
+    retention: float | timedelta | None | Iterable[None] = (),
+) -> Any:
+    """Makes a durable job of an `async def` or a `def` (which then runs on the engine's own threads).
+
+    The value returned is the result. An exception is a failed attempt. `Cancel(reason)` ends the job for good,
+    `Retry(delay)` runs it again. A parameter named `ctx` receives the `Context` and is not part of the arguments.
+
+    Args:
+        name: Its name in the database (default: the function's name).
+        version: A whole number from 1; raise it when old and new code must run side by side.
+        queue: Where it goes unless the start says otherwise.
+        max_attempts: Executions at most (default 20); then the instance is `failed`.
+        backoff: Wait between attempts: `backoff.exponential(...)`, `linear`, `constant`, or a function of the number
+            of failures so far, from 1, that returns seconds. Default: 1 s, 2 s, 4 s, ... at most 300 s.
+        timeout: Seconds that one execution may take; then it is stopped and counts as a failed attempt. A `def`
+            cannot be stopped: it is given up, and its late answer is dropped.
+        retention: Seconds to keep the ended instance; None for ever; left out: as the engine says.
+
+    Raises: DefinitionError, ConfigError.
+    """
+    checked_name(queue, what="a job's queue")
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= _VERSION_MAX:
+        raise DefinitionError(f"version must be a whole number from 1, not {version!r}")
+    if (
+        not isinstance(max_attempts, int)
+        or isinstance(max_attempts, bool)
+        or not 1 <= max_attempts <= 1_000_000
+    ):
+        raise DefinitionError(
+            f"max_attempts must be a whole number from 1 to 1,000,000, not {max_attempts!r}"
+        )
+    policy = exponential() if backoff is None else backoff
+    check_policy(policy)
+    decorate = _Decorator(
+        {
+            "name": name,
+            "version": version,
+            "queue": queue,
+            "max_attempts": max_attempts,
+            "backoff": policy,
+            "timeout_s": None if timeout is None else duration_s(timeout, name="timeout", least_s=0.001),
+            "retention": _own_retention(retention),
+        }
+    )
+    return decorate if function is None else decorate(function)
+
+
+def _own_retention(retention: Any) -> tuple[float | None] | None:
+    if retention == ():
+        return None
+    return (None,) if retention is None else (duration_s(retention, name="retention"),)

@@ -1,0 +1,106 @@
+"""What every test may ask for: a store to write into, and the certainty that nothing is left behind."""
+
+import asyncio
+import inspect
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from harness import postgres
+from harness.binaries import NoPostgres
+from harness.databases import Databases
+
+_server_of_all_workers = ExitStack()
+_started: list[Databases | NoPostgres] = []
+
+# Our own server is reached by what its URL says, not by what the caller's shell says about another one.
+if "OUTLAST_TEST_DATABASE_URL" not in os.environ:
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
+
+
+def pytest_report_header() -> str:
+    """Say in the first lines which Postgres this run uses."""
+    return f"postgres: {postgres.describe_available()}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Under `-n`, start one server in the controller and tell each worker where it is."""
+    if not _started:
+        _started.append(_server(node.config, _server_of_all_workers))  # type: ignore[attr-defined]
+    server = _started[0]
+    node.workerinput["outlast_postgres"] = (  # type: ignore[attr-defined]
+        str(server) if isinstance(server, NoPostgres) else {"url": server.url(), "about": server.describe()}
+    )
+
+
+def pytest_unconfigure() -> None:
+    """Stop the server that the workers shared."""
+    _server_of_all_workers.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """The one Postgres of this run; where there is none its tests are skipped, and fail with CI set."""
+    with ExitStack() as stack:
+        server = _server(request.config, stack)
+        if isinstance(server, Databases):
+            yield server
+            return
+    if os.environ.get("CI", "").lower() in ("", "0", "false"):
+        pytest.skip(f"Postgres is not tested: {server}")
+    pytest.fail(f"CI must test Postgres, and cannot: {server}", pytrace=False)
+
+
+def _server(config: pytest.Config, stack: ExitStack) -> Databases | NoPostgres:
+    """The server that the controller started for us when we are one of its workers, else our own."""
+    told = getattr(config, "workerinput", {}).get("outlast_postgres")
+    if told is not None:
+        return NoPostgres(told) if isinstance(told, str) else Databases(**told)
+    try:
+        return stack.enter_context(postgres.obtain(durable=False))
+    except NoPostgres as error:
+        return error
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Databases) -> Iterator[str]:
+    """A fresh, empty database on Postgres; the test must close every connection to it."""
+    with postgres_server.fresh_database() as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A database file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'outlast.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """A fresh database: the test runs once on SQLite and once on Postgres."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test after which one of its tasks or one of our threads still lives."""
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("_no_task_left_behind")
+    yield
+    threads = [thread.name for thread in threading.enumerate() if thread.name.startswith("outlast")]
+    assert not threads, f"threads left behind: {threads}"
+
+
+@pytest.fixture
+async def _no_task_left_behind() -> AsyncIterator[None]:
+    yield
+    await asyncio.sleep(0)  # What was cancelled and awaited by nobody gets one turn to end.
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert not tasks, f"tasks left behind: {tasks}"

@@ -1,0 +1,164 @@
+"""The harness is what other tests believe in, so it is tested itself."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import psycopg
+import pytest
+
+from harness import processes
+from harness.binaries import NoPostgres, find_binaries
+from harness.databases import Databases, without_password
+from harness.postgres import PostgresServer
+from harness.waiting import eventually, eventually_async
+
+
+@pytest.fixture
+def own_server(postgres_server: Databases) -> Iterator[PostgresServer]:
+    """A server that the test may kill. The shared one is asked for only to skip where there is none."""
+    try:
+        find_binaries()
+    except NoPostgres as error:
+        pytest.skip(str(error))
+    with PostgresServer(durable=False) as server:
+        yield server
+
+
+def test_a_killed_server_restarts_with_what_was_committed(own_server: PostgresServer) -> None:
+    with psycopg.connect(own_server.url(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        children = [child.pid for child in processes.children(own_server.pid)]
+
+        own_server.kill_postmaster()
+
+        assert not [pid for pid in children if processes.is_alive(pid)]
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+
+    own_server.restart()
+
+    with psycopg.connect(own_server.tcp_url()) as connection:
+        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+def test_a_killed_backend_takes_the_others_down_and_the_server_recovers(own_server: PostgresServer) -> None:
+    def answers() -> bool:
+        try:
+            with psycopg.connect(own_server.url()) as connection:
+                return connection.execute("SELECT 1").fetchone() == (1,)
+        except psycopg.OperationalError:
+            return False
+
+    postmaster = own_server.pid
+    with psycopg.connect(own_server.url()) as victim, psycopg.connect(own_server.url()) as witness:
+        own_server.kill_backend(victim.info.backend_pid)
+
+        with pytest.raises(psycopg.OperationalError):
+            eventually(lambda: witness.execute("SELECT 1") and None)
+    eventually(answers)
+    assert own_server.pid == postmaster
+    with pytest.raises(ValueError, match="not a child"):
+        own_server.kill_backend(1)
+
+
+def test_cpu_seconds_never_fall(own_server: PostgresServer) -> None:
+    start = own_server.cpu_seconds()
+    with psycopg.connect(own_server.url()) as connection:
+        connection.execute("SELECT count(*) FROM generate_series(1, 1000000)")
+        while_connected = own_server.cpu_seconds()
+    after_work = own_server.cpu_seconds()
+    own_server.restart()
+
+    assert start < while_connected <= after_work <= own_server.cpu_seconds()
+
+
+def test_a_durable_server_syncs_and_a_quick_one_does_not(own_server: PostgresServer) -> None:
+    with PostgresServer(deadlock_timeout_s=0.25) as durable, psycopg.connect(durable.url()) as connection:
+        shown = [
+            connection.execute(f"SHOW {name}").fetchone()
+            for name in ("fsync", "synchronous_commit", "full_page_writes", "deadlock_timeout")
+        ]
+    with psycopg.connect(own_server.url()) as connection:
+        quick = connection.execute("SHOW fsync").fetchone()
+
+    assert shown == [("on",), ("on",), ("on",), ("250ms",)]
+    assert quick == ("off",)
+
+
+def test_the_guard_ends_the_server_of_a_killed_owner(postgres_server: Databases) -> None:
+    program = (
+        "import time\n"
+        "from harness.postgres import PostgresServer\n"
+        "server = PostgresServer(durable=False)\n"
+        "server.start()\n"
+        "print(server.pid, server.log_path.parent, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=root, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        pid, folder = owner.stdout.readline().split()
+
+        owner.kill()
+
+    eventually(lambda: not processes.is_alive(int(pid)))
+    eventually(lambda: not Path(folder).exists())
+
+
+def test_nothing_is_left_of_a_closed_server(own_server: PostgresServer) -> None:
+    pid, folder = own_server.pid, own_server.log_path.parent
+
+    own_server.close()
+    own_server.close()
+
+    assert not processes.is_alive(pid)
+    assert not folder.exists()
+
+
+async def test_the_shared_server_gives_each_test_an_empty_database(
+    postgres_server: Databases, postgres_url: str
+) -> None:
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        tables = await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+    finally:
+        await connection.close()
+
+    assert tables == 0
+    assert postgres_server.describe()
+
+
+def test_a_connection_left_open_fails_the_test(postgres_server: Databases) -> None:
+    with (
+        pytest.raises(AssertionError, match="closing every connection"),
+        postgres_server.fresh_database(patience_s=0.1) as url,
+    ):
+        left_open = psycopg.connect(url)
+
+    with pytest.raises(psycopg.OperationalError):
+        left_open.execute("SELECT 1")
+    left_open.close()
+
+
+def test_a_password_is_never_shown() -> None:
+    assert without_password("postgresql://ann:secret@db/app") == "postgresql://ann:***@db/app"
+    assert without_password("postgresql://ann@db/app?password=secret&a=b").count("secret") == 0
+
+
+async def test_waiting_gives_the_answer_or_says_what_did_not_happen() -> None:
+    answers = iter([0, 0, 7])
+
+    async def never() -> int:
+        return 0
+
+    assert eventually(lambda: next(answers), poll=0.001) == 7
+    started = time.monotonic()
+    with pytest.raises(AssertionError, match=r"the moon: not within 0\.05 s; the last answer was 0"):
+        await eventually_async(never, timeout=0.05, what="the moon")
+    assert time.monotonic() - started < 5
