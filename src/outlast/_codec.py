@@ -116,7 +116,7 @@ def _refuse_unknown_types(info: Any, depth: int = 0) -> None:
         if not hasattr(info.cls, "model_validate"):
             raise TypeError(f"type {info.cls.__qualname__!r} is not supported; use a dataclass")
         return
-    if depth > _DEPTH_MAX or not dataclasses.is_dataclass(info) and not isinstance(info, msgspec.Struct):
+    if depth > _DEPTH_MAX or (not dataclasses.is_dataclass(info) and not isinstance(info, msgspec.Struct)):
         return
     for name in getattr(info, "__struct_fields__", ()):
         inner = getattr(info, name)

@@ -352,9 +352,7 @@ def app_from_pyproject(folder: Path) -> str | None:
     for place in (folder, *folder.parents):
         path = place / "pyproject.toml"
         if path.is_file():
-            app = (
-                tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("outlast", {}).get("app")
-            )
+            app = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("outlast", {}).get("app")
             return app if isinstance(app, str) else None
     return None
 

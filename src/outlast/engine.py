@@ -18,7 +18,7 @@ from outlast._kernel.states import ALL, CANCELLED, DONE, FAILED, LIVE, MOVES, QU
 from outlast._model import Ended, Filter, Held, Instance, NewInstance, Node, Progress, QueueCounts, Row
 from outlast._runtime.crew import Crew
 from outlast._runtime.events import Events
-from outlast._store.contract import Store
+from outlast._store.contract import Enlisted, Store
 from outlast._store.door import open_store
 from outlast._store.rows import checked_key, scope_text
 from outlast._world import SystemWorld, World, instant_us
@@ -179,9 +179,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         signals = []
         for number in (signal.SIGTERM, signal.SIGINT):
-            with contextlib.suppress(
-                NotImplementedError, RuntimeError, ValueError
-            ):  # Windows, or not the main thread.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread.
                 loop.add_signal_handler(number, _stop_or_end, stop, number)
                 signals.append(number)
         try:
@@ -200,9 +198,7 @@ class Engine:
 
     def _running(self) -> Crew:
         if self._crew is None:
-            raise EngineStateError(
-                "the engine is not open: use `async with engine:` or `await engine.open()` first"
-            )
+            raise EngineStateError("the engine is not open: use `async with engine:` or `await engine.open()` first")
         return self._crew
 
     @property
@@ -264,9 +260,7 @@ class Engine:
 
         Raises: DuplicateKey, EncodingError, ConfigError, StoreError, EngineStateError.
         """
-        row, request = self._row(
-            what, schedule_in, schedule_at, priority, queue, correlation_key, correlation_scope
-        )
+        row, request = self._row(what, schedule_in, schedule_at, priority, queue, correlation_key, correlation_scope)
         _one_of_words("on_conflict", on_conflict, ("raise", "return"))
         crew = self._running()
         held = await self._insert(crew, [row], connection)
@@ -305,9 +299,12 @@ class Engine:
                     row, request = self._row(what, schedule_in, schedule_at, priority, queue, None, "none")
                     rows.append(row)
                     handles.append(Handle(self, row.id, request.read_result))
+                if connection is not None:
+                    await self._insert(crew, rows, connection)
+                    continue
                 if waiting is not None:  # the next chunk is prepared while the database takes this one.
                     await waiting
-                waiting = asyncio.create_task(self._insert(crew, rows, connection))
+                waiting = asyncio.create_task(self._insert(crew, rows, None))
                 await asyncio.sleep(0)
             if waiting is not None:
                 await waiting
@@ -335,10 +332,7 @@ class Engine:
         request = what.start_request()
         program = request.program
         size = len(request.state)
-        if (
-            size > self.config.payload_bytes_max // 4
-            and len(request.state.encode()) > self.config.payload_bytes_max
-        ):
+        if size > self.config.payload_bytes_max // 4 and len(request.state.encode()) > self.config.payload_bytes_max:
             raise ValueTooLarge(
                 f"the arguments of {program.name!r}",
                 len(request.state.encode()),
@@ -380,7 +374,15 @@ class Engine:
 
     def handle(self, id: str) -> Handle[Any]:
         """A handle for an id that you kept. Nothing is read."""
-        return Handle(self, id)
+        return Handle(self, _checked_id(id))
+
+    def handle_of(self, handle: Handle[R]) -> Handle[R]:
+        """The same instance, asked through this engine."""
+        return Handle(self, handle.id, handle._read_result)
+
+    def enlist(self, connection: Any) -> Enlisted:
+        """The caller's own connection as a place to insert. Raises: ConfigError: of a kind that is not known."""
+        return self._store.enlist(connection)
 
     async def get(self, id: str) -> Instance:
         """The instance as it stands. Raises: NotFound."""
@@ -448,9 +450,7 @@ class Engine:
         self._running()
         text = prefix.strip().lower()
         if len(text) < 4 or not set(text) <= set("0123456789abcdef-"):
-            raise ConfigError(
-                f"an id, or at least 4 characters of its beginning, was expected, not {prefix!r}"
-            )
+            raise ConfigError(f"an id, or at least 4 characters of its beginning, was expected, not {prefix!r}")
         found = await self._store.instances.list(Filter(id_prefix=text, limit=2))
         if not found:
             raise NotFound(f"no instance has an id that begins with {prefix!r}")
@@ -495,9 +495,7 @@ class Engine:
             raise DuplicateKey(found.key, Handle(self, found.holder))
         former, queue = found
         if former not in MOVES["retry"]:
-            raise IllegalMove(
-                f"instance {id} is {former!r}; only {', '.join(MOVES['retry'])} can be retried", former
-            )
+            raise IllegalMove(f"instance {id} is {former!r}; only {', '.join(MOVES['retry'])} can be retried", former)
         crew.doorbell.work([queue])
         return await self.get(id)
 
@@ -571,9 +569,7 @@ def read_ended(ended: Ended, read_result: Any = None) -> Any:
     reason = str(error.get("message", "")) if error else ""
     kind = {CANCELLED: InstanceCancelled, QUARANTINED: InstanceQuarantined}.get(ended.status, InstanceFailed)
     what = f"{error['type']}: {reason}" if error and ended.status == FAILED else reason
-    raise kind(
-        f"instance {ended.id} ended as {ended.status!r}: {what}", id=ended.id, reason=reason, error=error
-    )
+    raise kind(f"instance {ended.id} ended as {ended.status!r}: {what}", id=ended.id, reason=reason, error=error)
 
 
 def read_instance(row: Row) -> Instance:
@@ -613,9 +609,7 @@ def _readable(text: str | None) -> Any:
         return text  # an operator must be able to look at a row that cannot be decoded.
 
 
-def _due(
-    schedule_in: float | timedelta | None, schedule_at: datetime | None
-) -> tuple[float | None, int | None]:
+def _due(schedule_in: float | timedelta | None, schedule_at: datetime | None) -> tuple[float | None, int | None]:
     if schedule_in is not None and schedule_at is not None:
         raise ConfigError("give schedule_in or schedule_at, not both")
     if schedule_in is not None:
@@ -628,9 +622,7 @@ def _moment_us(name: str, moment: datetime | None) -> int | None:
     if moment is None:
         return None
     if not isinstance(moment, datetime) or moment.tzinfo is None:
-        raise ConfigError(
-            f"{name} must be a datetime with a time zone, such as datetime.now(UTC), not {moment!r}"
-        )
+        raise ConfigError(f"{name} must be a datetime with a time zone, such as datetime.now(UTC), not {moment!r}")
     return instant_us(moment)
 
 

@@ -303,9 +303,7 @@ class _Decorator:
     @overload
     def __call__(self, function: Callable[P, AsyncResult[R]]) -> Job[P, P, AsyncResult[R], R]: ...
     @overload
-    def __call__(
-        self, function: Callable[Concatenate[Context, P], R]
-    ) -> Job[P, Concatenate[Context, P], R, R]: ...
+    def __call__(self, function: Callable[Concatenate[Context, P], R]) -> Job[P, Concatenate[Context, P], R, R]: ...
     @overload
     def __call__(self, function: Callable[P, R]) -> Job[P, P, R, R]: ...
     def __call__(self, function: Callable[..., Any]) -> Job[Any, Any, Any, Any]:
@@ -339,7 +337,7 @@ def job(
     max_attempts: int = 20,
     backoff: Backoff | Callable[[int], float | timedelta] | None = None,
     timeout: float | timedelta | None = None,
-    retention: float | timedelta | None | Iterable[None] = (),
+    retention: float | timedelta | Iterable[None] | None = (),
 ) -> _Decorator: ...
 def job(
     function: Any = None,
@@ -351,7 +349,7 @@ def job(
     max_attempts: int = 20,
     backoff: Backoff | Callable[[int], float | timedelta] | None = None,
     timeout: float | timedelta | None = None,
-    retention: float | timedelta | None | Iterable[None] = (),
+    retention: float | timedelta | Iterable[None] | None = (),
 ) -> Any:
     """Makes a durable job of an `async def` or a `def` (which then runs on the engine's own threads).
 
@@ -374,14 +372,8 @@ def job(
     checked_name(queue, what="a job's queue")
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= _VERSION_MAX:
         raise DefinitionError(f"version must be a whole number from 1, not {version!r}")
-    if (
-        not isinstance(max_attempts, int)
-        or isinstance(max_attempts, bool)
-        or not 1 <= max_attempts <= 1_000_000
-    ):
-        raise DefinitionError(
-            f"max_attempts must be a whole number from 1 to 1,000,000, not {max_attempts!r}"
-        )
+    if not isinstance(max_attempts, int) or isinstance(max_attempts, bool) or not 1 <= max_attempts <= 1_000_000:
+        raise DefinitionError(f"max_attempts must be a whole number from 1 to 1,000,000, not {max_attempts!r}")
     policy = exponential() if backoff is None else backoff
     check_policy(policy)
     decorate = _Decorator(

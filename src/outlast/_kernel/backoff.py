@@ -98,15 +98,11 @@ def check_policy(policy: object) -> None:
     if isinstance(policy, Backoff):
         return
     if not callable(policy):
-        raise DefinitionError(
-            f"backoff must be backoff.exponential(...) or a function of the attempt, not {policy!r}"
-        )
+        raise DefinitionError(f"backoff must be backoff.exponential(...) or a function of the attempt, not {policy!r}")
     try:
         inspect.signature(policy).bind(1)
     except (TypeError, ValueError):
-        raise DefinitionError(
-            "a backoff function takes one argument: the number of failures so far, from 1"
-        ) from None
+        raise DefinitionError("a backoff function takes one argument: the number of failures so far, from 1") from None
 
 
 def _s(name: str, value: float | timedelta) -> float:

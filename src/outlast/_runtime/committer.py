@@ -55,6 +55,7 @@ class Committer:
         self._patience = Patience("committer", events, world)
         self._pending: list[tuple[Settlement, str]] = []
         self._released: list[tuple[str, int]] = []
+        self._released_queues: set[str] = set()
         self._in_flight = 0
         self._holding: set[str] = set()
         self._task: asyncio.Task[None] | None = None
@@ -85,9 +86,10 @@ class Committer:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-committer")
 
-    def release(self, claims: list[tuple[str, int]]) -> None:
-        """Gives claims back that were not run, or whose run does not count."""
+    def release(self, claims: list[tuple[str, int]], queue: str) -> None:
+        """Gives claims of a queue back that were not run, or whose run does not count."""
         self._released += claims
+        self._released_queues.add(queue)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-committer")
 
@@ -103,27 +105,40 @@ class Committer:
     async def _flush(self) -> None:
         try:
             while self._pending or self._released:
-                if self._released:
-                    await self._give_back()
-                if self._pending:
-                    batch = self._pending[: self._batch_max]
-                    del self._pending[: self._batch_max]
-                    self._in_flight = len(batch)
-                    self._holding = {item.id for item, _ in batch}
-                    try:
-                        await self._commit(batch)
-                    finally:
-                        self._in_flight = 0
-                        self._holding = set()
-                    self._on_room()
+                try:
+                    if self._released:
+                        await self._give_back()
+                    if self._pending:
+                        await self._next_batch()
+                except Exception as error:
+                    # What was in hand is dropped: its rows stay ours without our knowing, and the reconciler gives
+                    # them back. The rest must go on.
+                    self._events.emit("loop.failed", loop="committer", error=f"{type(error).__name__}: {error}")
+                    await asyncio.sleep(self._patience.next_s(error))
         finally:
             self._task = None
 
+    async def _next_batch(self) -> None:
+        batch = self._pending[: self._batch_max]
+        del self._pending[: self._batch_max]
+        self._in_flight = len(batch)
+        self._holding = {item.id for item, _ in batch}
+        try:
+            await self._commit(batch)
+        finally:
+            self._in_flight = 0
+            self._holding = set()
+        self._on_room()
+
     async def _give_back(self) -> None:
         claims, self._released = self._released, []
+        queues, self._released_queues = self._released_queues, set()
         self._holding = {id for id, _ in claims}
-        await self._patience.until_done(lambda: self._claims.release(claims))
-        self._holding = set()
+        try:
+            await self._patience.until_done(lambda: self._claims.release(claims))
+        finally:
+            self._holding = set()
+        self._doorbell.others(queues)
 
     async def _commit(self, batch: list[tuple[Settlement, str]]) -> None:
         settlements = [item for item, _ in batch]
@@ -148,9 +163,7 @@ class Committer:
         if refused.result is None and refused.status == FAILED:
             return  # even the plain record was refused; the lease gives the instance to somebody else.
         text = reason_text(f"the database refused the outcome: {error}", kind="StoreError")
-        instead = Settlement(
-            refused.id, refused.epoch, FAILED, refused.attempt, None, text, None, refused.retention_s
-        )
+        instead = Settlement(refused.id, refused.epoch, FAILED, refused.attempt, None, text, None, refused.retention_s)
         await self._commit([(instead, queue)])
 
     def _tell(self, batch: list[tuple[Settlement, str]], stale: set[str]) -> None:
@@ -172,9 +185,7 @@ class Committer:
                 self._events.emit("instance.quarantined", id=id, error=item.error)
                 ended.append(id)
         if self._events.wanted:
-            self._events.emit(
-                "commit.stop", count=len(batch), stale=len(stale), ids=[item.id for item, _ in batch]
-            )
+            self._events.emit("commit.stop", count=len(batch), stale=len(stale), ids=[item.id for item, _ in batch])
         self._waiters.settled([item for item, _ in batch], stale)
         self._doorbell.ended(ended)
         if ready:

@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 LAST_COMMITS_S: Final = 5.0
 """Shutdown waits this long for the database to take the last outcomes."""
+LOOK_S: Final = 0.25
+"""After a hint that anything may have changed, claims are compared with the rows this soon."""
 CALL_GIVE_UP_S: Final = 5.0
 """An operator's call waits this long for a database that is away."""
 
@@ -71,11 +73,14 @@ class Crew:
         )
         self.node: Node | None = None
         self.lanes: list[Lane] = []
+        self._lane_tasks: list[asyncio.Task[None]] = []
+        self._look_later: asyncio.TimerHandle | None = None
         self._reconciler: Rounds | None = None
 
     async def open(self) -> None:
         """Starts the loops that this engine's options ask for."""
         config, events = self._config, self.events
+        events.open()
         waiters = self._rounds(self.waiters)
         self.waiters.on_wake(waiters.wake)
         self.doorbell.on_ended(self.waiters.heard)
@@ -83,9 +88,7 @@ class Crew:
         if config.queues:
             await self._open_lanes()
         if config.queues if config.maintenance is None else config.maintenance:
-            timekeeper = Timekeeper(
-                self._store.timers, self.doorbell, poll_s=config.poll_interval, events=events
-            )
+            timekeeper = Timekeeper(self._store.timers, self.doorbell, poll_s=config.poll_interval, events=events)
             self.doorbell.on_timer(self._rounds(timekeeper).wake)
             self._rounds(self._reaper())
             self._rounds(
@@ -137,9 +140,7 @@ class Crew:
             self.doorbell.on_queue(name, lane.ring)
         self.committer.on_room(self._room)
         self.doorbell.on_cancelled(self._cancelled)
-        self._tasks += [
-            asyncio.create_task(lane.run(), name=f"outlast-lane-{lane.name}") for lane in self.lanes
-        ]
+        self._lane_tasks = [asyncio.create_task(lane.run(), name=f"outlast-lane-{lane.name}") for lane in self.lanes]
 
     def _reaper(self) -> Reaper:
         return Reaper(
@@ -157,9 +158,9 @@ class Crew:
             self._store.claims,
             node=self._node_id,
             held=self._held,
-            running=lambda: {id: run.claim.epoch for id, run in self.executor.running.items()},
-            give_back=self.committer.release,
-            stop=lambda ids: self._stop_lost(ids),
+            open_claims=self._open_claims,
+            give_back=lambda claims: self.committer.release(claims, "*"),
+            stop=self._stop_lost,
             interval_s=self._config.renew_s,
             events=self.events,
         )
@@ -179,16 +180,29 @@ class Crew:
         held = set(self.executor.running) | self.committer.holds()
         return held.union(*(lane.holds() for lane in self.lanes))
 
+    def _open_claims(self) -> dict[str, int]:
+        """What is claimed and has no outcome yet, by id and epoch."""
+        found = {id: run.claim.epoch for id, run in self.executor.running.items()}
+        for lane in self.lanes:
+            found |= lane.waiting()
+        return found
+
     def _room(self) -> None:
         for lane in self.lanes:
             lane.room()
 
     def _cancelled(self, id: str) -> None:
-        if id in self.executor.running or id == "*":
-            if self._reconciler is not None:
-                self._reconciler.wake()
+        if self._reconciler is None:
+            return
+        if id == "*":  # on SQLite this comes with every commit of another process: look now and then.
+            if self._look_later is None or self._look_later.when() < asyncio.get_running_loop().time():
+                self._look_later = asyncio.get_running_loop().call_later(LOOK_S, self._reconciler.wake)
+        elif id in self._open_claims():
+            self._reconciler.wake()
 
     def _stop_lost(self, ids: set[str]) -> None:
+        for lane in self.lanes:
+            lane.drop(ids)
         self.executor.stop(Why.LOST, only=ids)
 
     def _fence(self) -> None:
@@ -214,6 +228,8 @@ class Crew:
         for lane in self.lanes:
             lane.stop()
         try:
+            if self._lane_tasks:  # a claim whose reply is on its way is given back, too.
+                await asyncio.wait(self._lane_tasks, timeout=LAST_COMMITS_S)
             if not await self.executor.idle(config.drain_timeout):
                 stopped = self.executor.stop(Why.DRAIN)
                 await self.executor.idle(config.cancel_timeout)
@@ -228,12 +244,15 @@ class Crew:
 
     async def abort(self) -> None:
         """Ends every loop and thread now."""
-        tasks = [*self._tasks, *self.committer.tasks(), *self.intake.tasks()]
+        if self._look_later is not None:
+            self._look_later.cancel()
+        tasks = [*self._tasks, *self._lane_tasks, *self.committer.tasks(), *self.intake.tasks()]
         tasks += [run.task for run in self.executor.running.values() if run.task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks, timeout=1.0) if tasks else None
-        self._tasks = []
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+        self._tasks, self._lane_tasks = [], []
         self.threads.close()
         if self.node is not None:
             with contextlib.suppress(TimeoutError):

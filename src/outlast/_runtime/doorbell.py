@@ -54,6 +54,12 @@ class Doorbell:
             if tell_others and self._remote:
                 self._bell.ring(f"q:{queue}")
 
+    def others(self, queues: Iterable[str]) -> None:
+        """Work that this process has given back; others may want it."""
+        if self._remote:
+            for queue in queues:
+                self._bell.ring(f"q:{queue}")
+
     def timer(self) -> None:
         """Something is due earlier than was known."""
         self._timer()

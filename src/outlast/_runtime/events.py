@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -34,6 +37,12 @@ class Events:
     def __init__(self, engine: str, node: str) -> None:
         self._ids = {"engine": engine, "node": node}
         self._listeners: list[Listener] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+
+    def open(self) -> None:
+        """Listeners are called on the loop that runs now."""
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
 
     def listen(self, listener: Listener) -> None:
         """Calls `listener(name, fields)` for every event, on the loop. Its errors are logged and forgotten."""
@@ -45,14 +54,23 @@ class Events:
         return bool(self._listeners) or _log.isEnabledFor(logging.DEBUG)
 
     def emit(self, name: str, **fields: Any) -> None:
-        """Tells logs and listeners."""
+        """Tells logs and listeners; from any thread."""
         level = _LEVELS.get(name, logging.DEBUG)
         if _log.isEnabledFor(level):
             told = " ".join(f"{key}={value}" for key, value in fields.items() if value is not None)
             extra = {f"outlast_{key}": value for key, value in (self._ids | fields).items()}
             _log.log(level, "%s %s", name, told.replace("\n", "\\n"), extra=extra)
+        if not self._listeners:
+            return
+        if self._loop is not None and threading.get_ident() != self._thread:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more.
+                self._loop.call_soon_threadsafe(self._tell, name, self._ids | fields)
+        else:
+            self._tell(name, self._ids | fields)
+
+    def _tell(self, name: str, fields: dict[str, Any]) -> None:
         for listener in self._listeners:
             try:
-                listener(name, self._ids | fields)
+                listener(name, fields)
             except Exception:
                 _log.exception("a listener of %s raised", name)

@@ -106,7 +106,7 @@ class Executor:
         """Runs a claim in a task of its own. False: this process does not know the program after all."""
         program = self._catalogue.find(claim.program, claim.version)
         if program is None or claim.id in self.running:
-            self._committer.release([(claim.id, claim.epoch)])
+            self._committer.release([(claim.id, claim.epoch)], slot.name)
             return False
         run = Run(self, claim, program, slot)
         self.running[claim.id] = run
@@ -124,9 +124,7 @@ class Executor:
             outcome = self._stopped(run, error)
         except GeneratorExit:
             raise
-        except (
-            BaseException
-        ) as error:  # SystemExit and KeyboardInterrupt of user code are its failures, not ours.
+        except BaseException as error:  # SystemExit and KeyboardInterrupt of user code are its failures, not ours.
             outcome = self._failed(run, error)
         if outcome is not None:
             retention_s = run.program.retention_s(self._retention_s)
@@ -154,7 +152,7 @@ class Executor:
         if run.why is Why.LOST:
             return None
         if run.why is not None:
-            self._committer.release([(claim.id, claim.epoch)])
+            self._committer.release([(claim.id, claim.epoch)], run.queue)
             return None
         return self._failed(run, error)  # the user's own code raised or let out a cancellation.
 
@@ -191,7 +189,7 @@ class Executor:
         for run in runs:
             if self.running.get(run.claim.id) is run:
                 del self.running[run.claim.id]
-                self._committer.release([(run.claim.id, run.claim.epoch)])
+                self._committer.release([(run.claim.id, run.claim.epoch)], run.queue)
                 self._events.emit("step.abandoned", id=run.claim.id, program=run.claim.program)
 
     async def idle(self, timeout_s: float) -> bool:

@@ -10,7 +10,7 @@ from outlast._runtime.events import Events
 from outlast._runtime.patience import TRANSIENT, Patience
 from outlast._store.contract import Instances
 from outlast._world import World
-from outlast.errors import StoreError
+from outlast.errors import StoreError, StoreUnavailable
 
 _Item = tuple[list[NewInstance], "asyncio.Future[list[Held]]"]
 GIVE_UP_S: Final = 5.0
@@ -79,8 +79,11 @@ class Intake:
                 return
             self._fail(batch, error)
             return
-        except BaseException as error:
+        except Exception as error:
             self._fail(batch, error)
+            return
+        except BaseException:
+            self._fail(batch, StoreUnavailable("the engine was closed while this start was under way"))
             raise
         if not held:
             for _, future in batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from outlast._model import Claim
@@ -96,9 +96,16 @@ class Lane:
         self._wake.set()
         self.give_back()
 
-    def drop(self) -> None:
-        """Forgets what was not started: the claims are no longer ours."""
-        self._buffer.clear()
+    def drop(self, lost: set[str] | None = None) -> None:
+        """Forgets claims that are not started and no longer ours: those named, or all."""
+        if lost is None:
+            self._buffer.clear()
+        elif lost & self.holds():
+            self._buffer = deque(claim for claim in self._buffer if claim.id not in lost)
+
+    def waiting(self) -> dict[str, int]:
+        """Epochs of the claims that are not started, by id."""
+        return {claim.id: claim.epoch for claim in self._buffer}
 
     async def run(self) -> None:
         """Claims, until stopped."""
@@ -136,6 +143,8 @@ class Lane:
         return demand if demand >= max(how.min_demand, self._prefetch // 2, 1) else 0
 
     async def _claim(self, limit: int) -> bool:
+        if self._more and self._how.prefetch is None:
+            self._measure()
         try:
             taken = await self._claims.take(self.name, self._node(), self._known(), limit, self._grace_s)
         except TRANSIENT as error:
@@ -144,15 +153,13 @@ class Lane:
             await asyncio.sleep(self._patience.next_s(error))
             return False
         except Exception as error:
-            self._events.emit(
-                "loop.failed", loop=f"lane {self.name}", error=f"{type(error).__name__}: {error}"
-            )
+            self._events.emit("loop.failed", loop=f"lane {self.name}", error=f"{type(error).__name__}: {error}")
             self._more = True
             await asyncio.sleep(self._patience.next_s(error))
             return False
         self._patience.well()
         if self._stopped:
-            self._committer.release([(claim.id, claim.epoch) for claim in taken])
+            self._release(taken)
             return False
         self._more = len(taken) == limit
         if taken:
@@ -174,17 +181,17 @@ class Lane:
         A crash counts against all that the process held: a suspect must not drag its neighbours into quarantine.
         """
         kept: list[Claim] = []
-        back: list[tuple[str, int]] = []
+        back: list[Claim] = []
         for claim in taken:
             if claim.crashes >= SUSPECT_CRASHES:
                 if self._suspect is not None:
-                    back.append((claim.id, claim.epoch))
+                    back.append(claim)
                     continue
                 self._suspect = claim.id
             kept.append(claim)
         if back:
             self._more = False
-            self._committer.release(back)
+            self._release(back)
         return kept
 
     def dispatch(self) -> None:
@@ -194,9 +201,7 @@ class Lane:
             self._running += 1
             if not self._executor.start(buffer.popleft(), self):
                 self._running -= 1
-        if not buffer and self._more and how.prefetch is None:
-            self._measure(dry=True)
-        if self._more and self._demand():
+        if (self._more or self._rung) and self._demand():
             self._wake.set()
 
     def freed(self, run: Run) -> None:
@@ -213,9 +218,10 @@ class Lane:
         if not self._stopped:
             self.dispatch()
 
-    def _measure(self, *, dry: bool) -> None:
+    def _measure(self) -> None:
+        """Sizes the buffer by how long the last full claim lasted."""
         lasted_s = self._world.monotonic() - self._took_at
-        if dry and lasted_s < BUFFER_S_SHORT:
+        if lasted_s < BUFFER_S_SHORT:
             self._prefetch = min(PREFETCH_MAX, max(self._prefetch * 2, self._how.concurrency))
         elif lasted_s > BUFFER_S_LONG:
             self._prefetch //= 2
@@ -231,5 +237,8 @@ class Lane:
         if self._buffer:
             if self._suspect in self.holds():
                 self._suspect = None
-            self._committer.release([(claim.id, claim.epoch) for claim in self._buffer])
+            self._release(self._buffer)
             self._buffer.clear()
+
+    def _release(self, claims: Iterable[Claim]) -> None:
+        self._committer.release([(claim.id, claim.epoch) for claim in claims], self.name)

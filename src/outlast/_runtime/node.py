@@ -17,6 +17,9 @@ from outlast.errors import StoreError
 FENCE_SHARE: Final = 0.8
 """A node that could not renew for this share of its lease stops running steps: others may soon take over."""
 
+JOIN_S: Final = 5.0
+"""Closing waits this long for a renewal that is under way."""
+
 
 class Node:
     """Registers, renews, and says when the lease is in doubt or gone.
@@ -47,6 +50,7 @@ class Node:
         self._world = world
         self._renewer = leases.renewer()
         self._stop = threading.Event()
+        self._ended = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._burial: asyncio.Task[None] | None = None
@@ -85,7 +89,9 @@ class Node:
                 self.in_doubt = False
             elif node == self.id:
                 self._tell(self._bury)
-        self._renewer.close()
+        with contextlib.suppress(StoreError):
+            self._renewer.close()
+        self._tell(self._ended.set)
 
     def _judge(self) -> None:
         late_s = self._world.monotonic() - self._renewed_at
@@ -122,7 +128,8 @@ class Node:
             await self._leases.retire(self.id)
 
     async def join(self) -> None:
-        """Waits for the renewing thread to end."""
-        thread = self._thread
-        while thread is not None and thread.is_alive():
-            await asyncio.sleep(0.001)
+        """Waits for the renewing thread to end; not for ever, when the database does not answer it."""
+        if self._thread is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(JOIN_S):
+                    await self._ended.wait()

@@ -20,7 +20,7 @@ class Actor(Protocol):
 
 
 class Rounds:
-    """Calls an actor's rounds until it is stopped. Trouble is reported, counted, and waited out; it never ends the loop.
+    """Calls an actor's rounds until it is stopped. Trouble is reported and waited out; it never ends the loop.
 
     Args:
         actor: Whose rounds.

@@ -60,11 +60,7 @@ class Threads:
         work = _Work(call, asyncio.get_running_loop())
         with self._lock:
             self._queued += 1
-            if (
-                self._idle < self._queued
-                and self._threads - self._stuck < self._limit
-                and self._stuck <= self._limit
-            ):
+            if self._idle < self._queued and self._threads - self._stuck < self._limit and self._stuck <= self._limit:
                 self._threads += 1
                 threading.Thread(target=self._serve, name="outlast-step", daemon=True).start()
         self._queue.put(work)

@@ -66,7 +66,8 @@ class Reaper:
         self._world = world
         self._seen: dict[str, tuple[int, float]] = {}
         self._looked_at = float("-inf")
-        self._shortest_s = interval_s
+        self._wait_s = interval_s
+        self._overdue_from = float("-inf")
 
     async def beat(self) -> float:
         """Buries nodes that have died, and gives back what nobody holds any more."""
@@ -74,19 +75,17 @@ class Reaper:
         beats = await self._leases.beats()
         now = self._world.monotonic()
         shortest_s = min((beat.lease_s for beat in beats), default=self._interval_s * 4)
-        if (
-            now - self._looked_at > self._shortest_s + max(shortest_s / 2, 0.1)
-            or now - began > shortest_s / 2
-        ):
+        if now - self._looked_at > self._wait_s + max(shortest_s / 2, 0.1) or now - began > shortest_s / 2:
             self._seen.clear()
+            self._overdue_from = now + shortest_s
         self._looked_at = now
         for beat in beats:
             await self._watch(beat, now)
         for gone in self._seen.keys() - {beat.node for beat in beats}:
             del self._seen[gone]
-        await self._reclaim()
-        self._shortest_s = min(self._interval_s, shortest_s / 4)
-        return self._shortest_s
+        await self._reclaim(overdue=now >= self._overdue_from)
+        self._wait_s = min(self._interval_s, shortest_s / 4)
+        return self._wait_s
 
     async def _watch(self, beat: Beat, now: float) -> None:
         known = self._seen.get(beat.node)
@@ -97,9 +96,9 @@ class Reaper:
                 self._events.emit("claims.reclaimed", dead_node=beat.node, silent_s=round(now - known[1], 3))
             del self._seen[beat.node]
 
-    async def _reclaim(self) -> None:
+    async def _reclaim(self, *, overdue: bool) -> None:
         while True:
-            found = await self._leases.reclaim(RECLAIM_MAX, self._max_crashes)
+            found = await self._leases.reclaim(RECLAIM_MAX, self._max_crashes, overdue=overdue)
             if not (found.returned or found.quarantined):
                 return
             self._events.emit("claims.reclaimed", returned=found.returned, quarantined=found.quarantined)
@@ -109,10 +108,11 @@ class Reaper:
 
 
 class Reconciler:
-    """Compares what the rows say this node runs with what it does run.
+    """Compares what the rows say this node holds with what it does hold.
 
-    What it holds without knowing (the reply to a claim was lost) goes back; what it runs without holding (cancelled,
-    or taken over) is stopped. Either must be seen twice in a row, since claims and commits are on their way all the time.
+    A claim that it holds without knowing (the reply was lost) goes back, once seen twice in a row, since replies are on
+    their way all the time. A claim that it runs without holding (cancelled, or taken over) is stopped at once: it was
+    acknowledged before it was run, so its row can only have been changed by somebody else.
     """
 
     name = "reconciler"
@@ -123,7 +123,7 @@ class Reconciler:
         *,
         node: Callable[[], str],
         held: Callable[[], set[str]],
-        running: Callable[[], dict[str, int]],
+        open_claims: Callable[[], dict[str, int]],
         give_back: Callable[[list[tuple[str, int]]], None],
         stop: Callable[[set[str]], None],
         interval_s: float,
@@ -132,28 +132,26 @@ class Reconciler:
         self._claims = claims
         self._node = node
         self._held = held
-        self._running = running
+        self._open_claims = open_claims
         self._give_back = give_back
         self._stop = stop
         self._interval_s = interval_s
         self._events = events
         self._orphans: set[tuple[str, int]] = set()
-        self._ghosts: set[tuple[str, int]] = set()
 
     async def beat(self) -> float:
-        """One comparison. Looks again soon while anything differs."""
-        before, running_before = self._held(), set(self._running().items())
+        """One comparison. Looks again soon while there are orphans."""
+        held, claims = self._held(), set(self._open_claims().items())
         rows = set(await self._claims.owned(self._node()))
-        after = self._held()
-        orphans = {(id, epoch) for id, epoch in rows if id not in before and id not in after}
-        ghosts = {pair for pair in running_before & set(self._running().items()) if pair not in rows}
+        held |= self._held()
+        orphans = {(id, epoch) for id, epoch in rows if id not in held}
+        if lost := (claims & set(self._open_claims().items())) - rows:
+            self._stop({id for id, _ in lost})
         if twice := orphans & self._orphans:
             self._events.emit("claims.reclaimed", unknown_here=len(twice))
             self._give_back(sorted(twice))
-        if gone := ghosts & self._ghosts:
-            self._stop({id for id, _ in gone})
-        self._orphans, self._ghosts = orphans - self._orphans, ghosts - self._ghosts
-        return min(0.5, self._interval_s) if self._orphans or self._ghosts else self._interval_s
+        self._orphans = orphans - self._orphans
+        return min(0.5, self._interval_s) if self._orphans else self._interval_s
 
 
 class Pruner:

@@ -62,9 +62,7 @@ class Instances(Protocol):
 class Claims(Protocol):
     """Taking work and giving back what came of it. Every write is fenced by epoch."""
 
-    async def take(
-        self, queue: str, node: str, known: Sequence[str], limit: int, grace_s: float
-    ) -> list[Claim]:
+    async def take(self, queue: str, node: str, known: Sequence[str], limit: int, grace_s: float) -> list[Claim]:
         """Claims up to `limit` ready instances of a queue that is not paused, most urgent first.
 
         `known` lists the programs this node can run, as "name@version". `grace_s` is added to a step's timeout
@@ -96,8 +94,8 @@ class Leases(Protocol):
     async def bury(self, node: str, beat: int) -> bool:
         """Removes a node that has not renewed since `beat`. False: it has."""
 
-    async def reclaim(self, limit: int, max_crashes: int) -> Reclaimed:
-        """Gives back up to `limit` instances whose node is gone or whose step is past its deadline."""
+    async def reclaim(self, limit: int, max_crashes: int, *, overdue: bool = True) -> Reclaimed:
+        """Gives back up to `limit` instances whose node is gone or, with `overdue`, whose step is past its deadline."""
 
     async def retire(self, node: str) -> None:
         """A node says goodbye."""
@@ -177,17 +175,41 @@ class Bell(Protocol):
 
 
 class Store(Protocol):
-    """One database."""
+    """One database. Opened once, closed once."""
 
-    instances: Instances
-    claims: Claims
-    leases: Leases
-    timers: Timers
-    queues: Queues
-    upkeep: Upkeep
-    schema: Schema
-    bell: Bell
     dialect: str
+
+    @property
+    def instances(self) -> Instances:
+        """The rows."""
+
+    @property
+    def claims(self) -> Claims:
+        """Taking and settling."""
+
+    @property
+    def leases(self) -> Leases:
+        """Nodes."""
+
+    @property
+    def timers(self) -> Timers:
+        """Due times."""
+
+    @property
+    def queues(self) -> Queues:
+        """Pauses and counts."""
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """Retention and findings."""
+
+    @property
+    def schema(self) -> Schema:
+        """Tables."""
+
+    @property
+    def bell(self) -> Bell:
+        """Hints."""
 
     async def open(self) -> None:
         """Connects and checks the tables. Raises: StoreError."""

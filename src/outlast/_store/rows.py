@@ -30,9 +30,7 @@ def scope_text(scope: str | Iterable[str]) -> str | None:
         chosen = tuple(scope)
         for status in chosen:
             if status not in ALL:
-                raise ConfigError(
-                    f"correlation_scope: no status is called {status!r}{did_you_mean(str(status), ALL)}"
-                )
+                raise ConfigError(f"correlation_scope: no status is called {status!r}{did_you_mean(str(status), ALL)}")
         if chosen and not set(LIVE) <= set(chosen):
             missing = ", ".join(status for status in LIVE if status not in chosen)
             raise ConfigError(f"correlation_scope must hold every live status or none; it lacks {missing}")

@@ -39,9 +39,7 @@ _TAKEN: Final = {
 _SHOWN: Final = {"postgres": "Postgres", "sqlite": "SQLite"}
 
 
-def enlist(
-    connection: Any, *, dialect: str, schema: str, notify: bool, now_us: Callable[[], int | None]
-) -> Enlisted:
+def enlist(connection: Any, *, dialect: str, schema: str, notify: bool, now_us: Callable[[], int | None]) -> Enlisted:
     """The caller's own connection as a place to insert. It is neither committed nor closed here.
 
     What the driver raises passes through unchanged: whoever owns a transaction retries it by these errors.

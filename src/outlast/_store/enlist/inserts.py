@@ -51,13 +51,9 @@ class Inserts:
         self._now_us = now_us
         self._as_text = dialect == "postgres"
         # A table that is missing here is there on the engine's own connection.
-        self._missing = (
-            f'"{schema}.instances"' if dialect == "postgres" else f"no such table: {schema}_instances"
-        )
+        self._missing = f'"{schema}.instances"' if dialect == "postgres" else f"no such table: {schema}_instances"
 
-    def add(
-        self, rows: Sequence[NewInstance], queues: Collection[str]
-    ) -> Generator[Question, Any, list[Held]]:
+    def add(self, rows: Sequence[NewInstance], queues: Collection[str]) -> Generator[Question, Any, list[Held]]:
         """Inserts rows and returns the Held ones.
 
         Raises: StoreError: a key changed hands again and again while we looked.
@@ -78,9 +74,7 @@ class Inserts:
             left = [row for row in left if row.id in freed]
         if left:
             key = left[0].correlation_key
-            raise StoreError(
-                f"correlation key {key!r} changed hands {TRIES_MAX} times while we looked; start again"
-            )
+            raise StoreError(f"correlation key {key!r} changed hands {TRIES_MAX} times while we looked; start again")
         return held
 
     def _question(self, name: str, values: Mapping[str, Any]) -> Question:
@@ -109,9 +103,7 @@ class Inserts:
             yield
         except Exception as error:
             if self._missing in str(error):
-                error.add_note(
-                    "outlast: the tables are not in the database of this connection; is it the engine's?"
-                )
+                error.add_note("outlast: the tables are not in the database of this connection; is it the engine's?")
             raise
 
 

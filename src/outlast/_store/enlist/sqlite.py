@@ -2,8 +2,8 @@
 
 By default it opens a transaction before our insert if none is open, so that the caller must commit; with
 `autocommit=False` (Python 3.12) one is always open. With `isolation_level=None` or `autocommit=True`, and
-outside of a `BEGIN`, every statement commits by itself, so each insert does too. An open transaction with writes
-in it keeps the engine, and everybody else, from writing.
+outside of a `BEGIN`, every statement commits by itself, so each insert does too. An open transaction with
+writes in it keeps the engine, and everybody else, from writing.
 """
 
 from __future__ import annotations

@@ -20,9 +20,7 @@ class Claims:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def take(
-        self, queue: str, node: str, known: Sequence[str], limit: int, grace_s: float
-    ) -> list[Claim]:
+    async def take(self, queue: str, node: str, known: Sequence[str], limit: int, grace_s: float) -> list[Claim]:
         desk = self._desk
         find = {"queue": queue, "known": _json(known), "limit": limit}
         probe, take, mark = desk.text("probe_ready"), desk.text("take"), desk.text("mark_taken")
@@ -42,9 +40,7 @@ class Claims:
 
     async def commit(self, batch: Sequence[Settlement]) -> list[str]:
         desk = self._desk
-        text = _json(
-            [(s.id, s.epoch, s.status, s.attempt, s.result, s.error, s.delay_s, s.retention_s) for s in batch]
-        )
+        text = _json([(s.id, s.epoch, s.status, s.attempt, s.result, s.error, s.delay_s, s.retention_s) for s in batch])
         commit, settled = desk.text("commit"), desk.text("settled")
 
         def write(connection: sqlite3.Connection) -> list[str]:

@@ -42,9 +42,7 @@ class Desk:
     async def run(self, name: str, /, **values: Any) -> int:
         """One writing statement in a transaction. Returns the count of rows changed."""
         text = self.sql[name].text
-        return cast(
-            int, await self.writer.write(lambda connection: connection.execute(text, values).rowcount)
-        )
+        return cast(int, await self.writer.write(lambda connection: connection.execute(text, values).rowcount))
 
     async def rows(self, name: str, /, **values: Any) -> list[Any]:
         """One reading statement's rows."""

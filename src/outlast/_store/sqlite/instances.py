@@ -47,9 +47,7 @@ class Instances:
         return read_row(found[0]) if found else None
 
     async def find(self, key: str) -> Row | None:
-        found = await self._desk.rows("find_by_key", key=key) or await self._desk.rows(
-            "find_last_by_key", key=key
-        )
+        found = await self._desk.rows("find_by_key", key=key) or await self._desk.rows("find_last_by_key", key=key)
         return await self.get(found[0][0]) if found else None
 
     async def ended(self, ids: Sequence[str]) -> list[Ended]:

@@ -32,12 +32,12 @@ class Leases:
     async def retire(self, node: str) -> None:
         await self._desk.run("retire", node=node)
 
-    async def reclaim(self, limit: int, max_crashes: int) -> Reclaimed:
+    async def reclaim(self, limit: int, max_crashes: int, *, overdue: bool = True) -> Reclaimed:
         desk = self._desk
         find, move = desk.text("find_lost"), desk.text("reclaim")
 
         def reclaim(connection: sqlite3.Connection) -> list[list[Any]]:
-            text = scalar(connection, find, {"now_us": desk.now_us(), "limit": limit})
+            text = scalar(connection, find, {"now_us": desk.now_us(), "limit": limit, "overdue": overdue})
             if text == "[]":
                 return []
             values = {"lost": text, "max_crashes": max_crashes, "error": crashed_out(max_crashes)}
@@ -46,7 +46,7 @@ class Leases:
             return lost
 
         # Looked for outside the transaction first: a round that finds nothing must not take the write lock.
-        seen = await desk.rows("find_lost", now_us=desk.now_us(), limit=1)
+        seen = await desk.rows("find_lost", now_us=desk.now_us(), limit=1, overdue=overdue)
         lost = await desk.writer.write(reclaim) if seen[0][0] != "[]" else []
         out = sum(crashes + 1 >= max_crashes for _, _, _, crashes in lost)
         return Reclaimed(len(lost) - out, out, sorted({queue for _, _, queue, _ in lost}))
@@ -69,9 +69,7 @@ class Renewer:
 
     def renew(self, node: str) -> bool:
         text, values = self._desk.text("renew"), {"node": node, "now_us": self._desk.now_us()}
-        changed: int = self._desk.writer.write_blocking(
-            lambda connection: connection.execute(text, values).rowcount
-        )
+        changed: int = self._desk.writer.write_blocking(lambda connection: connection.execute(text, values).rowcount)
         return changed == 1
 
     def close(self) -> None:

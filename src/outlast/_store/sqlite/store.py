@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from outlast._store.schema_files import refuse_newer
 from outlast._store.contract import Enlisted
 from outlast._store.enlist import enlist
+from outlast._store.schema_files import refuse_newer
 from outlast._store.sqlite.claims import Claims
 from outlast._store.sqlite.desk import Desk
 from outlast._store.sqlite.instances import Instances
@@ -83,9 +83,7 @@ class SqliteStore:
         connection = sqlite3.connect(where, timeout=0, isolation_level=None, cached_statements=256)
         try:
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(
-                "PRAGMA wal_autocheckpoint = 0"
-            )  # Only the writer checkpoints: the WAL-reset bug.
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # Only the writer checkpoints: the WAL-reset bug.
             connection.execute("PRAGMA cache_size = -16000")
             connection.execute("PRAGMA temp_store = MEMORY")
             if self._path is not None:
@@ -108,12 +106,8 @@ class SqliteStore:
 
     def enlist(self, connection: Any) -> Enlisted:
         if self._path is None:
-            raise ConfigError(
-                "connection: the engine's database is in memory, where no other connection reaches it"
-            )
-        return enlist(
-            connection, dialect=self.dialect, schema=self._config.schema, notify=False, now_us=self._now_us
-        )
+            raise ConfigError("connection: the engine's database is in memory, where no other connection reaches it")
+        return enlist(connection, dialect=self.dialect, schema=self._config.schema, notify=False, now_us=self._now_us)
 
 
 class Bell:
@@ -164,9 +158,7 @@ def make_file(path: Path) -> None:
         raise ConfigError(f"the database is a folder, not a file: {path}")
     kind = file_system_of(path.parent)
     if kind.startswith(_NETWORK_FILE_SYSTEMS):
-        raise ConfigError(
-            f"{path} lies on a network file system ({kind}), where SQLite can lose data; use Postgres"
-        )
+        raise ConfigError(f"{path} lies on a network file system ({kind}), where SQLite can lose data; use Postgres")
     try:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except PermissionError as error:

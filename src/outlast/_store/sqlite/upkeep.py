@@ -59,9 +59,7 @@ class Queues:
         found: list[tuple[str, str, int, float | None]] = []
         for status in ("scheduled", "ready", "running"):
             for queue, count, oldest_us in await desk.rows(f"queue_{status}"):
-                found.append(
-                    (queue, status, count, None if oldest_us is None else (now - oldest_us) / 1_000_000)
-                )
+                found.append((queue, status, count, None if oldest_us is None else (now - oldest_us) / 1_000_000))
         return assemble_counts(paused, found)
 
 
@@ -87,12 +85,8 @@ class Upkeep:
 
     async def findings(self) -> list[tuple[str, str, str]]:
         desk = self._desk
-        mode = await desk.writer.read(
-            lambda connection: connection.execute("PRAGMA journal_mode").fetchone()[0]
-        )
-        check = await desk.reader.read(
-            lambda connection: connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        )
+        mode = await desk.writer.read(lambda connection: connection.execute("PRAGMA journal_mode").fetchone()[0])
+        check = await desk.reader.read(lambda connection: connection.execute("PRAGMA quick_check(1)").fetchone()[0])
         found: list[tuple[str, str, str]] = [sqlite_finding()]
         if self._shared and mode != "wal":
             found.append(
@@ -103,9 +97,7 @@ class Upkeep:
                 )
             )
         sound = check == "ok"
-        found.append(
-            ("ok", "file", "sound (quick_check)") if sound else ("problem", "file", f"damaged: {check}")
-        )
+        found.append(("ok", "file", "sound (quick_check)") if sound else ("problem", "file", f"damaged: {check}"))
         return found
 
 

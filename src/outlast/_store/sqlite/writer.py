@@ -92,6 +92,8 @@ class Writer:
     def watch(self, heard: Callable[[], None]) -> None:
         """Calls `heard`, on the writer's thread, after other connections have committed."""
         self._heard = heard
+        # The thread may be waiting without a limit: this makes it look up.
+        self._put(_Work(lambda connection: None, None, False, None, ThreadFuture()))
 
     async def write(self, call: Call, *, probe: Call | None = None) -> Any:
         """Runs `call(connection)` in a transaction, shared with others, and returns what it returned, committed.

@@ -7,11 +7,11 @@
 -- gives: the count of rows inserted; a row whose id or correlation key is taken is left out. The doorbell rings when
 --     the caller commits.
 -- index: primary key, instances_key
--- One statement, so that ringing costs no round trip. Inserted in the order of keys, so that two callers with the same
--- keys wait for each other but cannot lock each other out. Not now(), as in the store's own: the caller's transaction
--- may have begun long ago.
+-- One statement, so that ringing costs no round trip. Inserted in the order of keys, as the store does: two callers
+-- with the same keys wait for each other but cannot lock each other out. Not now(), as in the store: the caller's
+-- transaction may have begun long ago.
 WITH added AS (
-    INSERT INTO {schema}.instances (id, program, version, queue, priority, step, state, correlation_key,
+    INSERT INTO "{schema}".instances (id, program, version, queue, priority, step, state, correlation_key,
         correlation_scope, timeout_s, status, due_at, created_at)
     SELECT r.id, r.program, r.version, r.queue, r.priority, r.step, r.state, r.correlation_key,
         r.correlation_scope, r.timeout_s, CASE WHEN r.due_at > r.now_at THEN 'scheduled' ELSE 'ready' END, r.due_at,
@@ -19,7 +19,7 @@ WITH added AS (
     FROM (
         SELECT given.*, clock.now_at,
             COALESCE(to_timestamp(given.due_us / 1000000.0),
-                clock.now_at + make_interval(secs => COALESCE(given.delay_s, 0))) AS due_at
+                clock.now_at + COALESCE(given.delay_s, 0) * interval '1 second') AS due_at
         FROM json_to_recordset(CAST(CAST(:rows AS text) AS json)) AS given (id uuid, program text, version integer,
                 queue text, priority integer, step text, state text, correlation_key text, correlation_scope text,
                 delay_s double precision, due_us bigint, timeout_s double precision)
@@ -28,7 +28,7 @@ WITH added AS (
                     AS now_at
             ) AS clock
     ) AS r
-    ORDER BY r.correlation_key, r.id
+    ORDER BY r.correlation_key COLLATE "C", r.id
     ON CONFLICT DO NOTHING
     RETURNING 1
 )
@@ -43,6 +43,6 @@ FROM added;
 -- index: primary key, instances_key
 SELECT CAST(r.id AS text), r.correlation_key, CAST(held.id AS text)
 FROM json_to_recordset(CAST(CAST(:rows AS text) AS json)) AS r (id uuid, correlation_key text)
-LEFT JOIN {schema}.instances AS held ON held.correlation_key = r.correlation_key
+LEFT JOIN "{schema}".instances AS held ON held.correlation_key = r.correlation_key
     AND strpos(held.correlation_scope, ',' || held.status || ',') > 0
-WHERE NOT EXISTS (SELECT 1 FROM {schema}.instances AS mine WHERE mine.id = r.id);
+WHERE NOT EXISTS (SELECT 1 FROM "{schema}".instances AS mine WHERE mine.id = r.id);

@@ -21,7 +21,7 @@ DELETE FROM {schema}_nodes WHERE id = :node;
 SELECT json_group_array(json_array(id, epoch, queue, crashes))
 FROM (
     SELECT id, epoch, queue, crashes FROM {schema}_instances AS i
-    WHERE i.status = 'running' AND (i.deadline_us < :now_us OR NOT EXISTS (SELECT 1 FROM {schema}_nodes WHERE {schema}_nodes.id = i.node))
+    WHERE i.status = 'running' AND ((:overdue AND i.deadline_us < :now_us) OR NOT EXISTS (SELECT 1 FROM {schema}_nodes WHERE {schema}_nodes.id = i.node))
     LIMIT :limit
 );
 

@@ -1,0 +1,63 @@
+"""Taking work and giving back what came of it. Every write is fenced by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+
+from msgspec.structs import astuple
+
+from outlast._model import Claim, Settlement
+from outlast._store.postgres.desk import Desk
+
+_id = attrgetter("id")
+
+
+class Claims:
+    """See `contract.Claims`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def take(self, queue: str, node: str, known: Sequence[str], limit: int, grace_s: float) -> list[Claim]:
+        found = await self._desk.change(
+            "take", queue=queue, node=node, known=known, take_max=limit, grace_s=grace_s, now=self._desk.now()
+        )
+        return [Claim(*row) for row in found]
+
+    async def commit(self, batch: Sequence[Settlement]) -> list[str]:
+        if not batch:
+            return []
+        desk = self._desk
+        # Two batches that lock the same rows in the same order cannot wait for each other in a circle.
+        columns = zip(*map(astuple, sorted(batch, key=_id)), strict=True)
+        ids, epochs, statuses, attempts, results, errors, delays_s, retentions_s = columns
+        changed = await desk.run(
+            "commit",
+            ids=ids,
+            epochs=epochs,
+            statuses=statuses,
+            attempts=attempts,
+            results=results,
+            errors=errors,
+            delays_s=delays_s,
+            retentions_s=retentions_s,
+            now=desk.now(),
+        )
+        if changed == len(batch):
+            return []
+        ours = {row[0] for row in await desk.rows("settled", ids=ids, epochs=epochs)}
+        return [item.id for item in batch if item.id not in ours]
+
+    async def release(self, claims: Sequence[tuple[str, int]]) -> None:
+        if claims:
+            ids, epochs = zip(*sorted(claims), strict=True)
+            await self._desk.run("release", ids=ids, epochs=epochs)
+
+    async def owned(self, node: str) -> list[tuple[str, int]]:
+        return [(id, epoch) for id, epoch in await self._desk.rows("owned", node=node)]
+
+    async def report(self, reports: Sequence[tuple[str, int, float, str]]) -> None:
+        if reports:
+            ids, epochs, fractions, notes = zip(*sorted(reports), strict=True)
+            await self._desk.run("report", ids=ids, epochs=epochs, fractions=fractions, notes=notes)

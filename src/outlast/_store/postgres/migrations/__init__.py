@@ -1,0 +1,1 @@
+"""Numbered, forward only. A migration that has been released is never edited."""

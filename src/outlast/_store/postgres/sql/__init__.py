@@ -1,0 +1,1 @@
+"""Statements, a file per noun."""

@@ -1,0 +1,38 @@
+-- name: wait_briefly
+-- For locks, within this transaction: while a migration waits for a table, everybody else queues behind it.
+SET LOCAL lock_timeout = '2s';
+
+-- name: work_long
+-- Within this transaction: a large table takes its time.
+SET LOCAL statement_timeout = 0;
+
+-- name: lock_schema
+-- takes: name of the schema. One process migrates at a time; the lock falls with the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended('outlast migrate ' || :name, 0));
+
+-- name: find_schema
+-- Asked first, since CREATE SCHEMA wants a right on the database even when there is nothing to create.
+SELECT 1 FROM pg_namespace WHERE nspname = :name;
+
+-- name: create_schema
+CREATE SCHEMA {schema};
+
+-- name: create_migrations
+CREATE TABLE IF NOT EXISTS {schema}.migrations (
+    version integer NOT NULL PRIMARY KEY,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- name: find_migrations
+SELECT 1 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = :name AND c.relname = 'migrations';
+
+-- name: version
+SELECT COALESCE(max(version), 0) FROM {schema}.migrations;
+
+-- name: record_migration
+INSERT INTO {schema}.migrations (version) VALUES (:version);
+
+-- name: fit
+-- gives: whether this server is a standby, and its version as a number
+SELECT pg_is_in_recovery(), current_setting('server_version_num')::integer;

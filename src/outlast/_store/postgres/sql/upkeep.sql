@@ -1,0 +1,40 @@
+-- name: prune
+-- takes: prune_max; now or null
+-- gives: the count of rows deleted
+-- index: instances_expired, then the primary key
+-- why it differs: several nodes may prune at once; each skips what another deletes.
+DELETE FROM {schema}.instances
+WHERE id = ANY (ARRAY(
+        SELECT id FROM {schema}.instances
+        WHERE expires_at IS NOT NULL AND expires_at <= COALESCE(:now::timestamptz, now())
+        ORDER BY expires_at
+        LIMIT :prune_max::bigint
+        FOR UPDATE SKIP LOCKED))
+    AND finished_at IS NOT NULL;
+
+-- name: server
+-- gives: version, whether it is a standby, its clock in microseconds, age of the oldest transaction id of this database
+SELECT current_setting('server_version'), pg_is_in_recovery(),
+    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+    (SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database());
+
+-- name: settings
+-- gives: name and value of the settings that decide whether a commit is safe, as new sessions get them
+SELECT name, reset_val FROM pg_settings
+WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'data_sync_retry', 'autovacuum');
+
+-- name: old_transactions
+-- takes: age_s
+-- gives: process, application, user, state and age in seconds of transactions that others hold open, oldest first
+SELECT pid, application_name, usename::text, state, extract(epoch FROM now() - xact_start)::double precision
+FROM pg_stat_activity
+WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()
+    AND xact_start < now() - :age_s::double precision * interval '1 second'
+ORDER BY xact_start LIMIT 3;
+
+-- name: old_prepared
+-- takes: age_s
+-- gives: name, owner and age in seconds of transactions prepared for a two-phase commit and left
+SELECT gid, owner::text, extract(epoch FROM now() - prepared)::double precision FROM pg_prepared_xacts
+WHERE database = current_database() AND prepared < now() - :age_s::double precision * interval '1 second'
+ORDER BY prepared LIMIT 3;

@@ -1,0 +1,363 @@
+"""The engine for code without an event loop: scripts, Flask, Django. One portal, no second implementation.
+
+    with outlast.sync.Engine("sqlite:///app.db", queues={}) as engine:
+        handle = engine.start(send_email.new(to="ann@example.org", subject="hi"))
+        print(handle.result(timeout=10))
+
+The engine lives on a loop in a thread of its own; every call is handed over and waited for. It opens at its first
+use, and again in a child process after a fork.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, Unpack
+
+from outlast import engine as asynchronous
+from outlast._kernel.program import Program
+from outlast._model import Instance, Node, QueueCounts
+from outlast._world import process_id
+from outlast.config import Options
+from outlast.engine import OnConflict
+from outlast.errors import ConfigError, EngineStateError
+from outlast.jobs import Job, Start
+
+T = TypeVar("T")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Portal:
+    """A loop in a thread; coroutines are handed in and waited for."""
+
+    def __init__(self) -> None:
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), name="outlast-portal", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._ready.set()
+        await self._stop.wait()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns. Interrupted, it cancels the work and waits for it to unwind."""
+        if self._loop is None:
+            raise EngineStateError("the portal has no loop")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Ends the loop and the thread."""
+        if self._loop is not None and self._stop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+
+class Handle(Generic[R_co]):
+    """One instance, from outside. See `outlast.Handle`."""
+
+    __slots__ = ("_engine", "_handle")
+
+    def __init__(self, engine: Engine, handle: asynchronous.Handle[R_co]) -> None:
+        self._engine = engine
+        self._handle = handle
+
+    @property
+    def id(self) -> str:
+        """The instance."""
+        return self._handle.id
+
+    def result(self, timeout: float | timedelta | None = None) -> R_co:
+        """See `outlast.Handle.result`."""
+        return self._engine._call(lambda engine: engine.handle_of(self._handle).result(timeout))
+
+    def get(self) -> Instance:
+        """See `Engine.get`."""
+        return self._engine.get(self.id)
+
+    def cancel(self, reason: str = "") -> Instance:
+        """See `Engine.cancel`."""
+        return self._engine.cancel(self.id, reason)
+
+    def retry(self) -> Instance:
+        """See `Engine.retry`."""
+        return self._engine.retry(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Handle {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Handle) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+
+class Engine:
+    """Every operation of `outlast.Engine` under its name, for callers without an event loop.
+
+    Safe to share between threads. Arguments, defaults and errors are those of `outlast.Engine`; a call made on a
+    running event loop is refused, since it would block it.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        programs: Iterable[Program | Job[..., Any, Any, Any]] | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        kept = None if programs is None else list(programs)
+        self._make: Callable[[], asynchronous.Engine] = lambda: asynchronous.Engine(url, programs=kept, **options)
+        self._engine = self._make()
+        self.config = self._engine.config
+        self._lock = threading.Lock()
+        self._portal: Portal | None = None
+        self._pid = process_id()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """See `outlast.Engine.open`. Done by itself at the first call."""
+        self._opened()
+
+    def close(self) -> None:
+        """See `outlast.Engine.close`. Done by itself at the interpreter's exit."""
+        with self._lock:
+            portal, self._portal = self._portal, None
+        atexit.unregister(self.close)
+        if portal is not None and self._pid == process_id():
+            try:
+                portal.call(self._engine.close())
+            finally:
+                portal.close()
+
+    def _opened(self) -> Portal:
+        _refuse_on_loop()
+        with self._lock:
+            if self._pid != process_id():  # a forked child has neither the thread nor its connections.
+                self._pid, self._portal, self._engine = process_id(), None, self._make()
+            if self._portal is None:
+                portal = Portal()
+                try:
+                    portal.call(self._engine.open())
+                except BaseException:
+                    portal.close()
+                    raise
+                self._portal = portal
+                atexit.register(self.close)
+            return self._portal
+
+    def _call(self, work: Callable[[asynchronous.Engine], Coroutine[Any, Any, T]]) -> T:
+        portal = self._opened()
+        return portal.call(work(self._engine))
+
+    def migrate(self) -> list[int]:
+        """See `outlast.Engine.migrate`."""
+        _refuse_on_loop()
+        if self._portal is not None and self._pid == process_id():
+            return self._portal.call(self._engine.migrate())
+        portal = Portal()
+        try:
+            return portal.call(self._make().migrate())
+        finally:
+            portal.close()
+
+    def start(
+        self,
+        what: Start[R],
+        *,
+        schedule_in: float | timedelta | None = None,
+        schedule_at: datetime | None = None,
+        priority: int = 0,
+        queue: str | None = None,
+        correlation_key: str | None = None,
+        correlation_scope: str | Iterable[str] = "live",
+        on_conflict: OnConflict = "raise",
+        connection: Any = None,
+    ) -> Handle[R]:
+        """See `outlast.Engine.start`. `connection` is used in the calling thread, and must be a synchronous one."""
+        enlisted = self._enlisted(connection)
+        return Handle(
+            self,
+            self._call_here_or_there(
+                enlisted is not None,
+                lambda engine: engine.start(
+                    what,
+                    schedule_in=schedule_in,
+                    schedule_at=schedule_at,
+                    priority=priority,
+                    queue=queue,
+                    correlation_key=correlation_key,
+                    correlation_scope=correlation_scope,
+                    on_conflict=on_conflict,
+                    connection=connection,
+                ),
+            ),
+        )
+
+    def start_many(
+        self,
+        many: Iterable[Start[R]],
+        *,
+        schedule_in: float | timedelta | None = None,
+        schedule_at: datetime | None = None,
+        priority: int = 0,
+        queue: str | None = None,
+        connection: Any = None,
+    ) -> list[Handle[R]]:
+        """See `outlast.Engine.start_many`."""
+        enlisted = self._enlisted(connection)
+        found = self._call_here_or_there(
+            enlisted is not None,
+            lambda engine: engine.start_many(
+                many,
+                schedule_in=schedule_in,
+                schedule_at=schedule_at,
+                priority=priority,
+                queue=queue,
+                connection=connection,
+            ),
+        )
+        return [Handle(self, handle) for handle in found]
+
+    def _enlisted(self, connection: Any) -> Any:
+        if connection is None:
+            return None
+        self._opened()
+        enlisted = self._engine.enlist(connection)
+        if enlisted.is_async:
+            raise ConfigError(
+                f"outlast.sync needs a synchronous connection, not {type(connection).__name__}; use outlast.Engine"
+            )
+        return enlisted
+
+    def _call_here_or_there(self, here: bool, work: Callable[[asynchronous.Engine], Coroutine[Any, Any, T]]) -> T:
+        """On the portal; or in this thread, when the caller's own connection belongs to it and nothing is awaited."""
+        if not here:
+            return self._call(work)
+        coroutine = work(self._engine)
+        try:
+            coroutine.send(None)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        coroutine.close()
+        raise EngineStateError("a start on a synchronous connection waited for something; this is a bug")
+
+    def handle(self, id: str) -> Handle[Any]:
+        """See `outlast.Engine.handle`."""
+        return Handle(self, self._engine.handle(id))
+
+    def get(self, id: str) -> Instance:
+        """See `outlast.Engine.get`."""
+        return self._call(lambda engine: engine.get(id))
+
+    def find(self, correlation_key: str) -> Instance | None:
+        """See `outlast.Engine.find`."""
+        return self._call(lambda engine: engine.find(correlation_key))
+
+    def list(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        program: str | None = None,
+        queue: str | None = None,
+        correlation_key: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> Sequence[Instance]:
+        """See `outlast.Engine.list`."""
+        return self._call(
+            lambda engine: engine.list(
+                status=status,
+                program=program,
+                queue=queue,
+                correlation_key=correlation_key,
+                created_after=created_after,
+                created_before=created_before,
+                before=before,
+                limit=limit,
+            )
+        )
+
+    def list_all(self, *, page: int = 200, **filters: Any) -> Iterator[Instance]:
+        """See `outlast.Engine.list_all`."""
+        before: str | None = filters.pop("before", None)
+        while True:
+            found = self.list(limit=page, before=before, **filters)
+            yield from found
+            if len(found) < page:
+                return
+            before = found[-1].id
+
+    def expand_id(self, prefix: str) -> str:
+        """See `outlast.Engine.expand_id`."""
+        return self._call(lambda engine: engine.expand_id(prefix))
+
+    def cancel(self, id: str, reason: str = "") -> Instance:
+        """See `outlast.Engine.cancel`."""
+        return self._call(lambda engine: engine.cancel(id, reason))
+
+    def retry(self, id: str) -> Instance:
+        """See `outlast.Engine.retry`."""
+        return self._call(lambda engine: engine.retry(id))
+
+    def delete(self, id: str) -> None:
+        """See `outlast.Engine.delete`."""
+        self._call(lambda engine: engine.delete(id))
+
+    def pause_queue(self, name: str) -> None:
+        """See `outlast.Engine.pause_queue`."""
+        self._call(lambda engine: engine.pause_queue(name))
+
+    def resume_queue(self, name: str) -> None:
+        """See `outlast.Engine.resume_queue`."""
+        self._call(lambda engine: engine.resume_queue(name))
+
+    def queues(self) -> Sequence[QueueCounts]:
+        """See `outlast.Engine.queues`."""
+        return self._call(lambda engine: engine.queues())
+
+    def totals(self) -> dict[str, int]:
+        """See `outlast.Engine.totals`."""
+        return self._call(lambda engine: engine.totals())
+
+    def nodes(self) -> Sequence[Node]:
+        """See `outlast.Engine.nodes`."""
+        return self._call(lambda engine: engine.nodes())
+
+    def findings(self) -> Sequence[tuple[str, str, str]]:
+        """See `outlast.Engine.findings`."""
+        return self._call(lambda engine: engine.findings())
+
+
+def _refuse_on_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise EngineStateError(
+        "outlast.sync would block the running event loop; use outlast.Engine and await it, or call from a thread"
+    )

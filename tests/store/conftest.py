@@ -1,0 +1,65 @@
+"""A store on each database. No test below here names one."""
+
+import importlib.util
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from outlast._store.contract import Store
+from outlast._store.sqlite.store import SqliteStore
+from outlast.config import make_config
+from tests.store.given import Database, Given, PinnedWorld
+
+OpenStore = Callable[..., Awaitable[Store]]
+
+
+def _make_sqlite(url: str, world: PinnedWorld, **options: object) -> Store:
+    return SqliteStore(make_config(url, options), world)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """A fresh database: the test runs once on each kind."""
+    if request.param == "postgres" and (hasattr(sys.modules.get("outlast._store.postgres.store"), "STUB") or not importlib.util.find_spec("outlast._store.postgres.store")):
+        pytest.skip("the Postgres store is not there yet")
+    url: str = request.getfixturevalue(f"{request.param}_url")
+
+    def make(world: PinnedWorld, **options: object) -> Store:
+        return _make_sqlite(url, world, **options)
+
+    return Database(url, make)
+
+
+@pytest.fixture
+def world() -> PinnedWorld:
+    """Clock and ids; its clock runs until a test pins it."""
+    return PinnedWorld()
+
+
+@pytest.fixture
+async def open_store(database: Database, world: PinnedWorld) -> AsyncIterator[OpenStore]:
+    """Opens one more store on the same database, as another process would have."""
+    async with AsyncExitStack() as stack:
+
+        async def open_one(**options: object) -> Store:
+            store = database.make(world, **options)
+            await store.schema.migrate() if store.dialect == "postgres" else None
+            await store.open()
+            stack.push_async_callback(store.close)
+            return store
+
+        yield open_one
+
+
+@pytest.fixture
+async def store(open_store: OpenStore) -> Store:
+    """A store with its tables, open."""
+    return await open_store()
+
+
+@pytest.fixture
+def given(store: Store, world: PinnedWorld, database: Database) -> Given:
+    """Makes what a test starts from."""
+    return Given(store, world, database)

@@ -1,0 +1,101 @@
+"""The tables, and opening and closing a store on them."""
+
+import asyncio
+
+import pytest
+
+from outlast._store.contract import Store
+from outlast.errors import EngineStateError, SchemaError, StoreError
+from tests.store.conftest import OpenStore
+from tests.store.given import Database, Given, PinnedWorld
+
+
+async def test_an_open_store_has_the_latest_tables(store: Store) -> None:
+    assert await store.schema.version() == store.schema.latest >= 1
+
+
+async def test_migrating_again_does_nothing(store: Store) -> None:
+    assert await store.schema.migrate() == []
+
+
+async def test_many_may_open_and_migrate_at_once(open_store: OpenStore) -> None:
+    stores = await asyncio.gather(*(open_store() for _ in range(8)))
+
+    assert {await store.schema.version() for store in stores} == {stores[0].schema.latest}
+    assert [await store.schema.migrate() for store in stores] == [[]] * 8
+
+
+async def test_newer_tables_are_refused(store: Store, open_store: OpenStore, database: Database) -> None:
+    database.query("INSERT INTO {migrations} (version) VALUES (?)", store.schema.latest + 1)
+
+    with pytest.raises(SchemaError, match="upgrade outlast"):
+        await open_store()
+
+
+async def test_the_script_goes_up_to_the_latest_version(store: Store) -> None:
+    assert "CREATE TABLE" in store.schema.script()
+    assert store.schema.script(store.schema.latest) == ""
+
+
+async def test_two_schemas_in_one_database_are_strangers(given: Given, open_store: OpenStore) -> None:
+    await given.one()
+
+    other = await open_store(schema="second")
+
+    assert await other.instances.totals() == {}
+    assert await given.store.instances.totals() == {"ready": 1}
+
+
+async def test_a_store_that_is_not_open_says_so(database: Database, world: PinnedWorld) -> None:
+    with pytest.raises((StoreError, EngineStateError)):
+        await database.make(world).instances.totals()
+
+
+async def test_a_closed_store_says_so(open_store: OpenStore) -> None:
+    store = await open_store()
+    await store.close()
+    await store.close()
+
+    with pytest.raises(StoreError):
+        await store.instances.totals()
+    with pytest.raises(StoreError):
+        await store.instances.add([])
+    store.bell.ring("*")
+
+
+async def test_closing_what_was_never_open_is_harmless(database: Database, world: PinnedWorld) -> None:
+    await database.make(world).close()
+
+
+async def test_what_was_begun_before_the_close_is_finished(given: Given, open_store: OpenStore) -> None:
+    store = await open_store()
+    added = asyncio.ensure_future(store.instances.add([row := given.new()]))
+    await asyncio.sleep(0)
+
+    await store.close()
+
+    try:
+        await added
+    except StoreError:
+        assert await given.store.instances.get(row.id) is None
+    else:
+        assert await given.status(row.id) == "ready"
+
+
+async def test_a_cancelled_caller_leaves_the_store_whole(given: Given) -> None:
+    for turns in range(6):
+        caller = asyncio.ensure_future(given.store.instances.add([given.new() for _ in range(3)]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        caller.cancel()
+        await asyncio.wait([caller])
+
+    await given.added(3)
+    assert (await given.store.instances.totals())["ready"] % 3 == 0
+
+
+async def test_a_store_is_described_in_one_line_without_secrets(store: Store) -> None:
+    text = store.describe()
+
+    assert text
+    assert "\n" not in text
