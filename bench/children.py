@@ -59,12 +59,11 @@ class Child:
         return pipe
 
 
-def run(database: Database, part: str, **arguments: Any) -> dict[str, Any]:
-    """Runs a part that says two things, ready and done, and returns what it found.
+def play(database: Database, part: str, **arguments: Any) -> dict[str, Any]:
+    """Runs a part that says two things, ready and done, and returns what it found in between.
 
-    The database's CPU is read between the two; commits and statements are counted over the child's whole life.
+    On SQLite this includes commits and statements, over the child's whole life.
     """
-    before = database.counts()
     with Child(part, url=database.url, **arguments) as child:
         child.hear()
         began_s = database.cpu_s()
@@ -74,4 +73,11 @@ def run(database: Database, part: str, **arguments: Any) -> dict[str, Any]:
         child.nod()
         facts |= child.hear()
     facts["database_cpu_s"] = None if began_s is None or ended_s is None else ended_s - began_s
+    return facts
+
+
+def run(database: Database, part: str, **arguments: Any) -> dict[str, Any]:
+    """As `play`, with commits and statements as a Postgres counts them; nobody else may be connected to it."""
+    before = database.counts()
+    facts = play(database, part, **arguments)
     return facts | database.counts_since(before)

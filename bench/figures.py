@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-KEYS = (
+Compared = Literal["per_s", "p50_ms"]
+KEYS: Final = (
     "workload",
     "store",
     "n",
@@ -47,7 +48,7 @@ class Figures:
     per_s: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
-    compared: Literal["per_s", "p50_ms"] = "per_s"
+    compared: Compared = "per_s"
     floor: float | None = None
     commits: int | None = None
     statements: int | None = None
@@ -86,10 +87,10 @@ def whole(variants: Sequence[Figures], about: str) -> dict[str, Any]:
 
 def table(found: dict[str, Any]) -> str:
     """The same for people."""
-    rows = [KEYS, *([str(_plain(row[key])) for key in KEYS] for row in found.get("variants", [found]))]
-    if "variants" in found:
-        rows = [[*row, name] for row, name in zip(rows, ["", *(row["variant"] for row in found["variants"])], strict=True)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    variants = found.get("variants", [found])
+    columns = [key for key in (*KEYS, "variant") if any(variant.get(key) is not None for variant in variants)]
+    rows = [columns, *([_plain(variant.get(key)) for key in columns] for variant in variants)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join([found["about"], *lines])
 
@@ -114,5 +115,5 @@ def _short(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def _plain(value: Any) -> Any:
-    return "-" if value is None else f"{value:,.6g}" if isinstance(value, float) else value
+def _plain(value: Any) -> str:
+    return "-" if value is None else f"{value:,.6g}" if isinstance(value, float) else str(value)

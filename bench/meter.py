@@ -6,6 +6,8 @@ import functools
 import resource
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,13 @@ class Watch:
         self.times_s: list[float] = []
         self._cpu_s = cpu_s()
         self._began = time.perf_counter()
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Times one unit."""
+        began = time.perf_counter()
+        yield
+        self.times_s.append(time.perf_counter() - began)
 
     def facts(self, n: int) -> dict[str, Any]:
         """What `n` units took since this watch was made."""

@@ -40,6 +40,9 @@ class Database(Protocol):
     def counts_since(self, before: Counts) -> Counts:
         """What came since. Nothing is said of what the database does not count."""
 
+    def vacuum(self) -> bool:
+        """Clears away dead rows, as Postgres does by itself once a minute. False: this database has none."""
+
 
 class SqliteFile:
     """A file of SQLite. It works inside its callers: they count, and its CPU is theirs."""
@@ -59,6 +62,9 @@ class SqliteFile:
     def counts_since(self, before: Counts) -> Counts:
         return {}
 
+    def vacuum(self) -> bool:
+        return False
+
 
 class PostgresDatabase:
     """A database of Postgres, which counts transactions by itself and statements if `pg_stat_statements` is loaded."""
@@ -69,7 +75,6 @@ class PostgresDatabase:
         self._server = server
         self.url = url
         self.about = server.describe()
-        self._name = Databases(url, about="").url("").partition("?")[0]  # Only to refuse what is no URL.
         self._name = url.partition("?")[0].rpartition("/")[2]
 
     def cpu_s(self) -> float | None:
@@ -77,7 +82,8 @@ class PostgresDatabase:
 
     def counts(self) -> Counts:
         # A backend adds what it did to the statistics when it ends, a moment after its client.
-        eventually(lambda: self._ask("SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = %s"), what="closing")
+        alone = "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
+        eventually(lambda: self._ask(alone), what="closing every connection")
         statements = None
         with suppress(psycopg.Error):
             statements = self._ask(
@@ -90,6 +96,11 @@ class PostgresDatabase:
     def counts_since(self, before: Counts) -> Counts:
         after = self.counts()
         return {name: None if (old := before[name]) is None else (after[name] or 0) - old for name in after}
+
+    def vacuum(self) -> bool:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+        return True
 
     def _ask(self, question: str) -> Any:
         with psycopg.connect(self._server.url(), autocommit=True) as connection:

@@ -8,7 +8,11 @@ a value that cannot be written.
 from __future__ import annotations
 
 import dataclasses
+import enum
+import functools
+import inspect
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,24 +20,45 @@ import msgspec
 
 from outlast.errors import DefinitionError, EncodingError, ValueTooLarge
 
-_DEPTH_MAX: Final = 64
+DEPTH_MAX: Final = 64
+"""Lists and objects within each other, at most: what is written at any depth of calls can be read at any other."""
 _NUL: Final = "\x00"
+_TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"{}[]")
 
 
 def _to_plain(value: Any) -> Any:
-    """Encode hook: pydantic models (of a user who has pydantic), by their own rules."""
+    """Encode hook: pydantic models (of a user who has pydantic) by their own rules, and heirs of plain types."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
     dump = getattr(value, "model_dump", None)
     if dump is not None and not isinstance(value, type):
-        return dump(mode="json")
+        # By field names, and without what is computed: only that reads back whatever the model's aliases are.
+        return dump(mode="json", round_trip=True, by_alias=not _reads_names(type(value)))
     raise NotImplementedError(f"objects of type {type(value).__name__}")
 
 
 def _from_plain(kind: type, value: Any) -> Any:
     """Decode hook: the twin of `_to_plain`."""
-    validate = getattr(kind, "model_validate", None)
-    if validate is not None:
-        return validate(value)
-    raise NotImplementedError(f"objects of type {kind.__name__}")
+    if kind is object:
+        return value
+    validate = getattr(kind, "model_validate_json", None)
+    if validate is None:
+        raise NotImplementedError(f"objects of type {kind.__name__}")
+    # As JSON, not as Python: a strict model takes a date from text in the one and not in the other.
+    return validate(_encoder.encode(value), **({"by_name": True} if _reads_names(kind) else {}))
+
+
+@functools.cache
+def _reads_names(kind: type) -> bool:
+    """Whether this pydantic (2.11 or later) reads a model by its fields' names."""
+    validate = getattr(kind, "model_validate_json", None)
+    return validate is not None and "by_name" in inspect.signature(validate).parameters
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_to_plain)
@@ -51,8 +76,10 @@ def encode(value: Any, *, what: str, bytes_max: int | None = None) -> str:
     """
     try:
         raw = _encoder.encode(value)
-    except (TypeError, ValueError, RecursionError, OverflowError, NotImplementedError) as error:
+    except Exception as error:  # Also what a value's own code raises while it is looked at.
         raise EncodingError(_complaint(value, what, error)) from None
+    if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX and _is_deep(raw):
+        raise EncodingError(_too_deep(what))
     if b"null" in raw and (path := _non_finite(value, "$", 0)) is not None:
         raise EncodingError(f"{what} holds a number that is not finite (NaN or infinity) at {path}")
     if bytes_max is not None and len(raw) > bytes_max:
@@ -73,9 +100,9 @@ class Codec:
     def __init__(self, kind: Any, *, what: str) -> None:
         self.what = what
         try:
-            _refuse_unknown_types(msgspec.inspect.type_info(kind))
+            _refuse_unknown_types(msgspec.inspect.type_info(kind), set())
             self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind, dec_hook=_from_plain)
-        except (TypeError, NotImplementedError, ValueError, NameError) as error:
+        except Exception as error:
             raise DefinitionError(f"{what} cannot be stored: {error}") from None
 
     def encode(self, value: Any) -> str:
@@ -88,15 +115,15 @@ class Codec:
         """The value that the text holds. Raises: EncodingError, with the path to what does not fit."""
         try:
             return self._decoder.decode(text)
-        except (ValueError, RecursionError, OverflowError, TypeError) as error:
-            raise EncodingError(f"{self.what}: {error}") from None
+        except Exception as error:  # Also what a value's own `__post_init__` raises.
+            raise EncodingError(f"{self.what}: {error or type(error).__name__}") from None
 
 
 def decode_any(text: str) -> Any:
     """Plain data from JSON text. Raises: EncodingError."""
     try:
         return msgspec.json.decode(text)
-    except (ValueError, RecursionError, OverflowError) as error:
+    except (ValueError, RecursionError) as error:
         raise EncodingError(f"stored text is not readable JSON: {error}") from None
 
 
@@ -104,28 +131,40 @@ def clean_text(text: object, *, chars_max: int = 10_000) -> str:
     """Foreign text made safe to store: no NUL, no lone surrogates, bounded, and never raising."""
     try:
         found = str(text)
-    except Exception:
+    except BaseException:  # Whatever a hostile `__str__` raises, the failure must be recorded.
         found = f"<{type(text).__name__} that cannot be shown>"
     if len(found) > chars_max:
         found = found[:chars_max] + "... [truncated]"
     return found.replace(_NUL, "\\0").encode("utf-8", "replace").decode("utf-8")
 
 
-def _refuse_unknown_types(info: Any, depth: int = 0) -> None:
+def _refuse_unknown_types(info: Any, seen: set[int]) -> None:
+    """Raises TypeError for a type that neither msgspec nor we can read, anywhere inside of `info`."""
+    if id(info) in seen:
+        return  # A type may hold itself.
+    seen.add(id(info))
     if isinstance(info, msgspec.inspect.CustomType):
-        if not hasattr(info.cls, "model_validate"):
+        if info.cls is not object and not hasattr(info.cls, "model_validate_json"):
             raise TypeError(f"type {info.cls.__qualname__!r} is not supported; use a dataclass")
-        return
-    if depth > _DEPTH_MAX or (not dataclasses.is_dataclass(info) and not isinstance(info, msgspec.Struct)):
         return
     for name in getattr(info, "__struct_fields__", ()):
         inner = getattr(info, name)
-        if name == "cls":
-            continue
         for item in inner if isinstance(inner, tuple) else (inner,):
             kind = item.type if isinstance(item, msgspec.inspect.Field) else item
-            if isinstance(kind, msgspec.inspect.Type) and not isinstance(info, msgspec.inspect.AnyType):
-                _refuse_unknown_types(kind, depth + 1)
+            if isinstance(kind, msgspec.inspect.Type):
+                _refuse_unknown_types(kind, seen)
+
+
+def _is_deep(raw: bytes) -> bool:
+    """Whether lists and objects stand within each other more than `DEPTH_MAX` times."""
+    brackets = _TEXT.sub(b"", raw).translate(_TO_SQUARE, _NO_BRACKETS)
+    for _ in range(DEPTH_MAX):
+        brackets = brackets.replace(b"[]", b"")  # Takes the innermost level away.
+    return bool(brackets)
+
+
+def _too_deep(what: str) -> str:
+    return f"{what} is nested too deeply (more than {DEPTH_MAX} levels) or contains itself"
 
 
 def _children(value: Any) -> list[tuple[str, Any]]:
@@ -135,17 +174,30 @@ def _children(value: Any) -> list[tuple[str, Any]]:
         return [(f"[{index}]", item) for index, item in enumerate(value)]
     if isinstance(value, (set, frozenset)):
         return [("[...]", item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [(f".{item.name}", getattr(value, item.name, None)) for item in dataclasses.fields(value)]
-    if hasattr(value, "model_dump") and not isinstance(value, type):
-        return [(f".{key}", item) for key, item in vars(value).items()]
+    if isinstance(value, type):
+        return []
+    if isinstance(value, enum.Enum):
+        return [("", value.value)]
+    return [(f".{name}", getattr(value, name, None)) for name in _field_names(value)]
+
+
+def _field_names(value: Any) -> list[str]:
+    """The fields of a dataclass, a msgspec Struct, an attrs class or a pydantic model."""
+    if dataclasses.is_dataclass(value):
+        return [item.name for item in dataclasses.fields(value)]
+    if isinstance(value, msgspec.Struct):
+        return list(value.__struct_fields__)
+    if hasattr(value, "__attrs_attrs__"):
+        return [item.name for item in value.__attrs_attrs__]
+    if hasattr(value, "model_dump"):
+        return [*vars(value), *(getattr(value, "__pydantic_extra__", None) or ())]
     return []
 
 
 def _non_finite(value: Any, path: str, depth: int) -> str | None:
     if isinstance(value, float):
         return None if math.isfinite(value) else path
-    if depth > _DEPTH_MAX:
+    if depth > DEPTH_MAX:
         return None
     for step, item in _children(value):
         if (found := _non_finite(item, path + step, depth + 1)) is not None:
@@ -155,7 +207,7 @@ def _non_finite(value: Any, path: str, depth: int) -> str | None:
 
 def _complaint(value: Any, what: str, error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return f"{what} is nested too deeply or contains itself"
+        return _too_deep(what)
     path, culprit = _culprit(value, "$", 0)
     kind = type(culprit).__name__
     if isinstance(error, UnicodeEncodeError):
@@ -165,7 +217,7 @@ def _complaint(value: Any, what: str, error: Exception) -> str:
 
 def _culprit(value: Any, path: str, depth: int) -> tuple[str, Any]:
     """The deepest value that cannot be written, and the path to it."""
-    if depth < _DEPTH_MAX:
+    if depth < DEPTH_MAX:
         for step, item in _children(value):
             try:
                 _encoder.encode(item)

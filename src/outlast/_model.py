@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -142,6 +142,41 @@ class QueueCounts:
     running: int = 0
     waiting: int = 0
     oldest_ready_s: float | None = None
+
+
+class ReadyProgram(NamedTuple):
+    """Ready instances of one program in one queue: how many, and how long the oldest has been due, in seconds."""
+
+    program: str
+    version: int
+    queue: str
+    instances: int
+    oldest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What waits, and for how long.
+
+    Attributes:
+        now: The store's clock when it was asked.
+        quarantined: Instances that wait for an operator.
+        overdue: Scheduled instances that were due `OVERDUE_S` ago or earlier: nobody promotes them.
+        overdue_s: How long the first of them has been due, in seconds.
+        ownerless: Running instances whose node is gone.
+        ready: Ready instances by program and queue.
+    """
+
+    now: datetime
+    quarantined: int
+    overdue: int
+    overdue_s: float
+    ownerless: int
+    ready: Sequence[ReadyProgram]
+
+
+OVERDUE_S: Final = 30.0
+"""A scheduled instance that is due is promoted within moments; after this long, somebody should look."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,10 +63,11 @@ class SystemWorld:
             self._serial += 1
             if self._serial > 0xFFF:  # 4,096 ids within one millisecond: borrow the next one.
                 self._last_ms, self._serial = self._last_ms + 1, 0
-        return uuid7_text(self._last_ms, self._serial, self.dice.getrandbits(62))
+        # Not from the dice: after a fork, parent and child would throw the same.
+        return uuid7_text(self._last_ms, self._serial, int.from_bytes(os.urandom(8), "big") >> 2)
 
     def new_node_id(self) -> str:
-        return f"{os.urandom(16).hex()}"
+        return os.urandom(16).hex()
 
 
 def uuid7_text(unix_ms: int, serial: int, noise: int) -> str:

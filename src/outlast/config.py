@@ -25,6 +25,7 @@ DEFAULT_URL = "sqlite:///outlast.db"
 DAY_S = 86_400.0
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,47}\Z")
+_WHOLE = re.compile(r"[0-9]{1,18}")
 _NAME_MAX = 200
 
 
@@ -62,12 +63,14 @@ def duration_s(value: object, *, name: str, least_s: float = 0.0, most_s: float 
     number: float
     if isinstance(value, timedelta):
         number = value.total_seconds()
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        number = float(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = math.inf if abs(value) > most_s else float(value)  # A huge one would not fit into a float.
+    elif isinstance(value, float):
+        number = value
     elif isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", value)):
         number = float(match[1]) * _UNITS_S[match[2] or "s"]
     else:
-        raise ConfigError(f"{name} must be seconds or a timedelta, not {value!r}")
+        raise ConfigError(f'{name} must be seconds, a timedelta, or text such as "250ms" or "5m", not {value!r}')
     if not math.isfinite(number) or not least_s <= number <= most_s:
         raise ConfigError(f"{name} must be between {least_s:g} and {most_s:g} seconds, not {value!r}")
     return number
@@ -190,6 +193,8 @@ class Config:
     """Seconds that one statement may take before it is given up."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.url, str) or not self.url:
+            raise ConfigError("url must be text such as sqlite:///app.db or postgresql://user@host/name")
         for key, least_s in _DURATIONS.items():
             value = getattr(self, key)
             if value is None and key in ("retention", "renew_interval"):
@@ -204,8 +209,11 @@ class Config:
         checked_name(self.name, what="name")
         if not isinstance(self.schema, str) or not _IDENTIFIER.match(self.schema):
             raise ConfigError(f"schema must be a-z, 0-9 and _, at most 48 characters, not {self.schema!r}")
+        if self.schema.startswith(("pg_", "sqlite_")) or self.schema == "sqlite":
+            raise ConfigError(f"schema must not begin with pg_ or sqlite, which the databases keep: {self.schema!r}")
         object.__setattr__(self, "queues", _queues(self.queues))
-        if self.renew_interval is not None and self.renew_interval > self.lease / 3:
+        # A hair of tolerance: a third of 0.3 is a little less than 0.1.
+        if self.renew_interval is not None and self.renew_interval > self.lease / 3 * (1 + 1e-9):
             raise ConfigError(
                 f"renew_interval ({self.renew_interval:g} s) must be at most a third of lease ({self.lease:g} s)"
             )
@@ -278,8 +286,6 @@ def resolve(
         for key, value in layer.items():
             values[key] = value
             sources[key] = source
-    if not isinstance(values.get("url", ""), str) or values.get("url") == "":
-        raise ConfigError("url must be text such as sqlite:///app.db or postgresql://user@host/name")
     return Config(**values), sources
 
 
@@ -295,8 +301,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _parsed(key: str, text: str, variable: str) -> Any:
     if key in _COUNTS:
-        if not text.strip().isdecimal():
-            raise ConfigError(f"{variable} must be a whole number, not {text!r}")
+        if not _WHOLE.fullmatch(text.strip()):
+            raise ConfigError(f"{variable} must be a whole number, not {text[:80]!r}")
         return int(text)
     if key == "maintenance":
         if text.lower() not in ("1", "0", "true", "false", "yes", "no"):
@@ -321,25 +327,16 @@ def parse_queues(text: str, *, name: str = "queues") -> dict[str, int]:
         queue, colon, count = part.strip().rpartition(":")
         if not colon:
             queue, count = part.strip(), "10"
-        if not count.isdecimal():
+        if not _WHOLE.fullmatch(count):
             raise ConfigError(f'{name} must look like "default:10,email:5", not {text!r}')
+        if queue in queues:
+            raise ConfigError(f"{name} names queue {queue!r} twice")
         queues[queue] = int(count)
     return queues
 
 
 def _from_pyproject(folder: Path) -> dict[str, Any]:
-    for place in (folder, *folder.parents):
-        path = place / "pyproject.toml"
-        if path.is_file():
-            break
-    else:
-        return {}
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("outlast", {})
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {path.name}: {error}") from error
-    if not isinstance(table, dict):
-        raise ConfigError("[tool.outlast] must be a table")
+    table = _pyproject_table(folder)
     known = (*option_names(), "app")
     for key in table:
         if key not in known:
@@ -348,13 +345,27 @@ def _from_pyproject(folder: Path) -> dict[str, Any]:
 
 
 def app_from_pyproject(folder: Path) -> str | None:
-    """The `app` that `[tool.outlast]` names, as `module` or `module:engine`, or None."""
-    for place in (folder, *folder.parents):
-        path = place / "pyproject.toml"
-        if path.is_file():
-            app = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("outlast", {}).get("app")
-            return app if isinstance(app, str) else None
-    return None
+    """The `app` that `[tool.outlast]` names, as `module` or `module:engine`, or None. Raises: ConfigError."""
+    app = _pyproject_table(folder).get("app")
+    if app is not None and not isinstance(app, str):
+        raise ConfigError(f'app in [tool.outlast] must be text such as "shop.jobs:engine", not {app!r}')
+    return app
+
+
+def _pyproject_table(folder: Path) -> dict[str, Any]:
+    """`[tool.outlast]` of the nearest `pyproject.toml`, or nothing."""
+    path = next((found for place in (folder, *folder.parents) if (found := place / "pyproject.toml").is_file()), None)
+    if path is None:
+        return {}
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path.name}: {error}") from error
+    tools = document.get("tool", {})
+    table = tools.get("outlast", {}) if isinstance(tools, dict) else {}
+    if not isinstance(table, dict):
+        raise ConfigError("[tool.outlast] must be a table")
+    return table
 
 
 def _queues(value: object) -> dict[str, Queue]:
@@ -363,23 +374,23 @@ def _queues(value: object) -> dict[str, Queue]:
     queues: dict[str, Queue] = {}
     for name, how in value.items():
         checked_name(name, what="a queue's name")
-        if isinstance(how, Mapping):
-            how = _queue_from_table(name, how)
-        if not isinstance(how, Queue):
-            try:
-                how = Queue(concurrency=how)
-            except ConfigError as error:
-                raise ConfigError(f"queue {name!r}: {error}") from None
-        queues[name] = how
+        try:
+            queues[name] = _queue(how)
+        except ConfigError as error:
+            raise ConfigError(f"queue {name!r}: {error}") from None
     return queues
 
 
-def _queue_from_table(name: str, table: Mapping[str, Any]) -> Queue:
+def _queue(how: object) -> Queue:
+    if isinstance(how, Queue):
+        return how
+    if not isinstance(how, Mapping):
+        return Queue(concurrency=how)  # type: ignore[arg-type]  # It is checked there.
     known = [item.name for item in fields(Queue)]
-    for key in table:
+    for key in how:
         if key not in known:
-            raise ConfigError(f"queue {name!r}: unknown option {key!r}{did_you_mean(key, known)}")
-    return Queue(**table)
+            raise ConfigError(f"unknown option {key!r}{did_you_mean(str(key), known)}")
+    return Queue(**how)
 
 
 def _whole(name: str, value: object, least: int, most: int) -> None:

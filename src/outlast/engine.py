@@ -7,7 +7,9 @@ import contextlib
 import itertools
 import signal
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, Self, TypeVar, Unpack
 
@@ -15,11 +17,11 @@ from outlast._codec import decode_any
 from outlast._kernel.failures import read_error, reason_text
 from outlast._kernel.program import DEFINED, Catalogue, Program, StartRequest
 from outlast._kernel.states import ALL, CANCELLED, DONE, FAILED, LIVE, MOVES, QUARANTINED, RUNNING
-from outlast._model import Ended, Filter, Held, Instance, NewInstance, Node, Progress, QueueCounts, Row
+from outlast._model import Ended, Filter, Held, Instance, NewInstance, Node, Progress, QueueCounts, Row, Standing
 from outlast._runtime.crew import Crew
 from outlast._runtime.events import Events
 from outlast._store.contract import Enlisted, Store
-from outlast._store.door import open_store
+from outlast._store.door import database_file, open_store, sharing_warning, shown_url
 from outlast._store.rows import checked_key, scope_text
 from outlast._world import SystemWorld, World, instant_us
 from outlast.config import Config, Options, checked_name, duration_s, make_config
@@ -128,7 +130,20 @@ class Engine:
         self._adopts = programs is None
         self._adopted = -1
         self._store: Store = open_store(self.config, self._world)
+        self._events = Events(self.config.name, "")
         self._crew: Crew | None = None
+
+    def configure(self, url: str | None = None, **options: Unpack[Options]) -> None:
+        """Changes settings before the engine is opened; what is left out stays as it is.
+
+        Raises: ConfigError. EngineStateError: it is open.
+        """
+        if self._crew is not None:
+            raise EngineStateError("this engine is running: its settings cannot be changed any more")
+        given: dict[str, Any] = dict(options) if url is None else {"url": url, **options}
+        self.config = replace(self.config, **given)
+        self._events.rename(self.config.name)
+        self._store = open_store(self.config, self._world)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -147,7 +162,9 @@ class Engine:
         if self._crew is not None:
             raise EngineStateError("this engine is running already")
         self._adopt()
-        crew = Crew(self.config, self._store, self._catalogue, self._world, refresh=self._adopt)
+        crew = Crew(
+            self.config, self._store, self._catalogue, self._world, events=self._events, refresh=self._adopt
+        )
         await self._store.open()
         self._crew = crew
         try:
@@ -203,8 +220,8 @@ class Engine:
 
     @property
     def events(self) -> Events:
-        """What the engine reports while it is open."""
-        return self._running().events
+        """What the engine reports; listen before it is opened, to miss nothing."""
+        return self._events
 
     @property
     def programs(self) -> list[Program]:
@@ -229,6 +246,48 @@ class Engine:
             return await store.schema.migrate()
         finally:
             await store.close()
+
+    async def tables(self) -> tuple[int, int]:
+        """The version of the tables (0: there are none), and the one that this release needs. For a closed engine."""
+        store = open_store(self.config, self._world)
+        path = self.database_file
+        if path is not None and not path.exists():
+            return 0, store.schema.latest  # looking must not make a file.
+        try:
+            return await store.schema.version(), store.schema.latest
+        finally:
+            await store.close()
+
+    def migration_script(self, since: int = 0) -> str:
+        """The SQL that brings tables of version `since` up to this release."""
+        return self._store.schema.script(since)
+
+    async def drop_tables(self) -> None:
+        """Deletes this engine's tables and everything in them, for good. For a closed engine: demos and tests."""
+        store = open_store(self.config, self._world)
+        try:
+            await store.schema.drop()
+        finally:
+            await store.close()
+
+    def describe(self) -> str:
+        """The database in one line, without secrets."""
+        return self._store.describe()
+
+    @property
+    def shown_url(self) -> str:
+        """The database's URL without secrets."""
+        return shown_url(self.config)
+
+    @property
+    def database_file(self) -> Path | None:
+        """The file of a SQLite database, whether it exists or not; None: it is in memory, or not SQLite."""
+        return database_file(self.config)
+
+    @property
+    def sharing_warning(self) -> str | None:
+        """What to know before several processes use this database; None: nothing."""
+        return sharing_warning(self.config)
 
     async def start(
         self,
@@ -538,6 +597,11 @@ class Engine:
         """What an operator should know of the database: (level, subject, sentence)."""
         self._running()
         return await self._store.upkeep.findings()
+
+    async def standing(self) -> Standing:
+        """What waits, and for how long: what an operator asks first."""
+        self._running()
+        return await self._store.upkeep.standing()
 
     async def _wait(self, id: str, timeout: float | timedelta | None) -> Ended:
         crew = self._running()

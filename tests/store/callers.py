@@ -217,15 +217,17 @@ def _in_thread(make: Callable[..., Caller], *arguments: Any, driver: str | None 
     return lambda url: lambda: make(_driver(url, driver) if driver else url, *arguments, **options)
 
 
+def _awaited(shape: str, driver: str) -> Opener:
+    return lambda url: _sqlalchemy_async(_driver(url, driver), shape)
+
+
 def _sqlalchemy_openers(blocking: Sequence[str], awaited: Sequence[str]) -> dict[str, Opener]:
     openers: dict[str, Opener] = {}
     for shape in _SHAPES:
         for driver in blocking:
             openers[f"sqlalchemy-{driver}-{shape}"] = _in_thread(_sqlalchemy, shape, driver=driver)
         for driver in awaited:
-            openers[f"sqlalchemy-{driver}-async_{shape}"] = lambda url, driver=driver, shape=shape: _sqlalchemy_async(
-                _driver(url, driver), shape
-            )
+            openers[f"sqlalchemy-{driver}-async_{shape}"] = _awaited(shape, driver)
     return openers
 
 

@@ -1,33 +1,25 @@
 """A store on each database. No test below here names one."""
 
-import importlib.util
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
 
 from outlast._store.contract import Store
-from outlast._store.sqlite.store import SqliteStore
+from outlast._store.door import open_store as open_store_of
 from outlast.config import make_config
 from tests.store.given import Database, Given, PinnedWorld
 
 OpenStore = Callable[..., Awaitable[Store]]
 
 
-def _make_sqlite(url: str, world: PinnedWorld, **options: object) -> Store:
-    return SqliteStore(make_config(url, options), world)
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def database(request: pytest.FixtureRequest) -> Database:
     """A fresh database: the test runs once on each kind."""
-    if request.param == "postgres" and (hasattr(sys.modules.get("outlast._store.postgres.store"), "STUB") or not importlib.util.find_spec("outlast._store.postgres.store")):
-        pytest.skip("the Postgres store is not there yet")
     url: str = request.getfixturevalue(f"{request.param}_url")
 
     def make(world: PinnedWorld, **options: object) -> Store:
-        return _make_sqlite(url, world, **options)
+        return open_store_of(make_config(url, options), world)
 
     return Database(url, make)
 
@@ -45,9 +37,9 @@ async def open_store(database: Database, world: PinnedWorld) -> AsyncIterator[Op
 
         async def open_one(**options: object) -> Store:
             store = database.make(world, **options)
-            await store.schema.migrate() if store.dialect == "postgres" else None
-            await store.open()
             stack.push_async_callback(store.close)
+            await store.schema.migrate()
+            await store.open()
             return store
 
         yield open_one

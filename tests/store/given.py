@@ -63,6 +63,15 @@ class Database:
             found = connection.execute(_with_tables(text, "outlast.").replace("?", "%s"), values)
             return found.fetchall() if found.description else []
 
+    def run(self, script: str) -> None:
+        """Runs a script of several statements."""
+        if self.url.startswith("sqlite"):
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"), isolation_level=None)) as lite:
+                lite.executescript(script)
+        else:
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute(script)
+
     def peek(self, id: str, column: str) -> Any:
         """One column of one instance."""
         return self.query(f"SELECT {column} FROM {{instances}} WHERE id = ?", id)[0][0]

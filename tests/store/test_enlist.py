@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack, closing
 from typing import Any
 
 import asyncpg
-import django.core.cache
 import psycopg
 import pytest
 import sqlalchemy
+from django.utils.connection import ConnectionProxy
 from sqlalchemy import orm
 
 from harness.waiting import eventually_async
@@ -83,8 +83,8 @@ async def test_a_commit_makes_it_claimable(url: str, store: Store, caller: Calle
 
 @every_kind
 async def test_a_rollback_leaves_nothing(url: str, store: Store, caller: Caller) -> None:
+    await caller.add(store.enlist(caller.connection), [new()])  # First: ours may be what begins the transaction.
     await order(caller)
-    await caller.add(store.enlist(caller.connection), [new()])
     await caller.run(caller.rollback)
 
     assert await store.instances.totals() == {}
@@ -100,7 +100,7 @@ async def test_a_held_key_is_told_and_the_transaction_goes_on(url: str, store: S
     await order(caller)
     await caller.run(caller.commit)
 
-    assert held == [Held(refused.id, "a", holder.id), Held(twin.id, "b", free.id)]
+    assert sorted(held) == [Held(refused.id, "a", holder.id), Held(twin.id, "b", free.id)]
     assert {claim.id for claim in await take(store)} == {holder.id, free.id}
     assert orders(url) == 1
 
@@ -158,17 +158,15 @@ async def test_missing_tables_are_explained(caller: Caller, dialect: str) -> Non
 
 
 @on_postgres
-async def test_the_doorbell_rings_at_the_commit(url: str, store: Store, caller: Caller) -> None:
-    rows = [new(), new(delay_s=5)]
-    place = listened_to(caller)
-
+async def test_the_doorbell_rings_at_the_commit(kind: str, url: str, store: Store) -> None:
     async with listening(url) as heard:
-        await caller.add(place, [new()], ["never"])
-        await caller.run(caller.rollback)
-    async with calling("postgres", "asyncpg", url) as second, listening(url) as heard:
-        await second.add(listened_to(second), rows, ["mail", "default"])
-        assert heard.empty()
-        await second.run(second.commit)
+        async with calling("postgres", kind, url) as caller:
+            await caller.add(store.enlist(caller.connection), [new()], ["never"])
+            await caller.run(caller.rollback)
+        async with calling("postgres", kind, url) as caller:
+            await caller.add(store.enlist(caller.connection), [new(), new(delay_s=5)], ["mail", "default"])
+            assert heard.empty()
+            await caller.run(caller.commit)
 
         assert await heard.get() == "enlist q:default\nq:mail\nt"
 
@@ -181,7 +179,7 @@ async def test_the_doorbell_stays_silent_when_told(url: str, store: Store) -> No
             await caller.add(silent, [new()])
             await caller.run(caller.commit)
         async with calling("postgres", "asyncpg", url) as caller:
-            await caller.add(listened_to(caller), [new()], ["second"])
+            await caller.add(store.enlist(caller.connection), [new()], ["second"])
             await caller.run(caller.commit)
 
         assert await heard.get() == "enlist q:second"
@@ -240,6 +238,21 @@ async def test_a_key_in_another_open_transaction_is_waited_for(url: str, store: 
         assert await waiting == []
         await second.run(second.commit)
         assert [claim.id for claim in await take(store)] == [waiter.id]
+
+
+@pytest.mark.parametrize("dialect", ["postgres"])
+async def test_a_holder_newer_than_the_callers_snapshot_is_a_serialization_failure(url: str, store: Store) -> None:
+    holder, refused = new("a"), new("a")
+    with psycopg.connect(url) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.execute("SELECT count(*) FROM pg_class")
+        await store.instances.add([holder])
+
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            store.enlist(connection).add([refused], ["mail"])
+        connection.rollback()
+
+        assert store.enlist(connection).add([refused], ["mail"]) == [Held(refused.id, "a", holder.id)]
 
 
 @pytest.mark.parametrize("dialect", ["postgres"])
@@ -326,8 +339,10 @@ async def test_the_other_database_is_refused(dialect: str, kind: str, url: str) 
 
 
 def test_what_is_no_database_at_all_is_refused() -> None:
+    cache = ConnectionProxy({"default": object()}, "default")
+
     with pytest.raises(ConfigError, match="leads to no database"):
-        enlist(django.core.cache.cache, dialect="sqlite", schema=SCHEMA, notify=True, now_us=WORLD.wall_us)
+        enlist(cache, dialect="sqlite", schema=SCHEMA, notify=True, now_us=WORLD.wall_us)
 
 
 def test_a_session_of_several_databases_must_say_which() -> None:
@@ -349,9 +364,8 @@ def test_looking_at_a_connection_imports_no_driver() -> None:
     script = """
 import sqlite3, sys
 from outlast._store.enlist import enlist
-before = set(sys.modules)
-place = enlist(sqlite3.connect(":memory:"), dialect="sqlite", schema="outlast", notify=False, now_us=lambda: 0)
-print((set(sys.modules) - before) | {"psycopg", "sqlalchemy", "django"} & before)
+enlist(sqlite3.connect(":memory:"), dialect="sqlite", schema="outlast", notify=False, now_us=lambda: 0)
+print({"psycopg", "sqlalchemy", "django"} & set(sys.modules))
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
@@ -370,11 +384,6 @@ def new(key: str | None = None, **given: Any) -> NewInstance:
         correlation_scope=None if key is None else scope_text("live"),
         **values,
     )
-
-
-def listened_to(caller: Caller) -> Any:
-    """The caller's connection as a place to insert that rings the doorbell."""
-    return enlist(caller.connection, dialect="postgres", schema=SCHEMA, notify=True, now_us=lambda: None)
 
 
 class listening:

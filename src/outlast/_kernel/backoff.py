@@ -66,7 +66,7 @@ def exponential(
 
     Raises: ConfigError, DefinitionError.
     """
-    if not isinstance(factor, (int, float)) or not 1 <= factor <= 1_000:
+    if not isinstance(factor, (int, float)) or isinstance(factor, bool) or not 1 <= factor <= 1_000:
         raise DefinitionError(f"backoff factor must be between 1 and 1000, not {factor!r}")
     return Backoff("exponential", _s("base", base), _s("cap", cap), float(factor), _share(jitter))
 
@@ -87,7 +87,9 @@ def checked_delay_s(policy: Callable[..., object], attempt: int, dice: Random) -
 
     Raises: ConfigError: it answered something that is not a duration.
     """
-    answer = policy(attempt, dice) if isinstance(policy, Backoff) else policy(attempt)
+    if isinstance(policy, Backoff):
+        return min(_DELAY_S_MAX, policy(attempt, dice))
+    answer = policy(attempt)
     if isinstance(answer, float) and 0 <= answer <= _DELAY_S_MAX:
         return answer
     return duration_s(answer, name="the backoff's answer", most_s=_DELAY_S_MAX)
@@ -99,6 +101,8 @@ def check_policy(policy: object) -> None:
         return
     if not callable(policy):
         raise DefinitionError(f"backoff must be backoff.exponential(...) or a function of the attempt, not {policy!r}")
+    if inspect.iscoroutinefunction(policy):
+        raise DefinitionError("a backoff function must be a plain def: it answers at once, with seconds")
     try:
         inspect.signature(policy).bind(1)
     except (TypeError, ValueError):

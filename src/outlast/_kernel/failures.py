@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from types import TracebackType
 from typing import Any
 
 from outlast._codec import clean_text, decode_any, encode
@@ -46,7 +47,18 @@ def _type_name(error: BaseException) -> str:
 
 def _trace(error: BaseException) -> str:
     try:
-        lines = "".join(traceback.format_exception(error))
-    except Exception:  # a hostile __str__ or __cause__ must not cost us the record of the failure.
+        lines = "".join(traceback.format_exception(type(error), error, _from_user_code(error)))
+    except BaseException:  # A hostile `__str__` or `__cause__` must not cost us the record of the failure.
         return ""
-    return clean_text(lines[-_TRACEBACK_CHARS_MAX:], chars_max=_TRACEBACK_CHARS_MAX)
+    if len(lines) > _TRACEBACK_CHARS_MAX:  # Both ends tell something: where it began, and what it came to.
+        half = _TRACEBACK_CHARS_MAX // 2
+        lines = f"{lines[:half]}\n... [cut] ...\n{lines[-half:]}"
+    return clean_text(lines, chars_max=_TRACEBACK_CHARS_MAX + 100)
+
+
+def _from_user_code(error: BaseException) -> TracebackType | None:
+    """The traceback without the engine's own frames at its beginning; whole when there are no others."""
+    frame = error.__traceback__
+    while frame is not None and str(frame.tb_frame.f_globals.get("__name__", "")).startswith("outlast."):
+        frame = frame.tb_next
+    return frame or error.__traceback__

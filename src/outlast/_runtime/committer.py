@@ -185,7 +185,8 @@ class Committer:
                 self._events.emit("instance.quarantined", id=id, error=item.error)
                 ended.append(id)
         if self._events.wanted:
-            self._events.emit("commit.stop", count=len(batch), stale=len(stale), ids=[item.id for item, _ in batch])
+            settled = [(item.id, item.epoch, item.status) for item, _ in batch if item.id not in stale]
+            self._events.emit("commit.stop", count=len(batch), stale=len(stale), settled=settled)
         self._waiters.settled([item for item, _ in batch], stale)
         self._doorbell.ended(ended)
         if ready:

@@ -39,7 +39,14 @@ class Crew:
     """The loops of one open engine."""
 
     def __init__(
-        self, config: Config, store: Store, catalogue: Catalogue, world: World, *, refresh: Callable[[], None]
+        self,
+        config: Config,
+        store: Store,
+        catalogue: Catalogue,
+        world: World,
+        *,
+        events: Events,
+        refresh: Callable[[], None],
     ) -> None:
         self._config = config
         self._store = store
@@ -48,7 +55,7 @@ class Crew:
         self._refresh = refresh
         self._known: tuple[int, list[str]] = (-1, [])
         self._tasks: list[asyncio.Task[None]] = []
-        self.events = Events(config.name, "")
+        self.events = events
         self.doorbell = Doorbell(store.bell, remote=config.doorbell == "auto")
         self.waiters = Waiters(store.instances)
         self.threads = Threads(config.threads, self.events)
@@ -68,6 +75,7 @@ class Crew:
             threads=self.threads,
             progress=self.progress,
             retention_s=config.retention,
+            result_bytes_max=config.payload_bytes_max,
             events=self.events,
             world=world,
         )
@@ -253,7 +261,7 @@ class Crew:
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
         self._tasks, self._lane_tasks = [], []
-        self.threads.close()
+        await self.threads.close()
         if self.node is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_COMMITS_S):

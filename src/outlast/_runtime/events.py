@@ -40,6 +40,10 @@ class Events:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
 
+    def rename(self, engine: str) -> None:
+        """What the engine is called from now on."""
+        self._ids["engine"] = engine
+
     def open(self) -> None:
         """Listeners are called on the loop that runs now."""
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import enum
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, Protocol
 
 from outlast._kernel.failures import failure_text
-from outlast._kernel.outcomes import Again, Failed, Outcome
+from outlast._kernel.outcomes import Again, Done, Failed, Outcome
 from outlast._kernel.program import Catalogue, Program
 from outlast._kernel.settle import settle
 from outlast._model import Claim
@@ -18,7 +19,7 @@ from outlast._runtime.events import Events
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.threads import Threads
 from outlast._world import World
-from outlast.errors import StepTimeout
+from outlast.errors import StepTimeout, ValueTooLarge
 
 
 class Why(enum.Enum):
@@ -90,6 +91,7 @@ class Executor:
         threads: Threads,
         progress: ProgressBook,
         retention_s: float | None,
+        result_bytes_max: int,
         events: Events,
         world: World,
     ) -> None:
@@ -100,7 +102,10 @@ class Executor:
         self._catalogue = catalogue
         self._committer = committer
         self._retention_s = retention_s
+        self._result_bytes_max = result_bytes_max
         self._events = events
+        # Steps begin in the context in which the engine was opened: never in that of the step before them.
+        self._context = contextvars.copy_context()
 
     def start(self, claim: Claim, slot: Slot) -> bool:
         """Runs a claim in a task of its own. False: this process does not know the program after all."""
@@ -110,7 +115,7 @@ class Executor:
             return False
         run = Run(self, claim, program, slot)
         self.running[claim.id] = run
-        run.task = asyncio.get_running_loop().create_task(self._run(run))
+        run.task = asyncio.get_running_loop().create_task(self._run(run), context=self._context.copy())
         return True
 
     async def _run(self, run: Run) -> None:
@@ -120,11 +125,13 @@ class Executor:
                 outcome = await run.program.run(run)
             else:
                 outcome = await self._run_timed(run, run.program.timeout_s)
+            if isinstance(outcome, Done):
+                self._refuse_large(run, outcome)
         except asyncio.CancelledError as error:
             outcome = self._stopped(run, error)
-        except GeneratorExit:
-            raise
         except BaseException as error:  # SystemExit and KeyboardInterrupt of user code are its failures, not ours.
+            if isinstance(error, GeneratorExit) and not _runs_now(run.task):
+                raise  # nobody raised it: this coroutine is being thrown away, with its loop.
             outcome = self._failed(run, error)
         if outcome is not None:
             retention_s = run.program.retention_s(self._retention_s)
@@ -141,11 +148,22 @@ class Executor:
         limit = asyncio.timeout(timeout_s)
         try:
             async with limit:
-                return await run.program.run(run)
+                outcome = await run.program.run(run)
+            if not limit.expired():
+                return outcome
+            cause = None  # it swallowed its cancellation and answered all the same: too late.
         except TimeoutError as error:
-            if limit.expired():
-                raise StepTimeout(f"the step ran longer than its timeout of {timeout_s:g} s") from error
-            raise
+            if not limit.expired():
+                raise
+            cause = error
+        raise StepTimeout(f"the step ran longer than its timeout of {timeout_s:g} s") from cause
+
+    def _refuse_large(self, run: Run, outcome: Done) -> None:
+        size, limit = len(outcome.result), self._result_bytes_max
+        if size > limit // 4:  # a character takes four bytes at most.
+            size = len(outcome.result.encode())
+            if size > limit:
+                raise ValueTooLarge(f"the result of {run.program.name!r}", size, limit)
 
     def _stopped(self, run: Run, error: BaseException) -> Outcome | None:
         claim = run.claim
@@ -198,6 +216,13 @@ class Executor:
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
         return not self.running
+
+
+def _runs_now(task: asyncio.Task[None] | None) -> bool:
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:  # no loop runs any more.
+        return False
 
 
 def _brief(error: BaseException) -> str:

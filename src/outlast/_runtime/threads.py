@@ -2,7 +2,7 @@
 
 Not the loop's default executor: that one is shared with name look-ups and with everybody else. Not
 `ThreadPoolExecutor`: it waits at interpreter exit for steps that never return. These threads are daemons; one whose
-step was given up no longer counts, and ends when its step does.
+step was given up no longer counts, until that step does return.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from outlast._runtime.events import Events
 
+CLOSE_S: Final = 1.0
+"""Closing waits this long for idle threads, which end at once."""
+
 
 class _Work:
-    __slots__ = ("abandoned", "call", "context", "future", "loop", "started")
+    __slots__ = ("abandoned", "call", "context", "ended", "future", "loop", "started")
 
     def __init__(self, call: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
         self.call = call
@@ -27,6 +30,7 @@ class _Work:
         self.loop = loop
         self.future: asyncio.Future[Any] = loop.create_future()
         self.started = False
+        self.ended = False
         self.abandoned = False
 
 
@@ -42,10 +46,11 @@ class Threads:
         self._events = events
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._threads = 0
+        self._threads: set[threading.Thread] = set()
         self._idle = 0
         self._stuck = 0
         self._queued = 0
+        self._closing: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     @property
     def stuck(self) -> int:
@@ -60,9 +65,7 @@ class Threads:
         work = _Work(call, asyncio.get_running_loop())
         with self._lock:
             self._queued += 1
-            if self._idle < self._queued and self._threads - self._stuck < self._limit and self._stuck <= self._limit:
-                self._threads += 1
-                threading.Thread(target=self._serve, name="outlast-step", daemon=True).start()
+            self._grow()
         self._queue.put(work)
         try:
             return await work.future
@@ -70,52 +73,81 @@ class Threads:
             self._abandon(work)
             raise
 
+    def _grow(self) -> None:
+        """Starts a thread when work waits for one. The lock is held."""
+        at_work = len(self._threads) - self._stuck
+        if self._idle < self._queued and at_work < self._limit and self._stuck <= self._limit:
+            thread = threading.Thread(target=self._serve, name="outlast-step", daemon=True)
+            self._idle += 1
+            self._threads.add(thread)
+            thread.start()
+
     def _abandon(self, work: _Work) -> None:
         with self._lock:
             work.abandoned = True
-            if work.started:
-                self._stuck += 1
-                self._events.emit("step.abandoned", stuck=self._stuck)
+            if not work.started or work.ended:
+                return
+            self._stuck += 1
+            stuck = self._stuck
+            self._grow()  # what waited behind the step that does not return gets a thread of its own.
+        self._events.emit("step.abandoned", stuck=stuck)
 
     def _serve(self) -> None:
-        with self._lock:
-            self._idle += 1
         while True:
             work = self._queue.get()
             with self._lock:
                 self._idle -= 1
                 if work is None:
-                    self._threads -= 1
+                    self._leave()
                     return
                 self._queued -= 1
                 work.started = not work.abandoned
-            if work.started and not self._do(work):
-                return
+            if work.started:
+                self._do(work)
             with self._lock:
+                if len(self._threads) - self._stuck > self._limit or (work.abandoned and self._closing):
+                    self._leave()
+                    return
                 self._idle += 1
 
-    def _do(self, work: _Work) -> bool:
-        """Runs one call. Whether this thread still belongs to the pool."""
+    def _leave(self) -> None:
+        """This thread belongs to the pool no more. The lock is held."""
+        self._threads.discard(threading.current_thread())
+        if self._closing is not None and len(self._threads) == self._stuck:
+            loop, ended = self._closing
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more.
+                loop.call_soon_threadsafe(ended.set)
+
+    def _do(self, work: _Work) -> None:
         value, error = None, None
         try:
             value = work.context.run(work.call)
         except BaseException as raised:
             error = raised
         with self._lock:
+            work.ended = True
             if work.abandoned:
                 self._stuck -= 1
-                self._threads -= 1
-                return False
+                return
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more.
             work.loop.call_soon_threadsafe(_settle, work.future, value, error)
-        return True
 
-    def close(self) -> None:
-        """Lets idle threads end; busy ones end after their step."""
+    async def close(self) -> None:
+        """Ends idle threads; those in a step that was given up end after it."""
         with self._lock:
-            count = self._threads - self._stuck
+            ended = asyncio.Event()
+            self._closing = asyncio.get_running_loop(), ended
+            threads, count = list(self._threads), len(self._threads) - self._stuck
+        if not count:
+            return
         for _ in range(count):
             self._queue.put(None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await ended.wait()
+        for thread in threads:
+            if thread not in self._threads:
+                thread.join()  # it is on its last line: this does not wait.
 
 
 def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:

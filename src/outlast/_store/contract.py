@@ -24,6 +24,7 @@ from outlast._model import (
     Reclaimed,
     Row,
     Settlement,
+    Standing,
 )
 
 
@@ -146,6 +147,9 @@ class Upkeep(Protocol):
     async def findings(self) -> list[tuple[str, str, str]]:
         """What `doctor` should say of this database: level (`ok`, `warning`, `problem`), subject, sentence."""
 
+    async def standing(self) -> Standing:
+        """What waits, and for how long. Reads live rows only."""
+
 
 class Schema(Protocol):
     """The tables."""
@@ -155,6 +159,9 @@ class Schema(Protocol):
 
     async def migrate(self) -> list[int]:
         """Brings the tables up to this release. Safe to run from many processes. Returns the versions applied."""
+
+    async def drop(self) -> None:
+        """Deletes the tables and everything in them."""
 
     def script(self, since: int = 0) -> str:
         """The SQL that `migrate` would run, from version `since`."""

@@ -27,6 +27,8 @@ def scope_text(scope: str | Iterable[str]) -> str | None:
             raise ConfigError(f"correlation_scope {scope!r} is not known{did_you_mean(scope, words)}")
         chosen: tuple[str, ...] = words[scope]
     else:
+        if not isinstance(scope, Iterable):
+            raise ConfigError(f"correlation_scope must be a word or a list of statuses, not {scope!r}")
         chosen = tuple(scope)
         for status in chosen:
             if status not in ALL:

@@ -92,20 +92,16 @@ async def test_the_work_of_the_living_is_left(given: Given, store: Store) -> Non
 async def test_the_work_of_the_dead_is_given_back(given: Given, store: Store) -> None:
     await given.node("bob")
     bobs = await given.claim(node="bob")
-    lost = await given.claimed(2, queue="mail", attempt=3) if False else await given.claimed(2, queue="mail")
+    kept = await given.claimed(2, queue="mail")
     await given.node()
-    await given.claim(node=NODE)
 
-    assert await store.leases.reclaim(10, 5) == Reclaimed(0, 0, [])
     await store.leases.retire("bob")
-    await store.leases.retire(NODE)
-    await given.node(NODE)
     found = await store.leases.reclaim(10, 5)
 
     assert (found.returned, found.quarantined, list(found.queues)) == (1, 0, ["default"])
     row = await given.read(bobs.id)
     assert (row.status, row.node, row.attempt, row.crashes, row.epoch) == ("ready", None, 0, 1, 1)
-    assert [await given.status(claim.id) for claim in lost] == ["running", "running"]
+    assert [await given.status(claim.id) for claim in kept] == ["running", "running"]
 
 
 async def test_every_queue_that_got_work_back_is_named_once(given: Given, store: Store) -> None:
@@ -136,6 +132,18 @@ async def test_a_step_past_its_deadline_is_given_back(
 
     assert found.returned == (late_s > 0)
     assert (await given.read(claim.id)).crashes == (late_s > 0)
+
+
+async def test_overdue_steps_of_the_living_may_be_spared(given: Given, store: Store, world: PinnedWorld) -> None:
+    world.pin()
+    await given.node()
+    overdue = await given.claim(timeout_s=10.0)
+    lost = await given.claim(node="bob", timeout_s=10.0)
+    world.advance(1_000)
+
+    assert (await store.leases.reclaim(10, 5, overdue=False)).returned == 1
+
+    assert [await given.status(claim.id) for claim in (overdue, lost)] == ["running", "ready"]
 
 
 async def test_a_step_without_timeout_has_no_deadline(given: Given, store: Store, world: PinnedWorld) -> None:

@@ -1,6 +1,8 @@
 """The tables, and opening and closing a store on them."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -8,6 +10,15 @@ from outlast._store.contract import Store
 from outlast.errors import EngineStateError, SchemaError, StoreError
 from tests.store.conftest import OpenStore
 from tests.store.given import Database, Given, PinnedWorld
+
+
+@asynccontextmanager
+async def closing(store: Store) -> AsyncIterator[Store]:
+    """Closes a store at the end, opened or not."""
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 async def test_an_open_store_has_the_latest_tables(store: Store) -> None:
@@ -32,9 +43,29 @@ async def test_newer_tables_are_refused(store: Store, open_store: OpenStore, dat
         await open_store()
 
 
-async def test_the_script_goes_up_to_the_latest_version(store: Store) -> None:
-    assert "CREATE TABLE" in store.schema.script()
-    assert store.schema.script(store.schema.latest) == ""
+async def test_tables_may_be_made_before_the_store_is_open(database: Database, world: PinnedWorld) -> None:
+    store = database.make(world)
+    async with closing(store):
+        assert await store.schema.version() == 0
+
+        applied = await store.schema.migrate()
+
+        assert applied[-1] == await store.schema.version() == store.schema.latest
+        await store.open()
+        assert await store.instances.totals() == {}
+
+
+async def test_the_script_makes_the_same_tables(database: Database, world: PinnedWorld) -> None:
+    async with closing(database.make(world)) as store:
+        database.run(store.schema.script())
+
+        assert await store.schema.migrate() == []
+        await store.open()
+        await Given(store, world, database).ended()
+
+
+async def test_the_script_from_the_latest_version_makes_nothing(store: Store) -> None:
+    assert "instances" not in store.schema.script(store.schema.latest)
 
 
 async def test_two_schemas_in_one_database_are_strangers(given: Given, open_store: OpenStore) -> None:
@@ -47,11 +78,12 @@ async def test_two_schemas_in_one_database_are_strangers(given: Given, open_stor
 
 
 async def test_a_store_that_is_not_open_says_so(database: Database, world: PinnedWorld) -> None:
-    with pytest.raises((StoreError, EngineStateError)):
-        await database.make(world).instances.totals()
+    async with closing(database.make(world)) as store:
+        with pytest.raises((StoreError, EngineStateError)):
+            await store.instances.totals()
 
 
-async def test_a_closed_store_says_so(open_store: OpenStore) -> None:
+async def test_a_closed_store_says_so(given: Given, open_store: OpenStore) -> None:
     store = await open_store()
     await store.close()
     await store.close()
@@ -59,7 +91,9 @@ async def test_a_closed_store_says_so(open_store: OpenStore) -> None:
     with pytest.raises(StoreError):
         await store.instances.totals()
     with pytest.raises(StoreError):
-        await store.instances.add([])
+        await store.instances.add([given.new()])
+    with pytest.raises(StoreError):
+        await asyncio.to_thread(store.leases.renewer().renew, "n1")
     store.bell.ring("*")
 
 

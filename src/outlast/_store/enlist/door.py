@@ -43,6 +43,7 @@ def enlist(connection: Any, *, dialect: str, schema: str, notify: bool, now_us: 
     """The caller's own connection as a place to insert. It is neither committed nor closed here.
 
     What the driver raises passes through unchanged: whoever owns a transaction retries it by these errors.
+    In REPEATABLE READ and above, a key held by a row newer than the caller's snapshot is such an error on Postgres.
 
     Args:
         connection: See `LANES`. It must lead to the engine's database.

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from outlast._store.postgres.links import Links
+from outlast._store.postgres.links import Links, disconnect
 from outlast._store.statements import Statement
 from outlast._world import World
 
@@ -115,7 +115,7 @@ class Bell:
                 await self._rest(connection, listening=listening)
             await self._send(connection)
         finally:
-            await _disconnect(connection)
+            await disconnect(connection)
 
     async def _send(self, connection: Any) -> None:
         while self._messages:
@@ -136,7 +136,11 @@ class Bell:
             if listening and not self._echo:
                 await asyncio.sleep(_GAP_S * 100)
                 if not self._echo:
-                    raise ConnectionError("own pings are not heard; is a transaction pooler in between?") from None
+                    log.warning(
+                        "the doorbell does not hear itself, so work waits for polling; "
+                        'behind a transaction pooler, set pooler="transaction" or doorbell="local"'
+                    )
+                    raise ConnectionError("own pings are not heard") from None
         if connection.is_closed():
             raise ConnectionError("the connection was closed")
 
@@ -156,10 +160,3 @@ def payload(sender: str, messages: Any) -> str:
     """One NOTIFY's text: who rings, and the messages by line; a mere "*" when they are too long."""
     text = f"{sender} " + "\n".join(messages)
     return text if len(text.encode()) <= PAYLOAD_BYTES_MAX else f"{sender} *"
-
-
-async def _disconnect(connection: Any) -> None:
-    try:
-        await connection.close(timeout=1.0)
-    except Exception:  # it is closed, one way or the other.
-        connection.terminate()

@@ -51,27 +51,6 @@ class Instances:
         found = await self._desk.rows("find_by_key", key=key) or await self._desk.rows("find_last_by_key", key=key)
         return await self.get(found[0][0]) if found else None
 
-    async def list(self, wanted: Filter) -> list[Row]:
-        prefix = wanted.id_prefix or ""
-        least, greatest = prefix + _LEAST[len(prefix) :], prefix + _GREATEST[len(prefix) :]
-        before = wanted.before
-        if not is_id(least) or not is_id(greatest) or (before is not None and not is_id(before)):
-            return []
-        found = await self._desk.rows(
-            "list",
-            statuses=wanted.status,
-            program=wanted.program,
-            queue=wanted.queue,
-            key=wanted.correlation_key,
-            created_after=None if wanted.created_after_us is None else instant(wanted.created_after_us),
-            created_before=None if wanted.created_before_us is None else instant(wanted.created_before_us),
-            least=least,
-            greatest=greatest,
-            before=before,
-            list_max=wanted.limit,
-        )
-        return [Row(*row) for row in found]
-
     async def ended(self, ids: Sequence[str]) -> list[Ended]:
         known = tuple(id for id in ids if is_id(id))
         return [Ended(*row) for row in await self._desk.rows("ended", ids=known)] if known else []
@@ -112,6 +91,27 @@ class Instances:
 
     async def totals(self) -> dict[str, int]:
         return dict(await self._desk.rows("totals"))
+
+    async def list(self, wanted: Filter) -> list[Row]:
+        prefix = wanted.id_prefix or ""
+        least, greatest = prefix + _LEAST[len(prefix) :], prefix + _GREATEST[len(prefix) :]
+        before = wanted.before
+        if not is_id(least) or not is_id(greatest) or (before is not None and not is_id(before)):
+            return []
+        found = await self._desk.rows(
+            "list",
+            statuses=wanted.status,
+            program=wanted.program,
+            queue=wanted.queue,
+            key=wanted.correlation_key,
+            created_after=None if wanted.created_after_us is None else instant(wanted.created_after_us),
+            created_before=None if wanted.created_before_us is None else instant(wanted.created_before_us),
+            least=least,
+            greatest=greatest,
+            before=before,
+            list_max=wanted.limit,
+        )
+        return [Row(*row) for row in found]
 
 
 def is_id(text: str) -> bool:

@@ -10,7 +10,7 @@ from outlast._kernel.states import QUARANTINED
 from outlast._model import Beat, Node, Reclaimed
 from outlast._store.postgres.desk import Desk
 from outlast._store.postgres.faults import translated
-from outlast._store.postgres.links import Links
+from outlast._store.postgres.links import Links, disconnect
 from outlast.errors import StoreUnavailable
 
 
@@ -70,6 +70,8 @@ class Renewer:
         self._connection: Any = None
 
     def renew(self, node: str) -> bool:
+        if self._links.closed:
+            raise StoreUnavailable("the Postgres store is closed")
         if self._runner is None:
             self._runner = asyncio.Runner()
         return self._runner.run(self._renew(node))
@@ -98,16 +100,10 @@ class Renewer:
         if self._runner is None:
             return
         if self._connection is not None:
-            self._runner.run(self._disconnect())
+            self._runner.run(disconnect(self._connection))
+            self._connection = None
         self._runner.close()
         self._runner = None
-
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        try:
-            await connection.close(timeout=self._patience_s)
-        except Exception:  # it is closed, one way or the other.
-            connection.terminate()
 
 
 def crashed_out(max_crashes: int) -> str:

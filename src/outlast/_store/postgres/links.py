@@ -1,4 +1,4 @@
-"""Connections to Postgres: two small pools, and single ones for the bell and the renewer.
+"""Connections to Postgres: two lanes of a few each, and single ones for the bell and the renewer.
 
 No transaction of the engine's work ever spans two round trips, so a connection is held for one statement.
 """
@@ -6,8 +6,6 @@ No transaction of the engine's work ever spans two round trips, so a connection 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from types import ModuleType
@@ -22,42 +20,54 @@ from outlast.errors import ConfigError, EngineStateError, StoreUnavailable
 if TYPE_CHECKING:
     import asyncpg
 
+    Connection = asyncpg.Connection[asyncpg.Record]
+
 T = TypeVar("T")
+Call = Callable[["Connection"], Awaitable[T]]
 
 LANE_MAX: Final = 3
-"""Connections of each pool at most."""
+"""Connections of each lane at most."""
 TRIES_MAX: Final = 8
 """Times that a statement is tried when another transaction is in the way."""
+_PLANS: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_nestloop": "off",
+}
+"""One plan for each statement, made once, and good for a table of any size.
+
+A session keeps its plans until the table is analysed anew. One made while the table is empty would scan it, or an index,
+from end to end, and a minute later there may be a million rows. With these settings only the indexes that the statements
+are written for are left to choose from.
+"""
 _CLOSE_S: Final = 5.0
 _LATE_S: Final = 5.0
 """Seconds after `statement_timeout`, which the server keeps, until the client gives a connection up for lost."""
 
 
 class Links:
-    """How to connect, and the two pools.
+    """How to connect, and the two lanes.
 
     Attributes:
         engine: For the engine's own loops: claims, commits, leases, due times.
         client: For what callers do, so that a flood of them cannot keep the engine waiting.
+        connect_s: Seconds that connecting may take.
+        patience_s: Seconds to wait for a connection: the statement before, and a new connection.
+        closed: Nothing is begun any more.
     """
 
     def __init__(self, config: Config, address: Address, world: World) -> None:
         self._config = config
         self._address = address
+        self.closed = False
+        self.connect_s = address.connect_timeout_s or config.connect_timeout
+        self.patience_s = config.statement_timeout + self.connect_s
         self.engine = Lane(self, "engine", world)
         self.client = Lane(self, "client", world)
 
-    @property
-    def acquire_s(self) -> float:
-        """Seconds to wait for a free connection: as long as the statement before may take, and a new connection."""
-        return self._config.statement_timeout + self.connect_s
-
-    @property
-    def connect_s(self) -> float:
-        """Seconds that connecting may take."""
-        return self._address.connect_timeout_s or self._config.connect_timeout
-
-    async def connect(self, role: str, *, timeout_s: float | None = None, **settings: str) -> asyncpg.Connection[Any]:
+    async def connect(self, role: str, *, timeout_s: float | None = None, **settings: str) -> Connection:
         """A connection of its own.
 
         Args:
@@ -67,15 +77,20 @@ class Links:
 
         Raises: StoreError, ConfigError.
         """
+        if self.closed:
+            raise StoreUnavailable("the Postgres store is closed")
         options = self.options(role, settings)
         if timeout_s is not None:
             options.update(timeout=timeout_s, command_timeout=timeout_s)
         connect = driver().connect
         try:
-            connection: asyncpg.Connection[Any] = await connect(**options)
-            return connection
+            connection: Connection = await connect(**options)
         except Exception as error:
             raise self.explained(error) from error
+        if self.closed:  # meanwhile; nobody would close it after us.
+            await disconnect(connection)
+            raise StoreUnavailable("the Postgres store is closed")
+        return connection
 
     def options(self, role: str, settings: dict[str, str]) -> dict[str, Any]:
         """Arguments for asyncpg's `connect`."""
@@ -94,8 +109,7 @@ class Links:
         timeout_ms = max(1, round(config.statement_timeout * 1000))
         server_settings = {
             "default_transaction_isolation": "read committed",
-            "plan_cache_mode": "force_generic_plan",
-            "jit": "off",
+            **_PLANS,
             "statement_timeout": str(timeout_ms),
             "lock_timeout": str(max(1, timeout_ms // 3)),
             "idle_in_transaction_session_timeout": str(timeout_ms),
@@ -114,52 +128,54 @@ class Links:
         return made
 
     async def close(self) -> None:
-        """Ends the pools; what is being written is finished first, unless it takes long."""
+        """Ends the lanes; what is being written is finished first, unless it takes long."""
+        self.closed = True
         await asyncio.gather(self.engine.close(), self.client.close())
 
 
 class Lane:
-    """A pool, connected when it is first used, and statements on it."""
+    """A few connections, made when they are needed, and statements on them.
+
+    Not asyncpg's pool: its release costs a task, or even a round trip, which is half of what a small statement costs.
+    """
 
     def __init__(self, links: Links, role: str, world: World) -> None:
         self._links = links
         self._role = role
         self._world = world
-        self._pool: asyncpg.Pool[Any] | None = None
+        self._slots: asyncio.LifoQueue[Connection | None] = asyncio.LifoQueue()
+        for _ in range(LANE_MAX):
+            self._slots.put_nowait(None)
+        self._connections: set[Connection] = set()
         self._writing: set[asyncio.Task[Any]] = set()
         self._pid = process_id()
-        self._closed = False
 
     async def read(self, text: str, values: Sequence[Any]) -> list[Any]:
         """The rows of a statement that writes nothing. When the caller is cancelled, so is the statement."""
 
-        async def fetch(connection: Any) -> list[Any]:
-            rows: list[Any] = await connection.fetch(text, *values)
-            return rows
+        async def fetch(connection: Connection) -> list[Any]:
+            return await connection.fetch(text, *values)
 
         return await self._tried(fetch, self._finish)
 
     async def write(self, text: str, values: Sequence[Any]) -> list[Any]:
         """The rows of a statement that writes. Once begun it is finished, also when the caller is cancelled."""
 
-        async def fetch(connection: Any) -> list[Any]:
-            rows: list[Any] = await connection.fetch(text, *values)
-            return rows
+        async def fetch(connection: Connection) -> list[Any]:
+            return await connection.fetch(text, *values)
 
         return await self._tried(fetch, self._finish_whole)
 
     async def count(self, text: str, values: Sequence[Any]) -> int:
         """As `write`, for a statement without rows: how many rows of the table it changed."""
 
-        async def execute(connection: Any) -> int:
-            tag: str = await connection.execute(text, *values)
+        async def execute(connection: Connection) -> int:
+            tag = await connection.execute(text, *values)
             return int(tag[tag.rindex(" ") :])
 
         return await self._tried(execute, self._finish_whole)
 
-    async def _tried(
-        self, call: Callable[[Any], Awaitable[T]], finish: Callable[[Any, Callable[[Any], Awaitable[T]]], Awaitable[T]]
-    ) -> T:
+    async def _tried(self, call: Call[T], finish: Callable[[Connection, Call[T]], Awaitable[T]]) -> T:
         """The call's answer on a free connection; again when another transaction was in the way."""
         tries = 0
         while True:
@@ -175,34 +191,37 @@ class Lane:
                     raise made from error
             await asyncio.sleep(0.002 * 2**tries * self._world.dice.random())
 
-    async def _acquire(self) -> Any:
-        if self._closed:
+    async def _acquire(self) -> Connection:
+        if self._links.closed:
             raise StoreUnavailable("the Postgres store is closed")
         if process_id() != self._pid:
             raise EngineStateError(
                 "this process was forked after the engine was started; open a new engine in the child"
             )
-        pool = self._pool or await self._made()
+        if self._slots.empty():
+            try:
+                async with asyncio.timeout(self._links.patience_s):
+                    connection = await self._slots.get()
+            except TimeoutError as error:
+                raise StoreUnavailable("no connection to Postgres became free in time") from error
+        else:
+            connection = self._slots.get_nowait()
+        if connection is not None and not connection.is_closed():
+            return connection
         try:
-            async with asyncio.timeout(self._links.acquire_s):
-                return await pool.acquire()
-        except Exception as error:
-            raise self._links.explained(error) from error
+            return await self._connect(connection)
+        except BaseException:
+            self._slots.put_nowait(None)
+            raise
 
-    async def _made(self) -> asyncpg.Pool[Any]:
-        pool: asyncpg.Pool[Any] = driver().create_pool(
-            min_size=0,
-            max_size=LANE_MAX,
-            max_queries=math.inf,
-            max_inactive_connection_lifetime=0,
-            reset=_nothing_to_reset,
-            **self._links.options(self._role, {}),
-        )
-        await pool  # it begins without a connection, so this never waits, and two callers cannot both be here.
-        self._pool = pool
-        return pool
+    async def _connect(self, former: Connection | None) -> Connection:
+        if former is not None:
+            self._connections.discard(former)
+        connection = await self._links.connect(self._role)
+        self._connections.add(connection)
+        return connection
 
-    async def _finish(self, connection: Any, call: Callable[[Any], Awaitable[T]]) -> T:
+    async def _finish(self, connection: Connection, call: Call[T]) -> T:
         """Runs the call and gives the connection back."""
         try:
             return await call(connection)
@@ -210,10 +229,9 @@ class Lane:
             connection.terminate()  # the server should have given up long before us: nobody is there.
             raise
         finally:
-            if self._pool is not None:
-                await self._pool.release(connection)
+            self._slots.put_nowait(connection)
 
-    async def _finish_whole(self, connection: Any, call: Callable[[Any], Awaitable[T]]) -> T:
+    async def _finish_whole(self, connection: Connection, call: Call[T]) -> T:
         """The same in a task of ours, which the caller's cancellation does not reach."""
         task = asyncio.get_running_loop().create_task(self._finish(connection, call))
         self._writing.add(task)
@@ -221,19 +239,22 @@ class Lane:
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Finishes what is being written, then disconnects. Never raises."""
-        self._closed = True
-        if self._pool is None or process_id() != self._pid:
-            return
+        """Finishes what is being written, unless it takes long, and disconnects. Never raises."""
+        if process_id() != self._pid:
+            return  # after a fork, the sockets are the parent's.
         if self._writing:
             await asyncio.wait(self._writing, timeout=_CLOSE_S)
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(_CLOSE_S):
-                await self._pool.close()
-        # Either all is closed and this does nothing, or it cuts what hangs, and the writers end with an error.
-        with contextlib.suppress(Exception):
-            self._pool.terminate()
+        connections, self._connections = self._connections, set()
+        await asyncio.gather(*(disconnect(connection) for connection in connections))
         await asyncio.gather(*self._writing, return_exceptions=True)
+
+
+async def disconnect(connection: Connection) -> None:
+    """Ends a session: politely, and by force after a second. Never raises."""
+    try:
+        await connection.close(timeout=1.0)
+    except Exception:  # it is closed, or will be now.
+        connection.terminate()
 
 
 def driver() -> ModuleType:
@@ -243,7 +264,3 @@ def driver() -> ModuleType:
     except ImportError as error:
         raise ConfigError("Postgres needs the asyncpg package: pip install 'outlast[postgres]'") from error
     return asyncpg
-
-
-async def _nothing_to_reset(connection: Any) -> None:
-    """Our statements leave nothing behind in a session; asking the server to reset it would cost a round trip."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from outlast._store.postgres.faults import is_in_the_way, translated
-from outlast._store.postgres.links import Links
+from outlast._store.postgres.links import Links, disconnect
 from outlast._store.schema_files import migrations, refuse_newer
 from outlast._store.statements import Statement
 from outlast._world import World
@@ -70,7 +70,7 @@ class Schema:
             while (number := await self._next(connection)) is not None:
                 applied.append(number)
         finally:
-            await connection.close()
+            await disconnect(connection)
         return applied
 
     async def _next(self, connection: Any) -> int | None:
@@ -109,6 +109,21 @@ class Schema:
         await connection.execute(self._migrations[todo[0]], timeout=_FOR_EVER_S)
         await connection.execute(sql["record_migration"].numbered, todo[0])
         return todo[0]
+
+    async def drop(self) -> None:
+        connection = await self._links.connect("migrate")
+        try:
+            async with connection.transaction():
+                if await connection.fetch(self._sql["find_schema"].numbered, self._name):
+                    await connection.execute(self._sql["drop_tables"].numbered)
+                    await connection.execute(self._sql["drop_schema"].numbered)
+        except Exception as error:
+            made = translated(error)
+            if made is error:
+                raise
+            raise made from error
+        finally:
+            await disconnect(connection)
 
     def script(self, since: int = 0) -> str:
         sql = self._sql

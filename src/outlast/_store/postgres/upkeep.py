@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from outlast._model import Due, QueueCounts
+from outlast._model import OVERDUE_S, Due, QueueCounts, ReadyProgram, Standing
 from outlast._store.postgres.desk import Desk
 from outlast._store.rows import assemble_counts
 
@@ -63,6 +63,16 @@ class Upkeep:
 
     async def findings(self) -> list[Finding]:
         return [*await self._of_server(), *await self._of_settings(), *await self._of_transactions()]
+
+    async def standing(self) -> Standing:
+        desk = self._desk
+        found = (await desk.rows("standing", late_s=OVERDUE_S, now=desk.now()))[0]
+        now, quarantined, overdue, ownerless, oldest_s = found
+        ready = [
+            ReadyProgram(program, version, queue, count, max(0.0, age_s))
+            for program, version, queue, count, age_s in await desk.rows("ready_programs", now=desk.now())
+        ]
+        return Standing(now, quarantined, overdue, oldest_s if overdue else 0.0, ownerless, ready)
 
     async def _of_server(self) -> list[Finding]:
         desk = self._desk

@@ -37,10 +37,14 @@ def is_busy(error: BaseException) -> bool:
 
 def translated(error: BaseException) -> BaseException:
     """The error of ours that says the same; what is not SQLite's stays as it is."""
+    made: StoreError
+    if isinstance(error, OverflowError):  # An integer of more than 64 bits; the driver refuses it by itself.
+        made = StoreError(f"a number is too large for the database: {error}")
+        made.__cause__ = error
+        return made
     if isinstance(error, OutlastError) or not isinstance(error, sqlite3.Error):
         return error
     code, said = code_of(error), str(error)
-    made: StoreError
     if code in (_BUSY, _LOCKED):
         made = StoreUnavailable(f"another process kept the database locked: {said}")
     elif code == _READONLY:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Awaitable, Callable
 
 from outlast._store.schema_files import migrations, refuse_newer, split
 from outlast._store.sqlite.writer import Writer
 
 
 class Schema:
-    """See `contract.Schema`. Each migration is one transaction, recorded in the same."""
+    """See `contract.Schema`. Each migration is one transaction, recorded in the same.
 
-    def __init__(self, writer: Writer, schema: str) -> None:
+    Args:
+        writer: Where everything runs.
+        schema: What the tables' names begin with.
+        begin: Makes sure that the writer is open: tables are looked at and made before the store is.
+    """
+
+    def __init__(self, writer: Writer, schema: str, *, begin: Callable[[], Awaitable[None]]) -> None:
         self._writer = writer
         self._schema = schema
+        self._begin = begin
         self._migrations = migrations("outlast._store.sqlite.migrations", schema)
 
     @property
@@ -21,6 +29,7 @@ class Schema:
         return max(self._migrations)
 
     async def version(self) -> int:
+        await self._begin()
         found: int = await self._writer.read(self._version)
         return found
 
@@ -40,16 +49,25 @@ class Schema:
     def _apply(self, connection: sqlite3.Connection) -> list[int]:
         now = self._version(connection)
         refuse_newer(now, self.latest)
-        connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {self._schema}_migrations (version INTEGER NOT NULL PRIMARY KEY) STRICT"
-        )
-        todo = [number for number in sorted(self._migrations) if number > now]
-        for number in todo:
-            for statement in split(self._migrations[number]):
-                connection.execute(statement)
-            connection.execute(f"INSERT INTO {self._schema}_migrations (version) VALUES (?)", (number,))
-        return todo
+        for statement in self._statements(now):
+            connection.execute(statement)
+        return [number for number in sorted(self._migrations) if number > now]
+
+    def _statements(self, since: int) -> list[str]:
+        table = f"{self._schema}_migrations"
+        found = [f"CREATE TABLE IF NOT EXISTS {table} (version INTEGER NOT NULL PRIMARY KEY) STRICT"]
+        for number, text in sorted(self._migrations.items()):
+            if number > since:
+                found += [*split(text), f"INSERT INTO {table} (version) VALUES ({number})"]
+        return found
+
+    async def drop(self) -> None:
+        await self._begin()
+        await self._writer.write(self._drop)
+
+    def _drop(self, connection: sqlite3.Connection) -> None:
+        for table in ("instances", "nodes", "queues", "migrations"):
+            connection.execute(f"DROP TABLE IF EXISTS {self._schema}_{table}")
 
     def script(self, since: int = 0) -> str:
-        parts = [text for number, text in sorted(self._migrations.items()) if number > since]
-        return "\n".join(parts)
+        return "\n\n".join(f"{statement};" for statement in ("BEGIN", *self._statements(since), "COMMIT")) + "\n"

@@ -48,7 +48,7 @@ class SqliteStore:
         self.timers = Timers(desk)
         self.queues = Queues(desk)
         self.upkeep = Upkeep(desk, shared=self._path is not None)
-        self.schema = Schema(self._writer, config.schema)
+        self.schema = Schema(self._writer, config.schema, begin=self._begin)
         self.bell = Bell(self._writer)
         self._now_us = desk.now_us
 
@@ -63,12 +63,7 @@ class SqliteStore:
         )
 
     async def open(self) -> None:
-        if sqlite3.sqlite_version_info < FLOOR:
-            raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old; 3.37 or later is needed")
-        if self._path is not None:
-            make_file(self._path)
         try:
-            await self._writer.open()
             refuse_newer(await self.schema.version(), self.schema.latest)
             await self.schema.migrate()
             if self._reader is not self._writer:
@@ -76,6 +71,16 @@ class SqliteStore:
         except BaseException:
             await self.close()
             raise
+
+    async def _begin(self) -> None:
+        """Opens the writer, unless it was: enough to look at the tables, and to make them."""
+        if self._writer.started:
+            return
+        if sqlite3.sqlite_version_info < FLOOR:
+            raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old; 3.37 or later is needed")
+        if self._path is not None:
+            make_file(self._path)
+        await self._writer.open()
 
     def _connect(self) -> sqlite3.Connection:
         where = ":memory:" if self._path is None else str(self._path)
@@ -120,7 +125,7 @@ class Bell:
         loop = asyncio.get_running_loop()
 
         def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more.
+            with contextlib.suppress(RuntimeError):  # The loop is closed: nobody listens any more.
                 loop.call_soon_threadsafe(heard, "*")
 
         self._writer.watch(wake)

@@ -6,7 +6,7 @@ import sqlite3
 
 import msgspec
 
-from outlast._model import Due, QueueCounts
+from outlast._model import OVERDUE_S, Due, QueueCounts, ReadyProgram, Standing
 from outlast._store.rows import assemble_counts
 from outlast._store.sqlite.desk import Desk, scalar
 from outlast._world import instant
@@ -99,6 +99,18 @@ class Upkeep:
         sound = check == "ok"
         found.append(("ok", "file", "sound (quick_check)") if sound else ("problem", "file", f"damaged: {check}"))
         return found
+
+    async def standing(self) -> Standing:
+        desk = self._desk
+        now = desk.now_us()
+        late_us = now - int(OVERDUE_S * 1_000_000)
+        quarantined, overdue, ownerless, first_us = (await desk.rows("standing", late_us=late_us))[0]
+        ready = [
+            ReadyProgram(program, version, queue, count, max(0.0, (now - oldest_us) / 1_000_000))
+            for program, version, queue, count, oldest_us in await desk.rows("ready_programs")
+        ]
+        overdue_s = (now - first_us) / 1_000_000 if overdue else 0.0
+        return Standing(instant(now), quarantined, overdue, overdue_s, ownerless, ready)
 
 
 def sqlite_finding() -> tuple[str, str, str]:

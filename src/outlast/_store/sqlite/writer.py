@@ -82,6 +82,11 @@ class Writer:
         self._gone = False
         self._thread = threading.Thread(target=self._run, name=f"outlast-{label}", daemon=True)
 
+    @property
+    def started(self) -> bool:
+        """Whether `open` was called."""
+        return self._started
+
     async def open(self) -> None:
         """Starts the thread and connects. Raises: StoreError."""
         self._started = True
@@ -156,9 +161,9 @@ class Writer:
             return
         self._opened.set_result(None)
         try:
-            self._serve(connection)
-            self._fold(connection)
-            connection.close()
+            with contextlib.closing(connection):
+                self._serve(connection)
+                self._fold(connection)
         finally:
             self._refuse_rest()
             self._ended.set_result(None)

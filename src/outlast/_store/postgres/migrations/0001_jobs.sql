@@ -48,15 +48,17 @@ CREATE TABLE {schema}.instances (
     autovacuum_vacuum_cost_limit = 2000
 );
 
--- serves: take, queue_ready
+-- serves: take, queue_ready, ready_programs
 CREATE INDEX instances_ready ON {schema}.instances (queue, priority, due_at, id) WHERE status = 'ready';
--- serves: promote, queue_scheduled
+-- serves: promote, queue_scheduled, standing
 CREATE INDEX instances_due ON {schema}.instances (due_at) WHERE status = 'scheduled';
--- serves: reclaim, owned, nodes, queue_running
-CREATE INDEX instances_running ON {schema}.instances (node) WHERE status = 'running';
+-- Only what runs has a node. Were this `WHERE status = 'running'`, then a commit that was planned while the table was
+-- still small would walk this whole index.
+-- serves: reclaim, owned, nodes, queue_running, standing
+CREATE INDEX instances_running ON {schema}.instances (node) WHERE node IS NOT NULL;
 -- serves: prune
 CREATE INDEX instances_expired ON {schema}.instances (expires_at) WHERE expires_at IS NOT NULL;
--- serves: nothing yet but people; there are few
+-- serves: standing
 CREATE INDEX instances_quarantined ON {schema}.instances (queue) WHERE status = 'quarantined';
 -- serves: add, holders, find_by_key. At most one instance holds a key.
 CREATE UNIQUE INDEX instances_key ON {schema}.instances (correlation_key)

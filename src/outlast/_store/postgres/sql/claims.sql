@@ -3,19 +3,19 @@
 -- gives: the claims as they stand now, most urgent first
 -- index: instances_ready, then the primary key
 -- why it differs: rows are locked one by one, so several nodes claim from one queue at once; each skips what another
--- has locked. The ids go through an array because a join with the same sub-select is planned as a scan of the table.
+-- has locked. The ids go through an array because a join with the same sub-select is planned as a scan of the table;
+-- they are locked and ready by then, and to say so again would invite a scan of the whole index of ready ones.
 WITH taken AS (
     UPDATE {schema}.instances
     SET status = 'running', epoch = epoch + 1, node = :node, claimed_at = COALESCE(:now::timestamptz, now()),
         deadline_at = COALESCE(:now, now()) + (timeout_s + :grace_s) * interval '1 second'
     WHERE id = ANY (ARRAY(
             SELECT id FROM {schema}.instances
-            WHERE queue = :queue AND status = 'ready' AND program || '@' || version = ANY (:known::text[])
-                AND NOT EXISTS (SELECT 1 FROM {schema}.queues WHERE name = :queue)
+            WHERE NOT EXISTS (SELECT 1 FROM {schema}.queues WHERE name = :queue)
+                AND queue = :queue AND status = 'ready' AND program || '@' || version = ANY (:known::text[])
             ORDER BY priority, due_at, id
             LIMIT :take_max::bigint
             FOR NO KEY UPDATE SKIP LOCKED))
-        AND status = 'ready'
     RETURNING id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, due_at
 )
 SELECT id::text, program, version, step, state, epoch, attempt, crashes, priority, correlation_key
@@ -36,7 +36,7 @@ SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(
 FROM unnest(:ids::uuid[], :epochs::bigint[], :statuses::text[], :attempts::integer[], :results::text[],
         :errors::text[], :delays_s::double precision[], :retentions_s::double precision[])
     AS o (id, epoch, status, attempt, result, error, delay_s, retention_s)
-WHERE i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';
+WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';
 
 -- name: settled
 -- takes: ids and epochs of a batch as for commit
@@ -44,18 +44,18 @@ WHERE i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';
 -- index: primary key
 SELECT i.id::text FROM unnest(:ids::uuid[], :epochs::bigint[]) AS o (id, epoch)
 JOIN {schema}.instances AS i ON i.id = o.id
-WHERE i.commit_epoch = o.epoch;
+WHERE i.id = ANY (:ids) AND i.commit_epoch = o.epoch;
 
 -- name: release
 -- takes: claims as parallel arrays, sorted by id
 -- index: primary key
 UPDATE {schema}.instances AS i SET status = 'ready', node = NULL, deadline_at = NULL
 FROM unnest(:ids::uuid[], :epochs::bigint[]) AS o (id, epoch)
-WHERE i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';
+WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';
 
 -- name: owned
 -- index: instances_running
-SELECT id::text, epoch FROM {schema}.instances WHERE status = 'running' AND node = :node;
+SELECT id::text, epoch FROM {schema}.instances WHERE node = :node AND status = 'running';
 
 -- name: report
 -- takes: reports as parallel arrays, sorted by id
@@ -63,4 +63,4 @@ SELECT id::text, epoch FROM {schema}.instances WHERE status = 'running' AND node
 UPDATE {schema}.instances AS i SET progress = o.fraction, progress_note = o.note
 FROM unnest(:ids::uuid[], :epochs::bigint[], :fractions::double precision[], :notes::text[])
     AS o (id, epoch, fraction, note)
-WHERE i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';
+WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';

@@ -39,8 +39,8 @@ ON CONFLICT DO NOTHING;
 SELECT r.id::text, r.key, held.id::text
 FROM unnest(:ids::uuid[], :correlation_keys::text[]) AS r (id, key)
 LEFT JOIN {schema}.instances AS held ON held.correlation_key = r.key
-    AND strpos(held.correlation_scope, ',' || held.status || ',') > 0
-WHERE NOT EXISTS (SELECT 1 FROM {schema}.instances AS mine WHERE mine.id = r.id);
+    AND held.correlation_key = ANY (:correlation_keys) AND strpos(held.correlation_scope, ',' || held.status || ',') > 0
+WHERE NOT EXISTS (SELECT 1 FROM {schema}.instances AS mine WHERE mine.id = r.id AND mine.id = ANY (:ids));
 
 -- name: get
 -- index: primary key
@@ -92,7 +92,7 @@ WITH stood AS (
         finished_at = COALESCE(:now::timestamptz, now()),
         expires_at = COALESCE(:now, now()) + :retention_s * interval '1 second'
     FROM stood
-    WHERE i.id = stood.id AND i.status IN ('scheduled', 'ready', 'blocked', 'running', 'waiting', 'quarantined')
+    WHERE i.id = :id AND i.id = stood.id AND i.status IN ('scheduled', 'ready', 'blocked', 'running', 'waiting', 'quarantined')
 )
 SELECT status, node FROM stood;
 
@@ -107,7 +107,7 @@ WITH stood AS (
     SET status = 'ready', attempt = 0, crashes = 0, due_at = COALESCE(:now::timestamptz, now()), finished_at = NULL,
         expires_at = NULL, result = NULL, progress = NULL, progress_note = NULL
     FROM stood
-    WHERE i.id = stood.id AND i.status IN ('failed', 'cancelled', 'compensated', 'compensation_failed', 'quarantined')
+    WHERE i.id = :id AND i.id = stood.id AND i.status IN ('failed', 'cancelled', 'compensated', 'compensation_failed', 'quarantined')
 )
 SELECT status, queue FROM stood;
 
@@ -116,7 +116,8 @@ SELECT status, queue FROM stood;
 WITH stood AS (
     SELECT id, status FROM {schema}.instances WHERE id = :id FOR UPDATE
 ), gone AS (
-    DELETE FROM {schema}.instances AS i USING stood WHERE i.id = stood.id AND i.status <> 'running'
+    DELETE FROM {schema}.instances AS i USING stood
+    WHERE i.id = :id AND i.id = stood.id AND i.status <> 'running'
 )
 SELECT status FROM stood;
 

@@ -23,7 +23,7 @@ DELETE FROM {schema}.nodes WHERE id = :node;
 -- lives, or the next round finds it. As nothing waits, the order of locking does not matter.
 WITH lost AS (
     SELECT i.id, i.epoch FROM {schema}.instances AS i
-    WHERE i.status = 'running' AND ((:overdue::boolean AND i.deadline_at < COALESCE(:now::timestamptz, now()))
+    WHERE i.node IS NOT NULL AND i.status = 'running' AND ((:overdue::boolean AND i.deadline_at < COALESCE(:now::timestamptz, now()))
         OR NOT EXISTS (SELECT 1 FROM {schema}.nodes AS n WHERE n.id = i.node))
     LIMIT :reclaim_max::bigint
     FOR NO KEY UPDATE OF i SKIP LOCKED
@@ -42,5 +42,5 @@ SELECT queue, status, count(*) FROM moved GROUP BY queue, status ORDER BY queue,
 -- name: nodes
 -- index: instances_running
 SELECT n.id, n.host, n.pid, n.started_at, n.renewed_at, n.lease_s,
-    (SELECT count(*) FROM {schema}.instances AS i WHERE i.status = 'running' AND i.node = n.id)
+    (SELECT count(*) FROM {schema}.instances AS i WHERE i.node = n.id AND i.status = 'running')
 FROM {schema}.nodes AS n ORDER BY n.started_at;

@@ -21,4 +21,4 @@ FROM {schema}.instances WHERE status = 'ready' GROUP BY queue;
 
 -- name: queue_running
 -- index: instances_running
-SELECT queue, count(*), NULL::double precision FROM {schema}.instances WHERE status = 'running' GROUP BY queue;
+SELECT queue, count(*), NULL::double precision FROM {schema}.instances WHERE node IS NOT NULL AND status = 'running' GROUP BY queue;

@@ -33,6 +33,13 @@ SELECT COALESCE(max(version), 0) FROM {schema}.migrations;
 -- name: record_migration
 INSERT INTO {schema}.migrations (version) VALUES (:version);
 
+-- name: drop_tables
+DROP TABLE IF EXISTS {schema}.instances, {schema}.nodes, {schema}.queues, {schema}.migrations;
+
+-- name: drop_schema
+-- Refused while anything that is not ours stands in it.
+DROP SCHEMA IF EXISTS {schema};
+
 -- name: fit
 -- gives: whether this server is a standby, and its version as a number
 SELECT pg_is_in_recovery(), current_setting('server_version_num')::integer;

@@ -12,7 +12,7 @@ WITH due AS (
     FOR NO KEY UPDATE SKIP LOCKED
 ), promoted AS (
     UPDATE {schema}.instances SET status = 'ready'
-    WHERE id = ANY (ARRAY(SELECT id FROM due)) AND status = 'scheduled'
+    WHERE id = ANY (ARRAY(SELECT id FROM due))
     RETURNING queue
 )
 SELECT (SELECT array_agg(DISTINCT queue ORDER BY queue) FROM promoted),

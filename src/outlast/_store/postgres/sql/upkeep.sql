@@ -38,3 +38,26 @@ ORDER BY xact_start LIMIT 3;
 SELECT gid, owner::text, extract(epoch FROM now() - prepared)::double precision FROM pg_prepared_xacts
 WHERE database = current_database() AND prepared < now() - :age_s::double precision * interval '1 second'
 ORDER BY prepared LIMIT 3;
+
+-- name: standing
+-- takes: late_s: what was due so many seconds ago is overdue; now or null
+-- gives: the instant; counts of quarantined, overdue and ownerless instances, and seconds since the first was due
+-- index: instances_quarantined, instances_due, instances_running
+WITH clock AS (SELECT COALESCE(:now::timestamptz, now()) AS now)
+SELECT clock.now, (SELECT count(*) FROM {schema}.instances WHERE status = 'quarantined'),
+    (SELECT count(*) FROM {schema}.instances
+        WHERE status = 'scheduled' AND due_at <= clock.now - :late_s::double precision * interval '1 second'),
+    (SELECT count(*) FROM {schema}.instances AS i
+        WHERE i.node IS NOT NULL AND i.status = 'running'
+            AND NOT EXISTS (SELECT 1 FROM {schema}.nodes AS n WHERE n.id = i.node)),
+    (SELECT extract(epoch FROM clock.now - min(due_at))::double precision FROM {schema}.instances
+        WHERE status = 'scheduled')
+FROM clock;
+
+-- name: ready_programs
+-- takes: now or null
+-- gives: program, version, queue, count of ready instances, and seconds since the oldest was due
+-- index: instances_ready
+SELECT program, version, queue, count(*),
+    extract(epoch FROM COALESCE(:now::timestamptz, now()) - min(due_at))::double precision
+FROM {schema}.instances WHERE status = 'ready' GROUP BY program, version, queue ORDER BY program, version, queue;

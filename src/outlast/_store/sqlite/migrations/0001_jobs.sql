@@ -37,15 +37,15 @@ CREATE TABLE {schema}_instances (
         = (status IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')))
 ) STRICT;
 
--- serves: take, probe_ready, queue_ready
+-- serves: probe_ready, take, queue_ready, ready_programs
 CREATE INDEX {schema}_instances_ready ON {schema}_instances (queue, priority, due_us, id) WHERE status = 'ready';
--- serves: promote_due, next_due, queue_scheduled
+-- serves: find_due, next_due, queue_scheduled, standing
 CREATE INDEX {schema}_instances_due ON {schema}_instances (due_us) WHERE status = 'scheduled';
--- serves: find_lost, owned, nodes, queue_running
+-- serves: find_lost, owned, nodes, queue_running, standing
 CREATE INDEX {schema}_instances_running ON {schema}_instances (node) WHERE status = 'running';
 -- serves: find_expired
 CREATE INDEX {schema}_instances_expired ON {schema}_instances (expires_us) WHERE expires_us IS NOT NULL;
--- serves: queue_quarantined, stuck_quarantined
+-- serves: standing
 CREATE INDEX {schema}_instances_quarantined ON {schema}_instances (queue) WHERE status = 'quarantined';
 -- serves: add, holders, find_by_key. At most one instance holds a key.
 CREATE UNIQUE INDEX {schema}_instances_key ON {schema}_instances (correlation_key)

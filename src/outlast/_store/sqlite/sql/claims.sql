@@ -50,11 +50,13 @@ WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {s
 -- name: settled
 -- takes: batch as for commit
 -- gives: ids of the batch whose last written outcome is this very claim's: written now, or by an earlier try
+-- index: primary key
 SELECT i.id FROM json_each(:batch) AS o JOIN {schema}_instances AS i ON i.id = json_extract(o.value, '$[0]')
 WHERE i.commit_epoch = json_extract(o.value, '$[1]');
 
 -- name: release
 -- takes: claims, a JSON array of [id, epoch]
+-- index: primary key
 UPDATE {schema}_instances SET status = 'ready', node = NULL, deadline_us = NULL
 FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch FROM json_each(:claims)) AS o
 WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';
@@ -65,6 +67,7 @@ SELECT id, epoch FROM {schema}_instances WHERE status = 'running' AND node = :no
 
 -- name: report
 -- takes: reports, a JSON array of [id, epoch, fraction, note]
+-- index: primary key
 UPDATE {schema}_instances SET progress = o.fraction, progress_note = o.note
 FROM (
     SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch,

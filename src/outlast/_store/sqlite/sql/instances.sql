@@ -31,6 +31,7 @@ ON CONFLICT DO NOTHING;
 -- name: holders
 -- takes: rows as for add
 -- gives: those that are not in the table: id, key, id of the key's holder (or null)
+-- index: primary key, instances_key
 SELECT json_extract(r.value, '$[0]'), json_extract(r.value, '$[7]'), held.id
 FROM json_each(:rows) AS r
 LEFT JOIN {schema}_instances AS held ON held.correlation_key = json_extract(r.value, '$[7]')

@@ -8,20 +8,18 @@ FROM (SELECT id FROM {schema}_instances WHERE expires_us <= :now_us AND expires_
 -- takes: ids, as given by find_expired in the same transaction
 DELETE FROM {schema}_instances WHERE id IN (SELECT value FROM json_each(:ids)) AND finished_us IS NOT NULL;
 
--- name: stuck_quarantined
--- index: instances_quarantined
-SELECT count(*) FROM {schema}_instances WHERE status = 'quarantined';
+-- name: standing
+-- takes: late_us: what was due before this is overdue
+-- gives: counts of quarantined, overdue and ownerless instances, and when the first overdue one was due
+-- index: instances_quarantined, instances_due, instances_running
+SELECT (SELECT count(*) FROM {schema}_instances WHERE status = 'quarantined'),
+    (SELECT count(*) FROM {schema}_instances WHERE status = 'scheduled' AND due_us <= :late_us),
+    (SELECT count(*) FROM {schema}_instances AS i
+        WHERE i.status = 'running' AND NOT EXISTS (SELECT 1 FROM {schema}_nodes WHERE {schema}_nodes.id = i.node)),
+    (SELECT min(due_us) FROM {schema}_instances WHERE status = 'scheduled');
 
 -- name: ready_programs
--- gives: programs with ready instances, how many, and the oldest due time
+-- gives: program, version, queue, count of ready instances, and when the oldest was due
 -- index: instances_ready
 SELECT program, version, queue, count(*), min(due_us) FROM {schema}_instances WHERE status = 'ready'
-GROUP BY program, version, queue;
-
--- name: next_future
-SELECT count(*) FROM {schema}_instances WHERE status = 'scheduled' AND due_us < :now_us - 60000000;
-
--- name: ownerless
--- index: instances_running
-SELECT count(*) FROM {schema}_instances AS i
-WHERE i.status = 'running' AND NOT EXISTS (SELECT 1 FROM {schema}_nodes WHERE {schema}_nodes.id = i.node);
+GROUP BY program, version, queue ORDER BY program, version, queue;

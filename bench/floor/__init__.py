@@ -1,0 +1,11 @@
+"""The floor: the same durable work as bare SQL, with no engine. Every part here has its twin on the other database."""
+
+from __future__ import annotations
+
+from outlast._world import SystemWorld
+
+
+def ids(n: int) -> list[str]:
+    """Keys that the client makes, as the engine does: an insert can then be repeated. They grow with time."""
+    world = SystemWorld()
+    return [world.new_id() for _ in range(n)]

@@ -1,0 +1,72 @@
+"""What was done to the processes, and whether it hit them in the middle of something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chaos.history import Story
+
+
+@dataclass
+class Fault:
+    """One thing that was done.
+
+    Attributes:
+        kind: `kill`, `freeze`, `term`, `outage`, `full`, `block` or `lock`.
+        name: The process that it was done to; None: all of them.
+        at_us: When, by the history's clock.
+        until_us: When it was over; None: never.
+    """
+
+    kind: str
+    name: str | None
+    at_us: int
+    until_us: int | None = None
+
+    def hits(self, name: str) -> bool:
+        """Whether it was done to this process."""
+        return self.name is None or self.name == name
+
+    def explains(self, name: str, began_us: int) -> bool:
+        """Whether a run in this process, begun then, may have come to nothing because of it."""
+        return self.hits(name) and (self.until_us is None or began_us <= self.until_us)
+
+
+def is_effective(fault: Fault, stories: Mapping[str, Story]) -> bool:
+    """Whether it hit work: a job that was running, or whose outcome was on its way.
+
+    A freeze must also have lasted until others declared the process dead.
+    """
+    hit = [story for name, story in stories.items() if fault.hits(name) and story.open_at(fault.at_us)]
+    if fault.kind == "freeze":
+        return any(_was_buried(story, fault, stories) for story in hit)
+    return bool(hit)
+
+
+def _was_buried(story: Story, fault: Fault, stories: Mapping[str, Story]) -> bool:
+    until_us = fault.until_us or 0
+    return any(
+        node in story.beats and fault.at_us < at_us <= until_us
+        for other in stories.values()
+        for node, at_us in other.burials
+    )
+
+
+def recovery_us(fault: Fault, stories: Mapping[str, Story]) -> int:
+    """How long it took until all that the fault had interrupted was run again, or, after an outage, anything was
+    committed again. 0: nothing had to be."""
+    if fault.name is None:
+        since_us = fault.until_us or fault.at_us
+        after = [at for story in stories.values() for at, _ in story.commits.values() if at > since_us]
+        return min(after, default=since_us) - since_us
+    story = stories.get(fault.name)
+    interrupted = {id: epoch for id, epoch in story.open_at(fault.at_us)} if story is not None else {}
+    if not interrupted:
+        return 0
+    again: dict[str, int] = {}
+    for other in stories.values():
+        for (id, epoch), at_us in other.runs.items():
+            if id in interrupted and epoch > interrupted[id]:
+                again[id] = min(at_us, again.get(id, at_us))
+    return max((at_us - fault.at_us for at_us in again.values()), default=0)

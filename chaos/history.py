@@ -1,0 +1,210 @@
+"""What happened, as each process wrote it down for itself, outside the database.
+
+One file per process, one line per event: `<microseconds> <word> <field> ...`, by the machine's monotonic clock, which
+is the same in all its processes. A line is written at once, so that a killed process leaves at most one torn line,
+which is not read.
+
+    start <id> <program> <n>        a start was acknowledged (by the feeder)
+    run <id> <epoch>                the job's code is about to begin
+    end <id> <epoch>                it has returned or raised
+    cut <id> <epoch>                it was cancelled from outside
+    commit <id> <epoch> <status>    the commit of its outcome was acknowledged
+    stale <id> <epoch>              its outcome was refused: the claim was no longer this process's
+    beat <node>                     a registration or renewal that succeeded; the time is that of its beginning
+    bury <node>                     this process has declared that node dead
+    fenced | buried                 this process doubts its lease | has lost it
+    pause                           this process stops itself (SIGSTOP) before its next commit
+    up                              the engine has started
+    held <until>                    a neighbour held the database's lock, from then until then
+    trouble <text>                  a loop of the engine reported an error that it did not expect
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+Claim = tuple[str, int]
+"""An instance's id and the epoch of one claim of it."""
+
+
+def now_us() -> int:
+    """Microseconds on the machine's monotonic clock."""
+    return time.monotonic_ns() // 1_000
+
+
+class History:
+    """Where one process writes down what happens to it; any of its threads may."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def write(self, *fields: object, at_us: int | None = None) -> None:
+        """One event, now or at `at_us`. The last field may hold spaces."""
+        self.write_all([fields], at_us=at_us)
+
+    def write_all(self, events: Iterable[tuple[object, ...]], *, at_us: int | None = None) -> None:
+        """Several events of one moment."""
+        at = now_us() if at_us is None else at_us
+        lines = [" ".join(map(str, (at, *fields))).replace("\n", " ") for fields in events]
+        os.write(self._file, ("\n".join(lines) + "\n").encode())
+
+
+class Event(NamedTuple):
+    """One line of a history."""
+
+    at_us: int
+    word: str
+    fields: list[str]
+
+    @property
+    def claim(self) -> Claim:
+        """The claim that it speaks of."""
+        return self.fields[0], int(self.fields[1])
+
+
+class Reader:
+    """Reads a history while it is being written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_bytes = 0
+
+    def news(self) -> Iterator[Event]:
+        """The events since the last call. What has no line end yet is left for the next."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._read_bytes)
+                whole, _, _ = file.read().rpartition(b"\n")
+        except FileNotFoundError:
+            return
+        if not whole:
+            return
+        self._read_bytes += len(whole) + 1
+        for line in whole.decode().split("\n"):
+            at, word, *fields = line.split(" ")
+            yield Event(int(at), word, fields)
+
+
+@dataclass
+class Story:
+    """One process's whole history, by what it says.
+
+    Attributes:
+        name: The process.
+        starts: Acknowledged starts: program and argument by id.
+        runs, ends, cuts: When each claim's code began, ended, was cancelled, in microseconds.
+        commits: When each claim's outcome was acknowledged, and the status that it wrote.
+        stale: Claims whose outcome was refused.
+        beats: When each of its nodes began the renewals that succeeded.
+        burials: Nodes that it has declared dead, and when.
+        lost_us: When it doubted its lease or knew that it had lost it.
+        pauses_us: When it stopped itself.
+        ups_us: When its engines had started.
+        held_us: From when until when it held the database's lock.
+        repeated: Claims that it ran, or whose outcome it saw acknowledged, twice.
+        troubles: Errors that the engine did not expect.
+    """
+
+    name: str
+    starts: dict[str, tuple[str, int]] = field(default_factory=dict)
+    runs: dict[Claim, int] = field(default_factory=dict)
+    ends: dict[Claim, int] = field(default_factory=dict)
+    cuts: dict[Claim, int] = field(default_factory=dict)
+    commits: dict[Claim, tuple[int, str]] = field(default_factory=dict)
+    stale: set[Claim] = field(default_factory=set)
+    beats: dict[str, list[int]] = field(default_factory=dict)
+    burials: list[tuple[str, int]] = field(default_factory=list)
+    lost_us: list[int] = field(default_factory=list)
+    pauses_us: list[int] = field(default_factory=list)
+    ups_us: list[int] = field(default_factory=list)
+    held_us: list[tuple[int, int]] = field(default_factory=list)
+    repeated: list[tuple[str, Claim]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def tell(self, event: Event) -> None:
+        """Adds one event."""
+        at_us, word, fields = event
+        match word:
+            case "run" | "commit":
+                self._tell_once(event)
+            case "start":
+                self.starts[fields[0]] = (fields[1], int(fields[2]))
+            case "end":
+                self.ends[event.claim] = at_us
+            case "cut":
+                self.cuts[event.claim] = at_us
+            case "stale":
+                self.stale.add(event.claim)
+            case "beat":
+                self.beats.setdefault(fields[0], []).append(at_us)
+            case "bury":
+                self.burials.append((fields[0], at_us))
+            case "fenced" | "buried":
+                self.lost_us.append(at_us)
+            case "pause":
+                self.pauses_us.append(at_us)
+            case "up":
+                self.ups_us.append(at_us)
+            case "held":
+                self.held_us.append((at_us, int(fields[0])))
+            case "trouble":
+                self.troubles.append(" ".join(fields))
+            case _:
+                raise ValueError(f"{self.name}: no event is called {word!r}")
+
+    def _tell_once(self, event: Event) -> None:
+        claim = event.claim
+        if claim in (self.runs if event.word == "run" else self.commits):
+            self.repeated.append((event.word, claim))
+        if event.word == "run":
+            self.runs[claim] = event.at_us
+        else:
+            self.commits[claim] = (event.at_us, event.fields[2])
+
+    def open_at(self, at_us: int) -> list[Claim]:
+        """Claims whose code had begun and whose outcome was not yet acknowledged at that moment."""
+        return [
+            claim
+            for claim, began_us in self.runs.items()
+            if began_us <= at_us and not self._settled_by(claim, at_us)
+        ]
+
+    def _settled_by(self, claim: Claim, at_us: int) -> bool:
+        acknowledged = self.commits.get(claim)
+        cut_us = self.cuts.get(claim)
+        return (acknowledged is not None and acknowledged[0] <= at_us) or (cut_us is not None and cut_us <= at_us)
+
+    @property
+    def unacknowledged(self) -> list[Claim]:
+        """Claims that ran here and whose commit was never acknowledged."""
+        return [claim for claim in self.runs if claim not in self.commits]
+
+
+class Watch:
+    """A story as it grows, and what the process is in the middle of."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.story = Story(name)
+        self._reader = Reader(path)
+        self._open: set[Claim] = set()
+
+    def look(self) -> Story:
+        """The story so far."""
+        for event in self._reader.news():
+            self.story.tell(event)
+            if event.word == "run":
+                self._open.add(event.claim)
+            elif event.word in ("commit", "cut", "stale"):
+                self._open.discard(event.claim)
+        return self.story
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is in the middle of a job, or of committing one."""
+        self.look()
+        return bool(self._open)

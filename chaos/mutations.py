@@ -1,0 +1,64 @@
+"""Planted bugs, to see whether the crash runs notice. Each is put into worker processes at run time."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from outlast import Engine
+from outlast._model import Beat, Settlement
+from outlast._runtime.upkeep import Reaper
+
+_FENCE = re.compile(r"\s+AND [\w.\"]+\.epoch = o\.epoch AND [\w.\"]+\.status = 'running'")
+
+
+def no_fence(engine: Engine) -> None:
+    """A commit is written whoever holds the claim by now."""
+    sql: dict[str, Any] = engine._store.claims._desk.sql  # type: ignore[attr-defined]
+    commit = sql["commit"]
+    text, removed = _FENCE.subn("", commit.text)
+    if removed != 1:
+        raise RuntimeError("the fence of the commit statement was not found: mend this mutation")
+    sql["commit"] = replace(commit, text=text, numbered=_FENCE.sub("", commit.numbered))
+
+
+def bury_at_once(engine: Engine) -> None:
+    """The reaper takes every other node for dead, without watching it for a lease."""
+
+    async def watch(self: Reaper, beat: Beat, now: float) -> None:
+        if beat.node != self._own_node() and await self._leases.bury(beat.node, beat.beat):
+            self._events.emit("claims.reclaimed", dead_node=beat.node)
+
+    Reaper._watch = watch  # type: ignore[method-assign]
+
+
+def no_reclaim(engine: Engine) -> None:
+    """What dead nodes held is never given back."""
+
+    async def reclaim(self: Reaper, *, overdue: bool) -> None:
+        """Nothing."""
+
+    Reaper._reclaim = reclaim  # type: ignore[method-assign]
+
+
+def false_word(engine: Engine) -> None:
+    """Every fiftieth batch of outcomes is called committed, and is not."""
+    claims: Any = engine._store.claims
+    commit, count = claims.commit, itertools.count(1)
+
+    async def promise(batch: Sequence[Settlement]) -> list[str]:
+        stale: list[str] = [] if next(count) % 50 == 0 else await commit(batch)
+        return stale
+
+    claims.commit = promise
+
+
+MUTATIONS: dict[str, Callable[[Engine], None]] = {
+    "no-fence": no_fence,
+    "bury-at-once": bury_at_once,
+    "no-reclaim": no_reclaim,
+    "false-word": false_word,
+}

@@ -1,0 +1,140 @@
+"""The database under test, and a way past the engine to look at its rows."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import psycopg
+
+from harness.postgres import PostgresServer
+from outlast import Engine
+
+_COLUMNS = "id, program, status, state, result, attempt, crashes, epoch, commits, commit_epoch"
+_ROWS = f"SELECT {_COLUMNS} FROM {{instances}}"
+_LIVE = (
+    "SELECT status, count(*) FROM {instances}"
+    " WHERE status NOT IN ('done', 'failed', 'cancelled') GROUP BY status ORDER BY status"
+)
+
+
+class Row(NamedTuple):
+    """An instance, as the database has it."""
+
+    id: str
+    program: str
+    status: str
+    state: str
+    result: str | None
+    attempt: int
+    crashes: int
+    epoch: int
+    commits: int
+    commit_epoch: int
+
+
+class Place(Protocol):
+    """A database with the tables in it.
+
+    Attributes:
+        store: `sqlite` or `postgres`.
+        url: Its address.
+        version: Of the database.
+    """
+
+    store: str
+    url: str
+    version: str
+
+    def rows(self) -> list[Row]:
+        """All instances."""
+
+    def live(self) -> dict[str, int]:
+        """How many instances have not ended, by status. Raises what the driver raises."""
+
+    def damage(self) -> str | None:
+        """What the database finds wrong with its own files; None: nothing."""
+
+
+class SqlitePlace:
+    """A file. See `Place`."""
+
+    store = "sqlite"
+    version = sqlite3.sqlite_version
+
+    def __init__(self, path: Path) -> None:
+        self.url = f"sqlite:///{path}"
+        self._path = path
+
+    def rows(self) -> list[Row]:
+        return [Row(*row) for row in self._query(_ROWS.format(instances="outlast_instances"))]
+
+    def live(self) -> dict[str, int]:
+        return dict(self._query(_LIVE.format(instances="outlast_instances")))
+
+    def damage(self) -> str | None:
+        found = self._query("PRAGMA integrity_check(3)")
+        return None if found == [("ok",)] else "; ".join(str(row[0]) for row in found)
+
+    def _query(self, text: str) -> list[Any]:
+        # Read only: the last connection that could write would fold the log back when it closes.
+        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=10)) as connection:
+            return connection.execute(text).fetchall()
+
+
+class PostgresPlace:
+    """A database of a server that may be killed. See `Place`.
+
+    Attributes:
+        server: The server.
+    """
+
+    store = "postgres"
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.server = server
+        self.url = server.create_database("chaos")
+        self.version = server.describe().split()[1]
+
+    def rows(self) -> list[Row]:
+        columns = _ROWS.replace("id, program", "id::text, program", 1)
+        return [Row(*row) for row in self._query(columns.format(instances="outlast.instances"))]
+
+    def live(self) -> dict[str, int]:
+        return dict(self._query(_LIVE.format(instances="outlast.instances")))
+
+    def damage(self) -> str | None:
+        return None
+
+    def _query(self, text: str) -> list[Any]:
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
+            return connection.execute(text).fetchall()  # type: ignore[arg-type]
+
+
+@contextmanager
+def sqlite_place(folder: Path) -> Iterator[SqlitePlace]:
+    """A fresh file in a folder."""
+    place = SqlitePlace(folder / "outlast.db")
+    asyncio.run(_make_tables(place.url))
+    yield place
+
+
+@contextmanager
+def postgres_place(folder: Path) -> Iterator[PostgresPlace]:
+    """A fresh database on a server of its own. Raises: NoPostgres."""
+    # Not durable: what is killed here is the server, never the machine.
+    with PostgresServer(durable=False) as server:
+        place = PostgresPlace(server)
+        asyncio.run(_make_tables(place.url))
+        yield place
+
+
+PLACES = {"sqlite": sqlite_place, "postgres": postgres_place}
+
+
+async def _make_tables(url: str) -> None:
+    await Engine(url, programs=()).migrate()

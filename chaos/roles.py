@@ -1,0 +1,225 @@
+"""What the processes of a crash run do: work, feed, or get in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from chaos import programs
+from chaos.history import History, now_us
+from chaos.mutations import MUTATIONS
+from outlast import Engine
+from outlast._model import Settlement
+from outlast.errors import StoreError
+
+CHUNK = 50
+"""Jobs that the feeder starts together."""
+_LOOK_S = 0.01
+
+
+class Order(msgspec.Struct):
+    """What a new process is to do.
+
+    Attributes:
+        role: One of `ROLES`.
+        name: What its history is called.
+        folder: Where its history and its log go.
+        url: The database.
+        seed: Of its own dice.
+        options: The engine's.
+        engines: Of a worker: how many it opens.
+        mutation: Of a worker: the bug to plant into it.
+        jobs: Of a feeder: how many to start.
+        program: Of a feeder: the one program to start; None: an ordinary mixture.
+        nap_s: Of a feeder: the shortest and longest time that a job takes.
+        budget: Of a feeder: the file that says how many it may have started by now.
+    """
+
+    role: str
+    name: str
+    folder: str
+    url: str
+    seed: int = 0
+    options: dict[str, Any] = {}
+    engines: int = 1
+    mutation: str | None = None
+    jobs: int = 0
+    program: str | None = None
+    nap_s: tuple[float, float] = (0.0, 0.0)
+    budget: str = ""
+
+    @property
+    def history(self) -> Path:
+        """Its history."""
+        return Path(self.folder, f"{self.name}.history")
+
+
+async def work(order: Order) -> None:
+    """Runs jobs until SIGTERM."""
+    history = History(order.history)
+    engines = [_watched_engine(order, history) for _ in range(order.engines)]
+    if len(engines) == 1:
+        await engines[0].run_forever()
+        return
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with AsyncExitStack() as stack:
+        for engine in engines:
+            await stack.enter_async_context(engine)
+        await stop.wait()
+
+
+def _watched_engine(order: Order, history: History) -> Engine:
+    ours = [programs.Watched(program, history) for program in programs.PROGRAMS.values()]
+    engine = Engine(order.url, programs=ours, **order.options)
+    engine.events.listen(_Listener(history))
+    if order.mutation is not None:
+        MUTATIONS[order.mutation](engine)
+    _watch_leases(engine, history)
+    _stop_when_asked(engine, history)
+    return engine
+
+
+class _Listener:
+    """Writes what the engine reports into the history."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def __call__(self, name: str, fields: dict[str, Any]) -> None:
+        write = self._history.write
+        match name:
+            case "commit.stop":
+                self._history.write_all([("commit", *item) for item in fields["settled"]])
+            case "claim.stale":
+                write("stale", fields["id"], fields["epoch"])
+            case "claims.reclaimed" if "dead_node" in fields:
+                write("bury", fields["dead_node"])
+            case "node.fenced":
+                write("fenced")
+            case "node.buried":
+                write("buried")
+            case "engine.started":
+                write("up")
+            case "loop.failed":
+                write("trouble", fields["loop"], fields["error"])
+            case "outcome.refused" | "instance.quarantined":
+                write("trouble", name, fields["error"])
+
+
+def _watch_leases(engine: Engine, history: History) -> None:
+    """Writes down each sign of life that was given: when it began, once it is known to have succeeded."""
+    leases: Any = engine._store.leases
+    register, make_renewer = leases.register, leases.renewer
+
+    async def registered(node: str, *values: Any) -> None:
+        began_us = now_us()
+        await register(node, *values)
+        history.write("beat", node, at_us=began_us)
+
+    def renewer() -> Any:
+        made = make_renewer()
+        renew = made.renew
+
+        def renewed(node: str) -> bool:
+            began_us = now_us()
+            alive: bool = renew(node)
+            if alive:
+                history.write("beat", node, at_us=began_us)
+            return alive
+
+        made.renew = renewed
+        return made
+
+    leases.register, leases.renewer = registered, renewer
+
+
+def _stop_when_asked(engine: Engine, history: History) -> None:
+    """After SIGUSR1 the process stops itself with outcomes in hand, just before they are sent; SIGUSR2 takes it back."""
+    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGUSR1, asked.set)
+    loop.add_signal_handler(signal.SIGUSR2, asked.clear)
+    claims: Any = engine._store.claims
+    commit = claims.commit
+
+    async def stopped(batch: Sequence[Settlement]) -> Any:
+        if asked.is_set():
+            asked.clear()
+            history.write("pause")
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return await commit(batch)
+
+    claims.commit = stopped
+
+
+async def feed(order: Order) -> None:
+    """Starts jobs as the budget allows, and writes down those that were acknowledged."""
+    history, dice = History(order.history), Random(order.seed)
+    made = 0
+    async with Engine(order.url, programs=(), queues={}, **order.options) as engine:
+        history.write("up")
+        while made < order.jobs:
+            count = min(CHUNK, _allowed(order) - made)
+            if count < 1:
+                await asyncio.sleep(_LOOK_S)
+                continue
+            names = [order.program or programs.draw(dice) for _ in range(count)]
+            starts = [
+                programs.PROGRAMS[name].new(n=made + place, nap_s=round(dice.uniform(*order.nap_s), 4))
+                for place, name in enumerate(names)
+            ]
+            # Some become due later, so that the timekeeper is at work, too.
+            later_s = 0.2 if dice.random() < 0.05 else None
+            try:
+                handles = await engine.start_many(starts, schedule_in=later_s)
+            except StoreError:
+                await asyncio.sleep(_LOOK_S * 5)
+                continue
+            history.write_all(
+                ("start", handle.id, name, made + place) for place, (handle, name) in enumerate(zip(handles, names, strict=True))
+            )
+            made += count
+
+
+def _allowed(order: Order) -> int:
+    try:
+        return int(Path(order.budget).read_text() or 0)
+    except FileNotFoundError:
+        return 0
+
+
+async def hold_locks(order: Order) -> None:
+    """Takes SQLite's write lock again and again, as an ill-behaved neighbour would."""
+    history, dice = History(order.history), Random(order.seed)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    connection = sqlite3.connect(order.url.removeprefix("sqlite:///"), timeout=5.0, isolation_level=None)
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    history.write("up")
+    with contextlib.closing(connection):
+        while not stop.is_set():
+            with contextlib.suppress(sqlite3.OperationalError):
+                connection.execute("BEGIN IMMEDIATE")
+                began_us = now_us()
+                time.sleep(dice.uniform(*order.nap_s))
+                connection.execute("COMMIT")
+                history.write("held", now_us(), at_us=began_us)
+            await asyncio.sleep(dice.uniform(*order.nap_s))
+
+
+ROLES: dict[str, Callable[[Order], Coroutine[Any, Any, None]]] = {
+    "worker": work,
+    "feeder": feed,
+    "locker": hold_locks,
+}

@@ -1,0 +1,5 @@
+"""The `outlast` command."""
+
+from outlast.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,229 @@
+"""What stands in the database: `list`, `show`, `cancel`, `retry`, `delete`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any
+
+import click
+
+from outlast._kernel.states import ALL
+from outlast._model import Instance
+from outlast.cli import terminal
+from outlast.cli.options import Choice, Moment, shared
+from outlast.engine import PAGE_MAX, Engine
+from outlast.errors import UsageError
+
+_HEADERS = ("id", "program", "status", "queue", "attempt", "created", "due", "key", "note")
+
+
+@click.command("list")
+@click.option("--status", multiple=True, type=click.Choice(ALL), help="Only in this status; may be repeated.")
+@click.option("--program", metavar="NAME", help="Only of this program.")
+@click.option("--queue", metavar="NAME", help="Only of this queue.")
+@click.option("--key", metavar="KEY", help="Only with this correlation key.")
+@click.option("--since", type=Moment(back=True), metavar="WHEN", help="Created then or later: ISO 8601, or 2h (ago).")
+@click.option("--until", type=Moment(back=True), metavar="WHEN", help="Created before then.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
+@click.option("--before", metavar="ID", help="Go on after this id, the last one of the page before.")
+@click.option("--json-lines", is_flag=True, help="One JSON object per line, written as they are read.")
+@shared
+def list_command(
+    choice: Choice,
+    status: tuple[str, ...],
+    program: str | None,
+    queue: str | None,
+    key: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    before: str | None,
+    json_lines: bool,
+) -> None:
+    """List instances, newest first."""
+    filters = {
+        "status": status or None,
+        "program": program,
+        "queue": queue,
+        "correlation_key": key,
+        "created_after": since,
+        "created_before": until,
+    }
+    asyncio.run(_list(choice, filters, limit, before, json_lines))
+
+
+async def _list(choice: Choice, filters: dict[str, Any], limit: int, before: str | None, json_lines: bool) -> None:
+    found: list[Instance] = []
+    async with choice.opened() as engine:
+        last = None if before is None else await engine.expand_id(before)
+        async with aclosing(_pages(engine, filters, limit, last)) as instances:
+            async for instance in instances:
+                if json_lines:
+                    terminal.say_json(instance, indent=None)
+                else:
+                    found.append(instance)
+    if json_lines:
+        return
+    if choice.json:
+        terminal.say_json(found)
+        return
+    if not found:
+        terminal.note("no instances" if not any(filters.values()) else "no instances fit")
+        return
+    at = terminal.now()
+    terminal.say_table(_HEADERS, [_line(instance, at) for instance in found], right=("attempt",))
+    if len(found) == limit:
+        terminal.note(f"there may be more: --before {found[-1].id}, or a higher --limit")
+
+
+async def _pages(engine: Engine, filters: dict[str, Any], limit: int, before: str | None) -> AsyncIterator[Instance]:
+    left = limit
+    while left > 0:
+        page = min(left, PAGE_MAX)
+        found = await engine.list(limit=page, before=before, **filters)
+        for instance in found:
+            yield instance
+        if len(found) < page:
+            return
+        left, before = left - page, found[-1].id
+
+
+def _line(instance: Instance, at: datetime) -> tuple[object, ...]:
+    due = terminal.ago(instance.due_at, at) if instance.status == "scheduled" else ""
+    return (
+        instance.id,
+        instance.program,
+        instance.status,
+        instance.queue,
+        instance.attempt or "",
+        terminal.ago(instance.created_at, at),
+        due,
+        instance.correlation_key,
+        _brief(instance),
+    )
+
+
+def _brief(instance: Instance) -> str:
+    if instance.status == "running" and instance.progress is not None:
+        return f"{instance.progress.fraction:.0%} {instance.progress.note}".strip()
+    if instance.error is not None and instance.status != "done":
+        text = f"{instance.error.get('type')}: {instance.error.get('message')}"
+        return text if len(text) <= 60 else f"{text[:57]}..."
+    return ""
+
+
+@click.command()
+@click.argument("id", metavar="ID")
+@shared
+def show(choice: Choice, id: str) -> None:
+    """Show all of one instance. ID may be the beginning of one."""
+    asyncio.run(_show(choice, id))
+
+
+async def _show(choice: Choice, id: str) -> None:
+    async with choice.opened() as engine:
+        instance = await engine.get(await engine.expand_id(id))
+    if choice.json:
+        terminal.say_json(instance)
+        return
+    at = terminal.now()
+    for name, value in _fields(instance, at):
+        if value not in (None, ""):
+            terminal.say(f"{name:<16} {terminal.clean(value)}")
+    if instance.error is not None:
+        trace = str(instance.error.get("traceback") or "").strip()
+        terminal.say(f"{'error':<16} {terminal.clean(_told(instance.error))}")
+        if trace:
+            terminal.say("\n" + terminal.clean_lines(trace))
+
+
+def _told(error: dict[str, Any]) -> str:
+    return f"{error.get('type')}: {error.get('message')}"
+
+
+def _fields(instance: Instance, at: datetime) -> list[tuple[str, Any]]:
+    progress = instance.progress
+    moments = ("created_at", "due_at", "claimed_at", "finished_at", "expires_at")
+    return [
+        ("id", instance.id),
+        ("program", f"{instance.program} (version {instance.version})"),
+        ("step", instance.step),
+        ("status", instance.status),
+        ("queue", instance.queue),
+        ("priority", instance.priority),
+        ("correlation key", instance.correlation_key),
+        ("failed attempts", instance.attempt),
+        ("crashes", instance.crashes or None),
+        ("claims", instance.epoch),
+        ("node", instance.node),
+        *((name.removesuffix("_at"), _moment(getattr(instance, name), at)) for name in moments),
+        ("progress", None if progress is None else f"{progress.fraction:.0%} {progress.note}"),
+        ("state", terminal.json_text(instance.state, indent=None)),
+        ("result", terminal.json_text(instance.result, indent=None) if instance.status == "done" else None),
+    ]
+
+
+def _moment(moment: datetime | None, at: datetime) -> str | None:
+    return None if moment is None else f"{terminal.stamp(moment)} ({terminal.ago(moment, at)})"
+
+
+@click.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--reason", default="", help="Why; kept with the instance.")
+@shared
+def cancel(choice: Choice, ids: tuple[str, ...], reason: str) -> None:
+    """End live instances as cancelled, whatever they are doing."""
+    _steer(choice, ids, "cancelled", lambda engine, id: engine.cancel(id, reason))
+
+
+@click.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@shared
+def retry(choice: Choice, ids: tuple[str, ...]) -> None:
+    """Run failed, cancelled or quarantined instances again, with all their attempts."""
+    _steer(choice, ids, "runs again", lambda engine, id: engine.retry(id))
+
+
+@click.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@shared
+def delete(choice: Choice, ids: tuple[str, ...]) -> None:
+    """Delete instances for good. A running one must be cancelled first."""
+    _steer(choice, ids, "deleted", lambda engine, id: engine.delete(id))
+
+
+Act = Callable[[Engine, str], Awaitable[Instance | None]]
+
+
+def _steer(choice: Choice, ids: tuple[str, ...], done: str, act: Act) -> None:
+    """Does it to each; one that fails does not stop the others. A single one that fails is the command's own error."""
+    failed = asyncio.run(_steer_each(choice, ids, done, act))
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+async def _steer_each(choice: Choice, ids: tuple[str, ...], done: str, act: Act) -> int:
+    answers: list[dict[str, Any]] = []
+    failed = 0
+    async with choice.opened(rings=True) as engine:
+        for given in ids:
+            try:
+                id = await engine.expand_id(given)
+                instance = await act(engine, id)
+            except UsageError as error:
+                if len(ids) == 1:
+                    raise
+                failed += 1
+                answers.append({"id": given, "error": type(error).__name__, "message": str(error)})
+                if not choice.json:
+                    terminal.note(f"outlast: {terminal.clean(error)}")
+                continue
+            answers.append({"id": id, "status": "deleted" if instance is None else instance.status})
+            if not choice.json:
+                terminal.say(f"{id} {done}")
+    if choice.json:
+        terminal.say_json(answers)
+    return failed

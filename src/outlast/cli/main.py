@@ -1,0 +1,141 @@
+"""The command `outlast`: its families of commands, and what becomes of an error."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from typing import Any, Final
+
+import click
+
+from outlast import __version__
+from outlast.cli import demo, health, instances, queues, setup, start, terminal, worker
+from outlast.cli.options import DEBUG_KEY, JSON_KEY
+from outlast.errors import (
+    DuplicateKey,
+    IllegalMove,
+    NotFound,
+    OutlastError,
+    StoreError,
+    UnknownProgram,
+    UnknownQueue,
+    UsageError,
+)
+
+FAILED: Final = 1
+WRONG_USAGE: Final = 2
+NO_DATABASE: Final = 3
+NOT_FOUND: Final = 4
+INTERRUPTED: Final = 130
+
+# The first kind that fits counts.
+_EXIT_CODES: Final[tuple[tuple[type[OutlastError], int], ...]] = (
+    (NotFound, NOT_FOUND),
+    (UnknownProgram, NOT_FOUND),
+    (UnknownQueue, NOT_FOUND),
+    (DuplicateKey, FAILED),
+    (IllegalMove, FAILED),
+    (UsageError, WRONG_USAGE),
+    (StoreError, NO_DATABASE),
+)
+
+
+class Failure(click.ClickException):
+    """An error on its way to the user: one sentence, or one JSON object, and an exit code."""
+
+    def __init__(self, kind: str, message: str, exit_code: int, *, as_json: bool) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.exit_code = exit_code
+        self.as_json = as_json
+
+    def show(self, file: Any = None) -> None:
+        """Writes it to standard error."""
+        if self.as_json:
+            told = {"error": self.kind, "message": self.message, "exit_code": self.exit_code}
+            terminal.note(terminal.json_text(told, indent=None))
+        else:
+            terminal.note(f"outlast: {terminal.clean_lines(self.message)}")
+
+
+class Commands(click.Group):
+    """Turns every error of a command into a sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError):  # whatever a test or a host put in its place.
+                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _failure(ctx, "Interrupted", "interrupted", INTERRUPTED) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except OutlastError as error:
+            _show_traceback(ctx)
+            raise _failure(ctx, type(error).__name__, _sentence(error), exit_code_of(error)) from error
+        except Exception as error:
+            _show_traceback(ctx)
+            kind = type(error).__name__
+            message = f"unexpected {kind}: {error}. This is a fault of outlast's own; --debug shows where it came from"
+            raise _failure(ctx, kind, message, FAILED) from error
+
+
+def exit_code_of(error: OutlastError) -> int:
+    """What a command that ended with this error answers to its caller."""
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), FAILED)
+
+
+def _failure(ctx: click.Context, kind: str, message: str, code: int) -> Failure:
+    return Failure(kind, message, code, as_json=bool(ctx.meta.get(JSON_KEY)))
+
+
+def _sentence(error: OutlastError) -> str:
+    return "\n".join([str(error), *getattr(error, "__notes__", ())])
+
+
+def _show_traceback(ctx: click.Context) -> None:
+    if ctx.meta.get(DEBUG_KEY):
+        terminal.note(terminal.clean_lines(traceback.format_exc()))
+
+
+EPILOG: Final = """\b
+Exit codes:
+  0    done
+  1    what was asked for failed: a job failed, doctor found a problem
+  2    wrong usage, or a wrong setting
+  3    the database cannot be used
+  4    there is no such instance or job
+  130  interrupted by Ctrl-C
+
+\b
+Settings come from options, then OUTLAST_* variables (OUTLAST_DATABASE_URL for the database), then
+[tool.outlast] in pyproject.toml, then defaults; `outlast config` shows each with its source.
+"""
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="outlast", message="%(prog)s %(version)s")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Durable jobs on SQLite or Postgres: run workers, start jobs, see and steer what becomes of them."""
+
+
+for command in (
+    demo.demo,
+    worker.worker,
+    setup.migrate,
+    setup.config,
+    start.start,
+    instances.list_command,
+    instances.show,
+    instances.cancel,
+    instances.retry,
+    instances.delete,
+    queues.queues,
+    health.stats,
+    health.doctor,
+):
+    main.add_command(command)

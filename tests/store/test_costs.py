@@ -1,0 +1,134 @@
+"""How many statements a call costs: by the batch, never by the row."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.store.given import Given, settlement
+
+BUDGET = {
+    # SQLite: a look outside, then BEGIN, the work, COMMIT. Postgres: one round trip, one commit.
+    "claim, nothing there": {"sqlite": 1, "postgres": 1},
+    "claim": {"sqlite": 5, "postgres": 1},
+    "commit": {"sqlite": 3, "postgres": 1},
+    "commit, one stale": {"sqlite": 4, "postgres": 2},
+    "add": {"sqlite": 3, "postgres": 1},
+    "add, one held": {"sqlite": 4, "postgres": 2},
+    "release": {"sqlite": 3, "postgres": 1},
+    "report": {"sqlite": 3, "postgres": 1},
+    "promote, nothing due": {"sqlite": 1, "postgres": 1},
+    "promote": {"sqlite": 6, "postgres": 1},
+    "reclaim, nothing lost": {"sqlite": 1, "postgres": 1},
+    "reclaim": {"sqlite": 5, "postgres": 1},
+    "prune, nothing expired": {"sqlite": 1, "postgres": 1},
+    "prune": {"sqlite": 5, "postgres": 1},
+    "get": {"sqlite": 1, "postgres": 1},
+    "ended": {"sqlite": 1, "postgres": 1},
+}
+"""Statements by call and dialect. A changed number is changed here in the same commit, with the reason."""
+
+Meter = Callable[[str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+@pytest.fixture(autouse=True)
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements that connections made from now on send to Postgres."""
+    statements: list[str] = []
+    make = asyncpg.Connection.__init__
+
+    def note(record: Any) -> None:
+        # Once per connection asyncpg asks the server about types it meets for the first time.
+        if "pg_catalog." not in record.query and "current_setting('jit')" not in record.query:
+            statements.append(record.query)
+
+    def make_and_listen(self: Any, *args: Any, **options: Any) -> None:
+        make(self, *args, **options)
+        self.add_query_logger(note)
+
+    monkeypatch.setattr(asyncpg.Connection, "__init__", make_and_listen)
+    return statements
+
+
+@pytest.fixture
+def cost(sent: list[str], store: Any) -> Meter:
+    """Runs a call and holds it to its budget."""
+
+    async def measure(name: str, call: Callable[[], Awaitable[Any]]) -> Any:
+        await store.instances.totals()  # A first call connects,
+        await store.claims.owned("")  # and so does the engine's own first one.
+        await asyncio.sleep(0)  # asyncpg tells of a statement one turn of the loop later.
+        sent.clear()
+        threads = {store._writer, store._reader} if store.dialect == "sqlite" else set()
+        for thread in threads:
+            await thread.read(lambda connection: connection.set_trace_callback(sent.append))
+        answer = await call()
+        await asyncio.sleep(0)
+        statements = sent[:]
+        for thread in threads:
+            await thread.read(lambda connection: connection.set_trace_callback(None))
+        assert len(statements) == BUDGET[name][store.dialect], statements
+        return answer
+
+    return measure
+
+
+@pytest.mark.parametrize("count", [1, 3, 30])
+async def test_a_life_costs_the_same_for_few_and_for_many(given: Given, cost: Meter, count: int) -> None:
+    store = given.store
+    await given.node()
+    rows = [given.new() for _ in range(count)]
+
+    await cost("add", lambda: store.instances.add(rows))
+    claims = await cost("claim", lambda: given.taken())
+    assert len(claims) == count
+    await cost("report", lambda: store.claims.report([(claim.id, 1, 0.5, "") for claim in claims]))
+    await cost("release", lambda: store.claims.release([(claim.id, 1) for claim in claims]))
+    claims = await cost("claim", lambda: given.taken())
+    await cost("commit", lambda: store.claims.commit([settlement(claim) for claim in claims]))
+    await cost("ended", lambda: store.instances.ended([row.id for row in rows]))
+    deleted = await cost("prune", lambda: store.upkeep.prune(1_000, given.world.wall_us() + 10**9))
+    assert deleted == count
+
+
+@pytest.mark.parametrize("count", [3, 30])
+async def test_a_difference_costs_one_statement_more(given: Given, cost: Meter, count: int) -> None:
+    store = given.store
+    await given.one(key="k", queue="other")
+    rows = [given.new(key="k"), *(given.new() for _ in range(count))]
+
+    assert len(await cost("add, one held", lambda: store.instances.add(rows))) == 1
+    first, *others = await given.taken()
+    await store.claims.release([(first.id, first.epoch)])
+    stale = await cost("commit, one stale", lambda: store.claims.commit([settlement(c) for c in (first, *others)]))
+
+    assert stale == [first.id]
+
+
+@pytest.mark.parametrize("count", [3, 30])
+async def test_rounds_of_upkeep_cost_the_same_for_few_and_for_many(given: Given, cost: Meter, count: int) -> None:
+    store = given.store
+    await given.added(count, delay_s=60.0)
+
+    due = await cost("promote", lambda: store.timers.promote(100, given.world.wall_us() + 10**9))
+    assert due.promoted == count
+    await given.taken()
+    assert (await cost("reclaim", lambda: store.leases.reclaim(100, 5))).returned == count
+
+
+async def test_looking_in_vain_costs_one_statement(given: Given, cost: Meter) -> None:
+    store = given.store
+    await given.node()
+
+    assert await cost("claim, nothing there", lambda: given.taken()) == []
+    await cost("promote, nothing due", lambda: store.timers.promote(100))
+    await cost("reclaim, nothing lost", lambda: store.leases.reclaim(100, 5))
+    await cost("prune, nothing expired", lambda: store.upkeep.prune(100))
+
+
+async def test_reading_one_row_costs_one_statement(given: Given, cost: Meter) -> None:
+    id = await given.one()
+
+    assert await cost("get", lambda: given.store.instances.get(id))

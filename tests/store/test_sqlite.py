@@ -1,0 +1,555 @@
+"""What only the store on SQLite has: a file, one writer thread, and plans that its indexes serve."""
+
+import asyncio
+import os
+import re
+import sqlite3
+import stat
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlast._store.sqlite import store as store_module
+from outlast._store.sqlite import upkeep, writer
+from outlast._store.sqlite.store import SqliteStore, database_path
+from outlast._store.statements import parse
+from outlast.config import Config, make_config
+from outlast.errors import (
+    ConfigError,
+    EngineStateError,
+    SchemaError,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+from tests.store.given import Database, Given, PinnedWorld, settlement
+
+Open = Callable[..., Awaitable[SqliteStore]]
+
+
+@pytest.fixture
+def path(sqlite_url: str) -> Path:
+    found = database_path(sqlite_url)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+async def open_store(sqlite_url: str) -> AsyncIterator[Open]:
+    made: list[SqliteStore] = []
+
+    async def open_one(url: str = sqlite_url, **options: Any) -> SqliteStore:
+        made.append(SqliteStore(make_config(url, options), PinnedWorld()))
+        await made[-1].open()
+        return made[-1]
+
+    yield open_one
+    for store in made:
+        await store.close()
+
+
+@pytest.fixture
+async def store(open_store: Open) -> SqliteStore:
+    return await open_store()
+
+
+@pytest.fixture
+def given(store: SqliteStore, sqlite_url: str) -> Given:
+    return Given(store, PinnedWorld(), Database(sqlite_url, lambda: None))  # type: ignore[arg-type, return-value]
+
+
+@contextmanager
+def another_process(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection as another process would have it."""
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
+        yield connection
+
+
+def hot_statements() -> list[Any]:
+    """Statements that promise an index, with its name."""
+    found = []
+    for file in resources.files("outlast._store.sqlite.sql").iterdir():
+        text = file.read_text() if file.name.endswith(".sql") else ""
+        parts = re.split(r"^(?=-- name: )", text, flags=re.MULTILINE)
+        for part in parts:
+            promised = re.search(r"^-- index: ([^;\n]+)", part, re.MULTILINE)
+            if promised and not promised[1].startswith("none"):
+                (statement,) = parse(part, schema="outlast")
+                found.append(pytest.param(statement.text, promised[1], id=statement.name))
+    return found
+
+
+@pytest.mark.parametrize(("text", "promised"), hot_statements())
+@pytest.mark.parametrize("rows", [0, 1_000])
+async def test_a_statement_walks_the_index_that_it_promises(
+    given: Given, path: Path, text: str, promised: str, rows: int
+) -> None:
+    """With and without statistics, and with many rows that have ended, as it is in life."""
+    await given.store.claims.commit([settlement(claim) for claim in await given.claimed(rows)])
+    await given.added(min(rows, 50))
+
+    with another_process(path) as connection:
+        if rows:
+            connection.execute("ANALYZE")
+        names = re.findall(r":(\w+)", text)
+        plan = "\n".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", dict.fromkeys(names)))
+
+    assert not re.findall(r"SCAN (?:outlast_instances|i|held|mine)(?! USING)[^\n]*", plan), plan
+    if not text.startswith("INSERT"):  # Of the checks on insert, the plan says nothing.
+        for name in re.findall(r"primary key|instances_\w+", promised):
+            index = "sqlite_autoindex_outlast_instances_1" if name == "primary key" else f"outlast_{name}"
+            assert index in plan, plan
+
+
+async def test_claims_come_from_the_index_in_order(given: Given, path: Path) -> None:
+    """No sorting: a claim from a deep queue reads no more rows than it takes."""
+    (text,) = [case.values[0] for case in hot_statements() if case.id == "take"]
+
+    with another_process(path) as connection:
+        values = dict.fromkeys(re.findall(r":(\w+)", text))
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
+
+    assert not [line for line in plan if "TEMP B-TREE" in line]
+
+
+async def test_connections_are_as_safe_as_sqlite_can_be(store: SqliteStore) -> None:
+    for thread in (store._writer, store._reader):
+        for pragma, wanted in [
+            ("journal_mode", "wal"),
+            ("synchronous", 2),
+            ("wal_autocheckpoint", 0),
+            ("mmap_size", 0),
+            ("busy_timeout", 0),
+        ]:
+            found = await thread.read(
+                lambda connection, pragma=pragma: connection.execute(f"PRAGMA {pragma}").fetchone()
+            )
+            assert found[0] == wanted, pragma
+
+
+async def test_the_file_belongs_to_its_owner_alone(store: SqliteStore, path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_closing_leaves_one_sound_file(open_store: Open, path: Path) -> None:
+    store = await open_store()
+    await store.queues.pause("mail")
+    await store.close()
+
+    assert [item.name for item in path.parent.iterdir()] == [path.name]
+    with another_process(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("SELECT name FROM outlast_queues").fetchall() == [("mail",)]
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite://", None),
+        ("sqlite:///:memory:", None),
+        ("sqlite:///app.db", Path("app.db").absolute()),
+        ("sqlite:///data/app.db", Path("data/app.db").absolute()),
+        ("sqlite:////var/lib/app.db", Path("/var/lib/app.db")),
+        ("sqlite:///~/app.db", Path("~/app.db").expanduser()),
+        ("sqlite:///with space and ünïcode.db", Path("with space and ünïcode.db").absolute()),
+    ],
+)
+def test_a_url_names_a_file_or_memory(url: str, path: Path | None) -> None:
+    assert database_path(url) == path
+
+
+@pytest.mark.parametrize("url", ["sqlite:app.db", "sqlite:/app.db", "sqlite://host/app.db", "sqlite:///a.db?mode=ro"])
+def test_a_url_that_is_not_understood_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"write sqlite:///relative\.db"):
+        database_path(url)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///", "sqlite:///folder/"])
+def test_a_url_without_a_file_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="names no file"):
+        database_path(url)
+
+
+async def test_a_missing_folder_is_named(open_store: Open, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="folder of the database does not exist"):
+        await open_store(f"sqlite:///{tmp_path}/missing/app.db")
+
+
+async def test_a_folder_is_no_database(open_store: Open, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+
+    with pytest.raises(ConfigError, match="is a folder"):
+        await open_store(f"sqlite:///{tmp_path}/folder")
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "9p", "fuse.sshfs"])
+async def test_a_network_file_system_is_refused(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch, path: Path, kind: str
+) -> None:
+    monkeypatch.setattr(store_module, "file_system_of", lambda folder: kind)
+
+    with pytest.raises(ConfigError, match=rf"network file system \({kind}\).*use Postgres"):
+        await open_store()
+
+    assert not path.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/mounts").exists(), reason="only Linux tells")
+def test_the_file_system_of_a_folder_is_the_nearest_mount() -> None:
+    assert store_module.file_system_of(Path("/proc/self")) == "proc"
+    assert store_module.file_system_of(Path("/")) != ""
+
+
+async def test_a_foreign_file_is_refused_and_left_alone(open_store: Open, path: Path) -> None:
+    path.write_bytes(b"This is a letter to my aunt, and no database at all." * 100)
+
+    with pytest.raises(StoreCorrupt, match="not a sound SQLite database"):
+        await open_store()
+
+    assert path.read_bytes().startswith(b"This is a letter")
+
+
+async def test_a_damaged_file_is_reported_and_not_looped_over(store: SqliteStore, given: Given, path: Path) -> None:
+    await given.added(200)
+    await store.close()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 4096))
+    damaged = SqliteStore(Config(url=f"sqlite:///{path}"), PinnedWorld())
+
+    async def use() -> None:
+        try:
+            await damaged.open()
+            await damaged.instances.totals()
+        finally:
+            await damaged.close()
+
+    with pytest.raises((StoreCorrupt, SchemaError)):
+        await use()
+
+
+async def test_tables_of_a_later_release_are_refused(open_store: Open, path: Path) -> None:
+    await (await open_store()).close()
+    with another_process(path) as connection:
+        connection.execute("INSERT INTO outlast_migrations VALUES (999)")
+
+    with pytest.raises(SchemaError, match="version 999"):
+        await open_store()
+
+
+async def test_a_database_in_memory_works_without_a_file(open_store: Open, tmp_path: Path) -> None:
+    store = await open_store("sqlite://")
+    given = Given(store, PinnedWorld(), Database("sqlite://", lambda: None))  # type: ignore[arg-type, return-value]
+
+    id = await given.ended()
+
+    assert await given.status(id) == "done"
+    assert store.describe().endswith("in memory")
+    assert [finding for finding in await store.upkeep.findings() if finding[0] == "problem"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_writes_that_meet_share_a_commit(store: SqliteStore, given: Given) -> None:
+    statements: list[str] = []
+    await store._writer.read(lambda connection: connection.set_trace_callback(statements.append))
+
+    await asyncio.gather(*(store.instances.add([given.new()]) for _ in range(100)))
+
+    assert statements.count("COMMIT") <= 3
+
+
+async def test_one_bad_write_does_not_take_its_neighbours_along(store: SqliteStore, given: Given) -> None:
+    rows = [given.new() for _ in range(5)]
+    rows[2].priority = "urgent"  # type: ignore[assignment]
+
+    answers = await asyncio.gather(*(store.instances.add([row]) for row in rows), return_exceptions=True)
+
+    assert [type(answer) for answer in answers] == [list, list, StoreError, list, list]
+    assert await store.instances.totals() == {"ready": 4}
+
+
+async def test_a_number_that_sqlite_cannot_hold_is_a_store_error(store: SqliteStore, given: Given) -> None:
+    with pytest.raises(StoreError):
+        await store.instances.add([given.new(priority=2**80)])
+
+
+async def test_another_processs_transaction_is_waited_for(store: SqliteStore, given: Given, path: Path) -> None:
+    with another_process(path) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        adding = asyncio.ensure_future(store.instances.add([given.new()]))
+        assert await store.instances.totals() == {}  # Readers do not wait.
+        assert not adding.done()
+
+        connection.execute("COMMIT")
+
+        assert await adding == []
+
+
+async def test_patience_with_another_process_ends(open_store: Open, given: Given, path: Path) -> None:
+    store = await open_store(statement_timeout=0.1)
+    with another_process(path) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+
+        answers = await asyncio.gather(*(store.instances.add([given.new()]) for _ in range(20)), return_exceptions=True)
+
+        assert {type(answer) for answer in answers} == {StoreUnavailable}
+        assert len({id(answer) for answer in answers}) == 20
+    assert await store.instances.add([given.new()]) == []
+
+
+async def test_a_read_only_database_says_so(store: SqliteStore, given: Given) -> None:
+    await store._writer.read(lambda connection: connection.execute("PRAGMA query_only = ON"))
+
+    with pytest.raises(StoreReadOnly):
+        await store.instances.add([given.new()])
+
+    assert await store.instances.totals() == {}
+
+
+async def test_a_full_disk_loses_nothing_and_work_goes_on_when_there_is_space(store: SqliteStore, given: Given) -> None:
+    kept = await given.one()
+    await store._writer.read(lambda connection: connection.execute("PRAGMA max_page_count = 40").fetchone())
+
+    with pytest.raises(StoreFull):
+        await store.instances.add([given.new(state=f'"{"x" * 200_000}"')])
+    small = await asyncio.gather(
+        *(store.instances.add([given.new(state=f'"{"x" * size}"')]) for size in (1, 200_000, 2)), return_exceptions=True
+    )
+
+    assert [type(answer) for answer in small] == [list, StoreFull, list]
+    assert await given.status(kept) == "ready"
+    await store._writer.read(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchone())
+    await given.one(state=f'"{"x" * 200_000}"')
+
+
+async def test_missing_tables_are_named_with_the_remedy(store: SqliteStore, path: Path) -> None:
+    with another_process(path) as connection:
+        connection.execute("DROP TABLE outlast_instances")
+
+    with pytest.raises(SchemaError, match="outlast migrate"):
+        await store.instances.totals()
+
+
+async def test_the_log_is_folded_back_when_it_is_large(
+    store: SqliteStore, given: Given, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "WAL_BYTES_MAX", 100_000)
+    monkeypatch.setattr(store._writer, "_wal_bytes_max", 100_000)
+    log = path.with_name(path.name + "-wal")
+
+    for _ in range(5):
+        await given.added(200)
+
+    await store._writer.read(lambda connection: None)
+    assert log.stat().st_size < 200_000
+
+
+async def test_a_reader_that_pins_the_log_holds_nobody_up(
+    store: SqliteStore, given: Given, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "WAL_BYTES_MAX", 50_000)
+    monkeypatch.setattr(store._writer, "_wal_bytes_max", 50_000)
+    tries: list[str] = []
+    await store._writer.read(
+        lambda connection: connection.set_trace_callback(
+            lambda text: tries.append(text) if "checkpoint" in text else None
+        )
+    )
+    with another_process(path) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM outlast_instances").fetchone()
+
+        for _ in range(10):
+            await given.added(100)
+
+        log_bytes = path.with_name(path.name + "-wal").stat().st_size
+        # Each vain try puts the next one off until the log has grown as much again.
+        assert 1 <= len(tries) <= log_bytes // 50_000
+        connection.execute("ROLLBACK")
+    await store._writer.read(lambda connection: connection.set_trace_callback(None))
+
+
+async def test_only_the_writer_checkpoints(store: SqliteStore, given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    statements: list[str] = []
+    await store._reader.read(lambda connection: connection.set_trace_callback(statements.append))
+    monkeypatch.setattr(store._reader, "_wal_bytes_max", 0)
+
+    await given.added(200)
+    await store.instances.totals()
+    await store.close()
+
+    assert not [text for text in statements if "checkpoint" in text]
+
+
+async def test_a_checkpoint_that_fails_costs_no_answer(
+    store: SqliteStore, given: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store._writer, "_wal_bytes_max", 0)
+    refused = await store._writer.read(
+        lambda connection: connection.set_authorizer(
+            lambda action, name, *_: sqlite3.SQLITE_DENY if name == "wal_checkpoint" else sqlite3.SQLITE_OK
+        )
+    )
+    assert refused is None
+
+    await given.added(2)
+
+    assert await store.instances.totals() == {"ready": 2}
+
+
+async def test_the_parents_store_is_refused_after_a_fork(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "process_id", lambda: os.getpid() + 1)
+
+        with pytest.raises(EngineStateError, match="forked"):
+            await store.instances.totals()
+        await store.close()
+
+    await store.close()
+
+
+async def test_closing_finishes_what_is_queued(open_store: Open, given: Given) -> None:
+    store = await open_store()
+    rows = [given.new() for _ in range(200)]
+    adding = [asyncio.ensure_future(store.instances.add([row])) for row in rows]
+    await asyncio.sleep(0)
+
+    await store.close()
+
+    assert await asyncio.gather(*adding) == [[]] * 200
+    assert await given.store.instances.totals() == {"ready": 200}
+
+
+async def test_everybody_who_closes_waits_for_the_end(open_store: Open) -> None:
+    store = await open_store()
+
+    await asyncio.gather(*(store.close() for _ in range(3)))
+
+    assert not store._writer._thread.is_alive()
+    assert not store._reader._thread.is_alive()
+
+
+async def test_a_close_that_is_cancelled_can_be_repeated(open_store: Open) -> None:
+    store = await open_store()
+    closing_ = asyncio.ensure_future(store.close())
+    await asyncio.sleep(0)
+    closing_.cancel()
+    await asyncio.wait([closing_])
+
+    await store.close()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_an_opening_that_is_cancelled_leaves_no_thread(sqlite_url: str, turns: int) -> None:
+    store = SqliteStore(Config(url=sqlite_url), PinnedWorld())
+    opening = asyncio.ensure_future(store.open())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait([opening])
+
+    await store.close()
+
+
+async def test_renewals_race_the_close_and_never_hang(open_store: Open) -> None:
+    for _ in range(10):
+        store = await open_store()
+        await store.leases.register("n1", "h", 1, 9.0)
+        renewer, ends = store.leases.renewer(), []
+
+        def renew_until_closed(renewer: Any = renewer, ends: list[type] = ends) -> None:
+            try:
+                while renewer.renew("n1"):
+                    pass
+            except Exception as error:
+                ends.append(type(error))
+
+        threads = [threading.Thread(target=renew_until_closed) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        await store.close()
+        for thread in threads:
+            await asyncio.to_thread(thread.join, 10)
+
+        assert ends == [StoreUnavailable] * 3
+
+
+async def test_an_ear_hears_only_what_others_commit(open_store: Open, given: Given) -> None:
+    listener = await open_store()
+    heard = asyncio.Event()
+    await listener.bell.listen(lambda message: heard.set())
+    async with asyncio.timeout(10):
+        await heard.wait()  # The first look.
+    heard.clear()
+
+    await listener.queues.pause("mail")
+    await listener._writer.read(listener._writer._look)
+    await asyncio.sleep(0)
+    assert not heard.is_set()
+
+    await given.one()
+    async with asyncio.timeout(10):
+        await heard.wait()
+
+
+@pytest.mark.parametrize(
+    ("version", "level"), [((3, 37, 0), "warning"), ((3, 51, 2), "warning"), ((3, 51, 3), "ok"), ((3, 52, 0), "ok")]
+)
+def test_the_doctor_knows_the_wal_reset_bug(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int], level: str
+) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
+
+    assert upkeep.sqlite_finding()[0] == level
+
+
+async def test_an_old_sqlite_is_refused(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
+
+    with pytest.raises(ConfigError, match=r"3\.37 or later"):
+        await SqliteStore(Config(url=sqlite_url), PinnedWorld()).open()
+
+
+WORKER = """
+import asyncio, sys
+from outlast._model import NewInstance, Settlement
+from outlast._store.sqlite.store import SqliteStore
+from outlast._world import SystemWorld
+from outlast.config import Config
+
+async def main(url, node, count):
+    world = SystemWorld()
+    store = SqliteStore(Config(url=url), world)
+    await store.open()
+    for _ in range(count):
+        await store.instances.add([NewInstance(world.new_id(), "p", 1, "default", 0, "run", "{}")])
+        for claim in await store.claims.take("default", node, ["p@1"], 3, 5.0):
+            stale = await store.claims.commit([Settlement(claim.id, claim.epoch, "done", 0, "1")])
+            assert stale == [], stale
+    await store.close()
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+"""
+
+
+async def test_processes_share_one_new_file_without_a_busy_error(sqlite_url: str, open_store: Open) -> None:
+    workers = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", WORKER, sqlite_url, f"n{number}", "40", stderr=asyncio.subprocess.PIPE
+        )
+        for number in range(4)
+    ]
+
+    errors = [(await worker.communicate())[1].decode() for worker in workers]
+
+    assert errors == [""] * 4
+    store = await open_store()
+    assert (await store.instances.totals()) == {"done": 160}

@@ -1,0 +1,261 @@
+"""The SQL of all stores, read and not run: fences, statuses, names and parameters."""
+
+import ast
+import re
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from outlast import _store
+from outlast._kernel import settle, states
+from outlast._kernel.outcomes import Again, Cancelled, Done, Failed, Outcome, Unreadable
+from outlast._model import Claim
+from outlast._store.statements import Statement, load, parse
+
+FOLDER = Path(_store.__file__).parent
+SQLITE, POSTGRES = "outlast._store.sqlite.sql", "outlast._store.postgres.sql"
+STORES = [SQLITE, POSTGRES]
+
+UNFENCED = {
+    "cancel": "an operator's act on whatever runs; it bumps the epoch itself",
+    "retry": "an operator's act on what has ended or was quarantined: nobody holds it",
+    "delete": "an operator's act on what does not run: nobody holds it",
+    "promote": "moves what is scheduled: nobody holds it",
+    "prune": "deletes what has ended: nobody holds it",
+    "take": "makes the epoch, from what is ready: nobody holds it",
+    "mark_taken": "the second half of take, in the same transaction",
+}
+"""Statements that change instances without comparing epochs, with the reason."""
+
+EVENTS = {
+    "promote": ("promote",),
+    "take": ("claim",),
+    "mark_taken": ("claim",),
+    "release": ("release",),
+    "reclaim": ("reclaim", "crash_out"),
+    "cancel": ("cancel",),
+    "retry": ("retry",),
+}
+"""The events of the kernel that a statement's change of status is. `commit` writes what `settle` says."""
+
+ONLY_IN = {
+    SQLITE: {
+        "probe_ready": "looks before it takes the file's one lock",
+        "mark_taken": "the second half of take: SQLite has no UPDATE that returns rows in order",
+        "find_due": "the first half of promote",
+        "next_due": "looks before it takes the file's one lock",
+        "find_expired": "the first half of prune",
+        "find_lost": "the first half of reclaim",
+    },
+    POSTGRES: {
+        "server": "what the doctor asks a server",
+        "settings": "what the doctor asks a server",
+        "old_transactions": "what the doctor asks a server",
+        "old_prepared": "what the doctor asks a server",
+    },
+}
+"""Names that the other store has no statement for, with the reason."""
+
+CHANGES = re.compile(r"\b(?:UPDATE|DELETE FROM)\s+\"?\{schema\}\"?[._]instances\b")
+FENCE = re.compile(r"(?:\w+\.)?\bepoch = (?:\w+\.)?epoch\b(?! [+])")
+STATUS = re.compile(r"\bstatus (?:=|<>|IN) *(\(.*?\)|'\w*')", re.DOTALL)
+BRANCH = re.compile(r"\b(?:THEN|ELSE) '(\w+)'")
+WORD = re.compile(r"'(\w+)'")
+
+
+def statements(package: str) -> list[Statement]:
+    files = [file for file in resources.files(package).iterdir() if file.name.endswith(".sql")]
+    return [statement for file in files for statement in parse(file.read_text())]
+
+
+def cases(*packages: str) -> list[object]:
+    return [
+        pytest.param(package, item, id=f"{package.split('.')[2]}-{item.name}")
+        for package in packages
+        for item in statements(package)
+    ]
+
+
+def test_the_two_stores_name_their_statements_alike() -> None:
+    """A difference is a reason to look; what only one of them has at all (NOTIFY, migrations) is a file of its own."""
+    files = [{file.name: file for file in resources.files(package).iterdir()} for package in STORES]
+    shared = {name for name in files[0].keys() & files[1].keys() if name.endswith(".sql")}
+    sqlite, postgres = ({item.name for name in shared for item in parse(folder[name].read_text())} for folder in files)
+
+    assert sqlite - postgres == set(ONLY_IN[SQLITE])
+    assert postgres - sqlite == set(ONLY_IN[POSTGRES])
+
+
+@pytest.mark.parametrize(("package", "statement"), cases(*STORES))
+def test_every_write_to_an_instance_is_fenced(package: str, statement: Statement) -> None:
+    """Nobody whose claim was taken away changes anything. Removing a fence must fail here."""
+    for match in CHANGES.finditer(statement.text):
+        if statement.name not in UNFENCED:
+            _, where = re.split(r"\bWHERE\b", statement.text[match.start() :], maxsplit=1)
+            assert FENCE.search(where), f"{statement.name} does not compare epochs"
+            assert re.search(r"\bstatus = 'running'", where), f"{statement.name} does not ask for a running row"
+
+
+@pytest.mark.parametrize("package", STORES)
+def test_no_name_is_written_twice(package: str) -> None:
+    assert len(load(package)) == len(statements(package))
+
+
+def test_no_reason_is_left_over() -> None:
+    written = {item.name for package in STORES for item in statements(package) if CHANGES.search(item.text)}
+
+    assert set(UNFENCED) <= written
+    assert set(EVENTS) <= written
+
+
+@pytest.mark.parametrize(("package", "statement"), cases(*STORES, "outlast._store.enlist.sql"))
+def test_every_status_in_sql_is_one_of_the_kernels(package: str, statement: Statement) -> None:
+    found = {word for part in STATUS.findall(statement.text) for word in WORD.findall(part)}
+    found |= set(BRANCH.findall(statement.text))
+
+    assert found <= set(states.ALL)
+
+
+@pytest.mark.parametrize("package", ["outlast._store.sqlite.migrations", "outlast._store.postgres.migrations"])
+def test_the_tables_know_every_status_and_no_other(package: str) -> None:
+    text = resources.files(package).joinpath("0001_jobs.sql").read_text()
+    all_, final = re.findall(r"status IN \((.*?)\)", text, re.DOTALL)
+
+    assert sorted(WORD.findall(all_)) == sorted(states.ALL)
+    assert sorted(WORD.findall(final)) == sorted(states.FINAL)
+
+
+@pytest.mark.parametrize(("package", "statement"), cases(*STORES))
+def test_every_change_of_status_is_a_move(package: str, statement: Statement) -> None:
+    for match in re.finditer(r"\bSET\s+status = (.*?)\s*(?:,\s+\w+ = |\bFROM\b|\bWHERE\b)", statement.text, re.DOTALL):
+        written, rest = match[1], statement.text[match.end(1) :]
+        where = rest[rest.rindex("WHERE") :]
+        before = {word for part in STATUS.findall(where) for word in WORD.findall(part)}
+        if statement.name == "commit":
+            assert (written, before) == ("o.status", {"running"})
+            continue
+        moves = [states.MOVES[event] for event in EVENTS[statement.name]]
+        after = set(WORD.findall(written)) & set(states.ALL)
+        assert before == {status for move in moves for status in move}
+        assert after == {status for move in moves for status in move.values()}
+
+
+@pytest.mark.parametrize(
+    ("event", "outcome"),
+    [
+        ("done", Done("1")),
+        ("fail", Failed("{}")),
+        ("give_up", Cancelled("{}")),
+        ("again", Again(0.0, None)),
+        ("later", Again(1.0, None)),
+        ("unreadable", Unreadable("{}")),
+    ],
+)
+def test_every_outcome_is_a_move(event: str, outcome: Outcome) -> None:
+    claim = Claim("id", "p", 1, "run", "{}", 1, 0, 0, 0, None)
+
+    assert states.MOVES[event] == {states.RUNNING: settle.settle(claim, outcome, retention_s=None).status}
+
+
+@pytest.mark.parametrize(("package", "statement"), cases(*STORES, "outlast._store.enlist.sql"))
+def test_a_statement_is_one_statement_and_plain(package: str, statement: Statement) -> None:
+    assert ";" not in statement.text
+    assert "--" not in statement.text
+    literals = re.findall(r"'([^']*)'", statement.text)
+    assert not [text for text in literals if re.search(r":[a-z_]", text)], "a parameter inside a text is filled in"
+    assert "{" not in statement.text.replace("{schema}", "")
+
+
+def test_every_statement_says_what_serves_it() -> None:
+    silent = [
+        f"{package}: {name}"
+        for package in STORES
+        for name, head in heads(package)
+        if re.search(r"(?:FROM|UPDATE|JOIN) \{schema\}[._]instances\b", head[1]) and name not in ("stand", "delete")
+        if "-- index: " not in head[0] and not re.search(r"\bid = :id\b|\bid IN \(", head[1])
+    ]
+
+    assert not silent
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_every_index_says_what_it_serves(store: str) -> None:
+    text = resources.files(f"outlast._store.{store}.migrations").joinpath("0001_jobs.sql").read_text()
+    names = {item.name for item in statements(f"outlast._store.{store}.sql")}
+
+    served = re.findall(r"-- serves: ([\w, ]+)[^\n]*\nCREATE (?:UNIQUE )?INDEX", text)
+
+    assert len(served) == text.count(" INDEX ")
+    assert {name for line in served for name in line.split(", ")} <= names
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_every_statement_is_used(store: str) -> None:
+    words = {
+        node.value
+        for path in (FOLDER / store).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    # One family is named by a pattern.
+    words |= {"queue_scheduled", "queue_ready", "queue_running"}
+
+    assert {item.name for item in statements(f"outlast._store.{store}.sql")} - words == set()
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_every_parameter_is_given_and_no_other(store: str) -> None:
+    known = load(f"outlast._store.{store}.sql")
+    wrong = [
+        f"{path.name}:{call.lineno}: {name} takes {sorted(known[name].parameters)}, not {sorted(given)}"
+        for path in (FOLDER / store).glob("*.py")
+        for call, name, given in desk_calls(ast.parse(path.read_text()))
+        if set(known[name].parameters) != given
+    ]
+
+    assert not wrong
+
+
+def desk_calls(tree: ast.Module) -> Iterator[tuple[ast.Call, str, set[str]]]:
+    """Calls such as `desk.run("pause", name=...)`, whose parameters can be read off."""
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+            continue
+        names = {word.arg for word in call.keywords}
+        if call.func.attr in ("run", "rows", "change") and None not in names and call.args:
+            if isinstance(call.args[0], ast.Constant) and isinstance(call.args[0].value, str):
+                yield call, call.args[0].value, {name for name in names if name is not None}
+
+
+def heads(package: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Statements by name, each with its comment and its text."""
+    for file in resources.files(package).iterdir():
+        if file.name.endswith(".sql"):
+            text = file.read_text()
+            parts = re.split(r"^-- name: (\w+)\s*$", text, flags=re.MULTILINE)
+            for name, body in zip(parts[1::2], parts[2::2], strict=True):
+                yield name, (body, parse(f"-- name: {name}\n{body}")[0].text)
+
+
+def test_a_name_written_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "twice_sql"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "a.sql").write_text("-- name: one\nSELECT 1;\n")
+    (package / "b.sql").write_text("-- name: one\nSELECT 2;\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ValueError, match="'one' is written twice"):
+        load("twice_sql")
+
+
+def test_parameters_are_numbered_in_the_order_of_their_first_use() -> None:
+    (statement,) = parse(
+        "-- name: find\n-- takes: b and :c\nSELECT :b::text, :a, :b FROM {schema}.t WHERE x = ':';", schema="s"
+    )
+
+    assert statement.text == "SELECT :b::text, :a, :b FROM s.t WHERE x = ':'"
+    assert statement.numbered == "SELECT $1::text, $2, $1 FROM s.t WHERE x = ':'"
+    assert statement.parameters == ("b", "a")
