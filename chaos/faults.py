@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from chaos.history import Story
 
 
+_EXCUSES = frozenset({"kill", "freeze", "term", "outage", "full"})
+"""Faults that may cost a run. Blocked loops and contention may not."""
+
+
 @dataclass
 class Fault:
     """One thing that was done.
@@ -30,14 +34,18 @@ class Fault:
 
     def explains(self, name: str, began_us: int) -> bool:
         """Whether a run in this process, begun then, may have come to nothing because of it."""
-        return self.hits(name) and (self.until_us is None or began_us <= self.until_us)
+        late = self.until_us is not None and began_us > self.until_us
+        return self.kind in _EXCUSES and self.hits(name) and not late
 
 
 def is_effective(fault: Fault, stories: Mapping[str, Story]) -> bool:
     """Whether it hit work: a job that was running, or whose outcome was on its way.
 
-    A freeze must also have lasted until others declared the process dead.
+    A freeze must also have lasted until others declared the process dead; while a loop was blocked, another process
+    must have been there to do so.
     """
+    if fault.kind == "block":
+        return any(_lived(story, fault) for name, story in stories.items() if name != fault.name)
     hit = [story for name, story in stories.items() if fault.hits(name) and story.open_at(fault.at_us)]
     if fault.kind == "freeze":
         return any(_was_buried(story, fault, stories) for story in hit)
@@ -53,9 +61,16 @@ def _was_buried(story: Story, fault: Fault, stories: Mapping[str, Story]) -> boo
     )
 
 
+def _lived(story: Story, fault: Fault) -> bool:
+    signs_us = [at_us for signs_us in story.beats.values() for at_us in signs_us]
+    return any(at_us < fault.at_us for at_us in signs_us) and any(at_us > (fault.until_us or 0) for at_us in signs_us)
+
+
 def recovery_us(fault: Fault, stories: Mapping[str, Story]) -> int:
     """How long it took until all that the fault had interrupted was run again, or, after an outage, anything was
     committed again. 0: nothing had to be."""
+    if fault.kind not in _EXCUSES:
+        return 0
     if fault.name is None:
         since_us = fault.until_us or fault.at_us
         after = [at for story in stories.values() for at, _ in story.commits.values() if at > since_us]

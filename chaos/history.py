@@ -51,7 +51,8 @@ class History:
         """Several events of one moment."""
         at = now_us() if at_us is None else at_us
         lines = [" ".join(map(str, (at, *fields))).replace("\n", " ") for fields in events]
-        os.write(self._file, ("\n".join(lines) + "\n").encode())
+        if lines:
+            os.write(self._file, ("\n".join(lines) + "\n").encode())
 
 
 class Event(NamedTuple):

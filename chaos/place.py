@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import psycopg
 
+from harness.binaries import NoPostgres
 from harness.postgres import PostgresServer
 from outlast import Engine
+
+class NoPlace(Exception):
+    """The database that a scenario needs cannot be had here; the text is one sentence saying why."""
+
 
 _COLUMNS = "id, program, status, state, result, attempt, crashes, epoch, commits, commit_epoch"
 _ROWS = f"SELECT {_COLUMNS} FROM {{instances}}"
@@ -125,15 +130,19 @@ def sqlite_place(folder: Path) -> Iterator[SqlitePlace]:
 
 @contextmanager
 def postgres_place(folder: Path) -> Iterator[PostgresPlace]:
-    """A fresh database on a server of its own. Raises: NoPostgres."""
-    # Not durable: what is killed here is the server, never the machine.
-    with PostgresServer(durable=False) as server:
+    """A fresh database on a server of its own. Raises: NoPlace."""
+    try:
+        server = PostgresServer(durable=False)  # what is killed here is the server, never the machine.
+    except NoPostgres as error:
+        raise NoPlace(str(error)) from error
+    with server:
         place = PostgresPlace(server)
         asyncio.run(_make_tables(place.url))
         yield place
 
 
-PLACES = {"sqlite": sqlite_place, "postgres": postgres_place}
+MakePlace = Callable[[Path], AbstractContextManager[Place]]
+PLACES: dict[str, MakePlace] = {"sqlite": sqlite_place, "postgres": postgres_place}
 
 
 async def _make_tables(url: str) -> None:

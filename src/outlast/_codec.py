@@ -39,7 +39,8 @@ def _to_plain(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
     if dump is not None and not isinstance(value, type):
         # By field names, and without what is computed: only that reads back whatever the model's aliases are.
-        return dump(mode="json", round_trip=True, by_alias=not _reads_names(type(value)))
+        kind: type = type(value)
+        return dump(mode="json", round_trip=True, by_alias=not _reads_names(kind))
     raise NotImplementedError(f"objects of type {type(value).__name__}")
 
 

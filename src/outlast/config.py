@@ -27,6 +27,7 @@ _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,47}\Z")
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _NAME_MAX = 200
+_SHOWN_MAX = 100
 
 
 def seconds(count: float) -> timedelta:
@@ -70,10 +71,19 @@ def duration_s(value: object, *, name: str, least_s: float = 0.0, most_s: float 
     elif isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", value)):
         number = float(match[1]) * _UNITS_S[match[2] or "s"]
     else:
-        raise ConfigError(f'{name} must be seconds, a timedelta, or text such as "250ms" or "5m", not {value!r}')
+        raise ConfigError(f'{name} must be seconds, a timedelta, or text such as "250ms" or "5m", not {shown(value)}')
     if not math.isfinite(number) or not least_s <= number <= most_s:
-        raise ConfigError(f"{name} must be between {least_s:g} and {most_s:g} seconds, not {value!r}")
+        raise ConfigError(f"{name} must be between {least_s:g} and {most_s:g} seconds, not {shown(value)}")
     return number
+
+
+def shown(value: object) -> str:
+    """A value as it is quoted in an error: never long, never raising."""
+    try:
+        text = repr(value)
+    except Exception:  # A number of 5,000 digits, for one, refuses.
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."
 
 
 def checked_name(value: object, *, what: str) -> str:
@@ -82,10 +92,10 @@ def checked_name(value: object, *, what: str) -> str:
     Raises: ConfigError.
     """
     if not isinstance(value, str):
-        raise ConfigError(f"{what} must be text, not {value!r}")
+        raise ConfigError(f"{what} must be text, not {shown(value)}")
     if not 1 <= len(value) <= _NAME_MAX or not value.isprintable() or value != value.strip():
         raise ConfigError(
-            f"{what} must be 1 to {_NAME_MAX} printable characters without white space at the ends, not {value[:80]!r}"
+            f"{what} must be 1 to {_NAME_MAX} printable characters without white space at the ends, not {shown(value)}"
         )
     return value
 
@@ -165,7 +175,8 @@ class Config:
     drain_timeout: float = 5.0
     """Shutdown, first phase: seconds that running steps have to end by themselves."""
     cancel_timeout: float = 5.0
-    """Shutdown, second phase: seconds that cancelled steps have to unwind. They run again elsewhere, at no attempt's cost."""
+    """Shutdown, second phase: seconds that cancelled steps have to unwind. They run again elsewhere, at no attempt's
+    cost."""
     retention: float | None = DAY_S
     """Seconds that finished instances are kept (a program may say otherwise); None keeps them for ever."""
     prune_interval: float = 60.0
@@ -176,7 +187,8 @@ class Config:
     """Whether this engine also promotes due work, reclaims from dead nodes and prunes. None: when it serves queues.
     Some engine must."""
     doorbell: str = "auto"
-    """`auto` wakes other processes (LISTEN/NOTIFY, or SQLite's change counter); `local` only this one. Polling is always on."""
+    """`auto` wakes other processes (LISTEN/NOTIFY, or SQLite's change counter); `local` only this one. Polling is
+    always on."""
     commit_batch: int = 500
     """Outcomes, or starts, that share one commit at most."""
     payload_bytes_max: int = 262_144
@@ -205,12 +217,14 @@ class Config:
         for key, words in _WORDS.items():
             _one_of(key, getattr(self, key), words)
         if self.maintenance is not None and not isinstance(self.maintenance, bool):
-            raise ConfigError(f"maintenance must be true, false or None, not {self.maintenance!r}")
+            raise ConfigError(f"maintenance must be true, false or None, not {shown(self.maintenance)}")
         checked_name(self.name, what="name")
         if not isinstance(self.schema, str) or not _IDENTIFIER.match(self.schema):
-            raise ConfigError(f"schema must be a-z, 0-9 and _, at most 48 characters, not {self.schema!r}")
+            raise ConfigError(f"schema must be a-z, 0-9 and _, at most 48 characters, not {shown(self.schema)}")
         if self.schema.startswith(("pg_", "sqlite_")) or self.schema == "sqlite":
-            raise ConfigError(f"schema must not begin with pg_ or sqlite, which the databases keep: {self.schema!r}")
+            raise ConfigError(
+                f"schema must not begin with pg_ or sqlite, which the databases keep: {shown(self.schema)}"
+            )
         object.__setattr__(self, "queues", _queues(self.queues))
         # A hair of tolerance: a third of 0.3 is a little less than 0.1.
         if self.renew_interval is not None and self.renew_interval > self.lease / 3 * (1 + 1e-9):
@@ -219,7 +233,8 @@ class Config:
             )
         if self.max_poll_interval < self.poll_interval:
             raise ConfigError(
-                f"max_poll_interval ({self.max_poll_interval:g} s) must not be below poll_interval ({self.poll_interval:g} s)"
+                f"max_poll_interval ({self.max_poll_interval:g} s) must not be below "
+                f"poll_interval ({self.poll_interval:g} s)"
             )
 
     @property
@@ -370,7 +385,7 @@ def _pyproject_table(folder: Path) -> dict[str, Any]:
 
 def _queues(value: object) -> dict[str, Queue]:
     if not isinstance(value, Mapping):
-        raise ConfigError(f'queues must map names to concurrency, such as {{"default": 10}}, not {value!r}')
+        raise ConfigError(f'queues must map names to concurrency, such as {{"default": 10}}, not {shown(value)}')
     queues: dict[str, Queue] = {}
     for name, how in value.items():
         checked_name(name, what="a queue's name")
@@ -395,10 +410,10 @@ def _queue(how: object) -> Queue:
 
 def _whole(name: str, value: object, least: int, most: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise ConfigError(f"{name} must be a whole number from {least:,} to {most:,}, not {value!r}")
+        raise ConfigError(f"{name} must be a whole number from {least:,} to {most:,}, not {shown(value)}")
 
 
 def _one_of(name: str, value: object, words: tuple[str, ...]) -> None:
     if value not in words:
         hint = did_you_mean(str(value), words)
-        raise ConfigError(f"{name} must be one of {', '.join(map(repr, words))}, not {value!r}{hint}")
+        raise ConfigError(f"{name} must be one of {', '.join(map(repr, words))}, not {shown(value)}{hint}")

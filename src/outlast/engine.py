@@ -20,6 +20,7 @@ from outlast._kernel.states import ALL, CANCELLED, DONE, FAILED, LIVE, MOVES, QU
 from outlast._model import Ended, Filter, Held, Instance, NewInstance, Node, Progress, QueueCounts, Row, Standing
 from outlast._runtime.crew import Crew
 from outlast._runtime.events import Events
+from outlast._runtime.waiters import SETTLED
 from outlast._store.contract import Enlisted, Store
 from outlast._store.door import database_file, open_store, sharing_warning, shown_url
 from outlast._store.rows import checked_key, scope_text
@@ -50,6 +51,8 @@ CHUNK: Final = 1_000
 PAGE_MAX: Final = 1_000
 _PRIORITY_MAX: Final = 2**31 - 1
 _FOREVER_S: Final = 366 * 86_400.0
+_CLOCKS_APART_US: Final = 1_000_000
+"""What is due this soon by our clock may be due already by the store's."""
 OnConflict = Literal["raise", "return"]
 
 
@@ -132,6 +135,7 @@ class Engine:
         self._store: Store = open_store(self.config, self._world)
         self._events = Events(self.config.name, "")
         self._crew: Crew | None = None
+        self._turning = False
 
     def configure(self, url: str | None = None, **options: Unpack[Options]) -> None:
         """Changes settings before the engine is opened; what is left out stays as it is.
@@ -161,20 +165,25 @@ class Engine:
         """
         if self._crew is not None:
             raise EngineStateError("this engine is running already")
-        self._adopt()
-        crew = Crew(
-            self.config, self._store, self._catalogue, self._world, events=self._events, refresh=self._adopt
-        )
-        await self._store.open()
-        self._crew = crew
+        if self._turning:
+            raise EngineStateError("this engine is just being opened or closed")
+        self._turning = True
         try:
-            await crew.open()
-        except BaseException:
-            self._crew = None
-            await crew.abort()
-            await self._store.close()
-            self._store = open_store(self.config, self._world)
-            raise
+            self._adopt()
+            crew = Crew(
+                self.config, self._store, self._catalogue, self._world, events=self._events, refresh=self._adopt
+            )
+            try:
+                await self._store.open()
+                self._crew = crew  # before the first step runs: it may use the engine.
+                await crew.open()
+            except BaseException:
+                self._crew = None
+                await crew.abort()
+                await self._let_go()
+                raise
+        finally:
+            self._turning = False
 
     async def close(self) -> None:
         """Stops in two phases: running steps may end for `drain_timeout`, then are cancelled and given back.
@@ -184,11 +193,19 @@ class Engine:
         crew, self._crew = self._crew, None
         if crew is None:
             return
+        self._turning = True
         try:
             await crew.close()
         finally:
-            await self._store.close()
-            self._store = open_store(self.config, self._world)
+            try:
+                await self._let_go()
+            finally:
+                self._turning = False
+
+    async def _let_go(self) -> None:
+        """Closes the store; a store is opened once, so the next opening takes a new one."""
+        store, self._store = self._store, open_store(self.config, self._world)
+        await store.close()
 
     async def run_forever(self) -> None:
         """Opens, runs until SIGTERM, SIGINT or cancellation, and closes. A second signal ends the process at once."""
@@ -350,6 +367,7 @@ class Engine:
         crew = self._running()
         handles: list[Handle[R]] = []
         source = iter(many)
+        stored = 0
         waiting: asyncio.Task[list[Held]] | None = None
         try:
             while chunk := list(itertools.islice(source, CHUNK)):
@@ -363,16 +381,17 @@ class Engine:
                     continue
                 if waiting is not None:  # the next chunk is prepared while the database takes this one.
                     await waiting
+                    stored += CHUNK
                 waiting = asyncio.create_task(self._insert(crew, rows, None))
                 await asyncio.sleep(0)
             if waiting is not None:
                 await waiting
-        except OutlastError as error:
-            error.add_note(
-                f"start_many: the error came among the first {len(handles):,}; whole chunks before it are stored"
-            )
+        except BaseException as error:
             if waiting is not None:
-                await asyncio.gather(waiting, return_exceptions=True)
+                (outcome,) = await asyncio.gather(waiting, return_exceptions=True)
+                stored += 0 if isinstance(outcome, BaseException) else CHUNK
+            if connection is None:
+                error.add_note(f"start_many: {stored:,} were stored before this error")
             raise
         return handles
 
@@ -418,7 +437,8 @@ class Engine:
         return row, request
 
     async def _insert(self, crew: Crew, rows: list[NewInstance], connection: Any) -> list[Held]:
-        queues = {row.queue for row in rows if row.delay_s is None and row.due_us is None}
+        soon_us = self._world.wall_us() + _CLOCKS_APART_US
+        queues = {row.queue for row in rows if row.delay_s is None and (row.due_us is None or row.due_us < soon_us)}
         held: list[Held]
         if connection is None:
             held = await crew.intake.add(rows)
@@ -566,6 +586,7 @@ class Engine:
             raise NotFound(f"no instance has the id {id}")
         if former == RUNNING:
             raise IllegalMove(f"instance {id} is running; cancel it before deleting it", former)
+        crew.waiters.heard(id)
 
     async def pause_queue(self, name: str) -> None:
         """Nobody claims from the queue until it is resumed, in any process; stored. Running steps go on."""
@@ -610,18 +631,20 @@ class Engine:
             async with asyncio.timeout(timeout_s):
                 ended = await crew.waiters.wait(_checked_id(id))
         except TimeoutError:
-            raise ResultTimeout(id, timeout_s or 0.0, await self._status(id)) from None
+            ended = await self._last_look(id)
+            if ended is None or ended.status not in SETTLED:
+                raise ResultTimeout(id, timeout_s or 0.0, ended and ended.status) from None
         if ended is None:
             raise NotFound(f"no instance has the id {id}")
         return ended
 
-    async def _status(self, id: str) -> str | None:
+    async def _last_look(self, id: str) -> Ended | None:
         try:
             async with asyncio.timeout(1.0):
                 found = await self._store.instances.ended([id])
         except (OutlastError, TimeoutError):
             return None
-        return found[0].status if found else None
+        return found[0] if found else None
 
 
 def read_ended(ended: Ended, read_result: Any = None) -> Any:

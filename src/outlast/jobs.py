@@ -9,15 +9,17 @@ send_email.new(...)    # a description for engine.start, checked against the sig
 
 from __future__ import annotations
 
+import enum
 import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Concatenate, Final, Generic, NotRequired, ParamSpec, TypedDict, TypeVar, overload
+from typing import Any, Concatenate, Final, Generic, NotRequired, ParamSpec, TypedDict, TypeVar, cast, overload
 
-from outlast._codec import Codec, decode_any, encode
+from outlast._codec import Codec, clean_text, decode_any, encode
 from outlast._kernel.backoff import Backoff, check_policy, checked_delay_s, exponential
 from outlast._kernel.failures import failure_text, reason_text
 from outlast._kernel.outcomes import Again, Cancel, Cancelled, Done, Failed, Outcome, Retry, Unreadable
@@ -36,6 +38,21 @@ STEP: Final = "run"
 """The name of a job's only step."""
 _EMPTY = inspect.Parameter.empty
 _VERSION_MAX = 2**31 - 1
+_ATTEMPTS_MAX = 1_000_000
+_NOTE_CHARS_MAX = 500
+_SHOWN_CHARS_MAX = 200
+
+
+class LeftOut(enum.Enum):
+    """An option that was left out, where None says something of its own."""
+
+    LEFT_OUT = "left out"
+
+    def __repr__(self) -> str:
+        return "<left out>"
+
+
+LEFT_OUT: Final = LeftOut.LEFT_OUT
 
 
 class Context:
@@ -76,14 +93,14 @@ class Context:
 
         Args:
             fraction: Share done, from 0 to 1.
-            note: A short text.
+            note: A short text; what is longer than 500 characters is cut.
 
         Raises: ConfigError: the fraction is out of range.
         """
         if not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
             raise ConfigError(f"progress must be a fraction between 0 and 1, not {fraction!r}")
         if self._report is not None:
-            self._report(float(fraction), str(note))
+            self._report(float(fraction), clean_text(note, chars_max=_NOTE_CHARS_MAX))
 
 
 class Start(Generic[R_co]):
@@ -100,7 +117,32 @@ class Start(Generic[R_co]):
         return StartRequest(self._job, STEP, self._state, self._job.read_result)
 
     def __repr__(self) -> str:
-        return f"{self._job.name}.new({self._state})"
+        more = "..." if len(self._state) > _SHOWN_CHARS_MAX else ""
+        return f"{self._job.name}.new({self._state[:_SHOWN_CHARS_MAX]}{more})"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `@job(...)` says of a job; see there.
+
+    Raises: DefinitionError, ConfigError.
+    """
+
+    name: str | None
+    version: int
+    queue: str
+    max_attempts: int
+    backoff: Backoff | Callable[[int], float | timedelta]
+    timeout_s: float | None
+    retention_s: float | LeftOut | None
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            checked_name(self.name, what="a job's name")
+        checked_name(self.queue, what="a job's queue")
+        _check_whole("version", self.version, _VERSION_MAX)
+        _check_whole("max_attempts", self.max_attempts, _ATTEMPTS_MAX)
+        check_policy(self.backoff)
 
 
 class Job(Generic[P, Q, Raw, R]):
@@ -114,18 +156,20 @@ class Job(Generic[P, Q, Raw, R]):
         function: The plain function.
     """
 
-    def __init__(self, function: Callable[Q, Raw], **settings: Any) -> None:
+    def __init__(self, function: Callable[Q, Raw], settings: Settings) -> None:
         self.function = function
-        self.name: str = settings["name"] or function.__name__
-        self.version: int = settings["version"]
-        self.queue: str = settings["queue"]
-        self.max_attempts: int = settings["max_attempts"]
-        self.timeout_s: float | None = settings["timeout_s"]
-        self._retention: tuple[float | None] | None = settings["retention"]
-        self._backoff: Backoff | Callable[[int], Any] = settings["backoff"]
+        self.name = function.__name__ if settings.name is None else settings.name
+        self.version = settings.version
+        self.queue = settings.queue
+        self.max_attempts = settings.max_attempts
+        self.timeout_s = settings.timeout_s
+        self._retention_s = settings.retention_s
+        self._backoff = settings.backoff
+        self._call: Callable[..., Any] = function  # The same, for arguments that come from the database.
         self._is_async = inspect.iscoroutinefunction(function)
         self.source = f"{function.__module__}.{function.__qualname__}"
-        functools.update_wrapper(self, function)
+        # Its name and docstring, and nothing that somebody has hung on it: that could be called like one of ours.
+        functools.update_wrapper(self, function, updated=())
         self._read_signature(function)
 
     def _read_signature(self, function: Callable[Q, Raw]) -> None:
@@ -135,18 +179,20 @@ class Job(Generic[P, Q, Raw, R]):
         except Exception as error:
             raise DefinitionError(f"job {self.name!r}: its annotations cannot be resolved: {error}") from None
         parameters = dict(signature.parameters)
-        self._wants_context = "ctx" in parameters
-        parameters.pop("ctx", None)
+        for parameter in parameters.values():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+                raise DefinitionError(
+                    f"job {self.name!r}: parameter {parameter} cannot be given by name; spell its arguments out"
+                )
+        self._wants_context = parameters.pop("ctx", None) is not None
         kinds: dict[str, Any] = {}
         self._positional: list[str] = []
         for name, parameter in parameters.items():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-                raise DefinitionError(
-                    f"job {self.name!r}: parameter {parameter} cannot be stored by name; spell its arguments out"
-                )
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                 self._positional.append(name)
             kind = hints.get(name, Any)
+            if kind is Context:
+                raise DefinitionError(f"job {self.name!r}: the parameter that takes the Context must be called ctx")
             kinds[name] = NotRequired[kind] if parameter.default is not _EMPTY else kind
         self._required = {name for name, item in parameters.items() if item.default is _EMPTY}
         self._names = frozenset(kinds)
@@ -156,25 +202,27 @@ class Job(Generic[P, Q, Raw, R]):
         self._result_what = f"the result of job {self.name!r}"
 
     def _codec_of_result(self, hint: Any) -> Codec:
+        if typing.get_origin(hint) in (Awaitable, Coroutine):  # A plain function that hands one out.
+            hint = typing.get_args(hint)[-1]
         if typing.get_origin(hint) in (typing.Union, types.UnionType):
             kept = tuple(item for item in typing.get_args(hint) if item not in (Cancel, Retry))
             hint = typing.Union[kept] if kept else Any  # noqa: UP007
-        elif hint in (Cancel, Retry, typing.NoReturn):
+        elif hint in (Cancel, Retry, typing.NoReturn, typing.Never):
             hint = Any
         return Codec(hint, what=f"the result of job {self.name!r}")
 
-    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> Raw:
+    def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> Raw:
         """The plain function: runs at once, stores nothing."""
         return self.function(*args, **kwargs)
 
-    def new(self, *args: P.args, **kwargs: P.kwargs) -> Start[R]:
+    def new(self, /, *args: P.args, **kwargs: P.kwargs) -> Start[R]:
         """Describes a start with these arguments. Nothing happens yet.
 
         Raises: ArgumentError: they do not fit the signature. EncodingError: one cannot be stored.
         """
-        given: dict[str, Any] = kwargs
-        if args:
-            given = self._bind(args, kwargs)
+        return self._start(self._bind(args, kwargs) if args else kwargs)
+
+    def _start(self, given: dict[str, Any]) -> Start[R]:
         if not self._names >= given.keys() or not self._required <= given.keys():
             raise ArgumentError(self._mismatch(given))
         text = encode(given, what=self._arguments.what)
@@ -189,10 +237,13 @@ class Job(Generic[P, Q, Raw, R]):
 
         Raises: ArgumentError, EncodingError.
         """
-        given = decode_any(text)
+        try:
+            given = decode_any(text)
+        except EncodingError:
+            given = None
         if not isinstance(given, dict):
             raise ArgumentError(f"the arguments of job {self.name!r} must be a JSON object, not {text[:80]}")
-        return self.new(**given)  # type: ignore[call-arg]
+        return self._start(given)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         if len(args) > len(self._positional):
@@ -221,10 +272,10 @@ class Job(Generic[P, Q, Raw, R]):
         if self._wants_context:
             arguments["ctx"] = self._context(activation)
         if self._is_async:
-            answer = await self.function(**arguments)  # type: ignore[misc, call-arg]
+            answer = await self._call(**arguments)
         else:
-            answer = await activation.in_thread(functools.partial(self.function, **arguments))  # type: ignore[call-arg]
-            if inspect.iscoroutine(answer):
+            answer = await activation.in_thread(functools.partial(self._call, **arguments))
+            if inspect.isawaitable(answer):
                 answer = await answer
         if isinstance(answer, Cancel):
             return Cancelled(reason_text(answer.reason, kind="Cancel"))
@@ -250,12 +301,12 @@ class Job(Generic[P, Q, Raw, R]):
             return Failed(text)
         if answer.delay is None:
             return self._later(activation, text)
-        return Again(answer.delay, text)  # type: ignore[arg-type]
+        return Again(duration_s(answer.delay, name="Retry.delay"), text)
 
     def _later(self, activation: Activation, text: str) -> Outcome:
         try:
             delay_s = checked_delay_s(self._backoff, activation.claim.attempt + 1, activation.dice)
-        except Exception as error:  # the user's own backoff: its fault ends the job, visibly.
+        except Exception as error:  # The user's own backoff: its fault ends the job, visibly.
             return Failed(failure_text(error))
         return Again(delay_s, text)
 
@@ -274,13 +325,13 @@ class Job(Generic[P, Q, Raw, R]):
     def read_result(self, text: str) -> R:
         """A stored result, typed as the function's return annotation; plain data where it does not fit."""
         try:
-            return self._result_codec.decode(text)  # type: ignore[no-any-return]
+            return cast(R, self._result_codec.decode(text))
         except EncodingError:
-            return decode_any(text)  # type: ignore[no-any-return]
+            return cast(R, decode_any(text))
 
     def retention_s(self, default_s: float | None) -> float | None:
         """Seconds to keep an ended instance."""
-        return default_s if self._retention is None else self._retention[0]
+        return default_s if isinstance(self._retention_s, LeftOut) else self._retention_s
 
     def __repr__(self) -> str:
         return f"<job {self.name!r} version {self.version}>"
@@ -293,7 +344,7 @@ AsyncResult = Coroutine[Any, Any, R]
 class _Decorator:
     """What `job(...)` with options returns: applied to a function, it makes the job."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     @overload
@@ -311,7 +362,7 @@ class _Decorator:
             raise DefinitionError(f"@job goes on a function, not on {function!r}")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise DefinitionError(f"job {function.__name__!r} must return, not yield")
-        made: Job[Any, Any, Any, Any] = Job(function, **self._settings)
+        made: Job[Any, Any, Any, Any] = Job(function, self._settings)
         checked_name(made.name, what="a job's name")
         if "<locals>" not in function.__qualname__:
             DEFINED.add(made)
@@ -337,7 +388,7 @@ def job(
     max_attempts: int = 20,
     backoff: Backoff | Callable[[int], float | timedelta] | None = None,
     timeout: float | timedelta | None = None,
-    retention: float | timedelta | Iterable[None] | None = (),
+    retention: float | timedelta | LeftOut | None = LEFT_OUT,
 ) -> _Decorator: ...
 def job(
     function: Any = None,
@@ -349,7 +400,7 @@ def job(
     max_attempts: int = 20,
     backoff: Backoff | Callable[[int], float | timedelta] | None = None,
     timeout: float | timedelta | None = None,
-    retention: float | timedelta | Iterable[None] | None = (),
+    retention: float | timedelta | LeftOut | None = LEFT_OUT,
 ) -> Any:
     """Makes a durable job of an `async def` or a `def` (which then runs on the engine's own threads).
 
@@ -369,28 +420,26 @@ def job(
 
     Raises: DefinitionError, ConfigError.
     """
-    checked_name(queue, what="a job's queue")
-    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= _VERSION_MAX:
-        raise DefinitionError(f"version must be a whole number from 1, not {version!r}")
-    if not isinstance(max_attempts, int) or isinstance(max_attempts, bool) or not 1 <= max_attempts <= 1_000_000:
-        raise DefinitionError(f"max_attempts must be a whole number from 1 to 1,000,000, not {max_attempts!r}")
-    policy = exponential() if backoff is None else backoff
-    check_policy(policy)
     decorate = _Decorator(
-        {
-            "name": name,
-            "version": version,
-            "queue": queue,
-            "max_attempts": max_attempts,
-            "backoff": policy,
-            "timeout_s": None if timeout is None else duration_s(timeout, name="timeout", least_s=0.001),
-            "retention": _own_retention(retention),
-        }
+        Settings(
+            name=name,
+            version=version,
+            queue=queue,
+            max_attempts=max_attempts,
+            backoff=exponential() if backoff is None else backoff,
+            timeout_s=None if timeout is None else duration_s(timeout, name="timeout", least_s=0.001),
+            retention_s=_own_retention(retention),
+        )
     )
     return decorate if function is None else decorate(function)
 
 
-def _own_retention(retention: Any) -> tuple[float | None] | None:
-    if retention == ():
-        return None
-    return (None,) if retention is None else (duration_s(retention, name="retention"),)
+def _own_retention(retention: float | timedelta | LeftOut | None) -> float | LeftOut | None:
+    if retention is None or isinstance(retention, LeftOut):
+        return retention
+    return duration_s(retention, name="retention")
+
+
+def _check_whole(name: str, value: object, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise DefinitionError(f"{name} must be a whole number from 1 to {most:,}, not {value!r}")

@@ -1,9 +1,13 @@
 """What the engine's tests start from: engines, events heard, rows seen, replies lost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+import psycopg
 
 from outlast import Engine
 from outlast.errors import StoreUnavailable
@@ -36,6 +40,17 @@ class Engines:
     def new(self, **options: Any) -> Engine:
         """A closed engine on this database."""
         return self.make(self.url, **options)
+
+
+@contextmanager
+def own_connection(url: str) -> Iterator[Any]:
+    """A caller's own synchronous connection to the same database, in a transaction."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as lite:
+            yield lite
+        return
+    with closing(psycopg.connect(url)) as connection:
+        yield connection
 
 
 class Table:

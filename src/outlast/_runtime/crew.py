@@ -261,6 +261,7 @@ class Crew:
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
         self._tasks, self._lane_tasks = [], []
+        self.waiters.close()
         await self.threads.close()
         if self.node is not None:
             with contextlib.suppress(TimeoutError):

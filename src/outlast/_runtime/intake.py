@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Final
 
 from outlast._model import Held, NewInstance
@@ -29,18 +30,39 @@ class Intake:
         self._patience = Patience("intake", events, world)
         self._pending: list[_Item] = []
         self._task: asyncio.Task[None] | None = None
+        self._alone = False
 
     async def add(self, rows: list[NewInstance]) -> list[Held]:
         """Inserts all rows, committed when this returns, but those whose key is held: these are returned.
 
+        One that arrives alone is inserted from the caller's own task, which saves half of what it costs beside the
+        statement; those that arrive meanwhile are gathered for the next transaction.
+
         Raises: StoreError: nothing is known to be stored; with StoreUnavailable it may be.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[Held]] = loop.create_future()
+        if self._alone or self._task is not None:
+            return await self._gather(rows)
+        self._alone = True
+        try:
+            return await self._insert(rows)
+        finally:
+            self._alone = False
+            if self._pending:
+                self._begin()
+
+    async def _gather(self, rows: list[NewInstance]) -> list[Held]:
+        future: asyncio.Future[list[Held]] = asyncio.get_running_loop().create_future()
         self._pending.append((rows, future))
-        if self._task is None:
-            self._task = loop.create_task(self._flush(), name="outlast-intake")
+        if not self._alone:
+            self._begin()
         return await future
+
+    def _begin(self) -> None:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-intake")
+
+    def _insert(self, rows: list[NewInstance]) -> Awaitable[list[Held]]:
+        return self._patience.until_done(lambda: self._instances.add(rows), give_up_s=GIVE_UP_S)
 
     def tasks(self) -> list[asyncio.Task[None]]:
         """What is at work now."""
@@ -71,7 +93,7 @@ class Intake:
     async def _add(self, batch: list[_Item]) -> None:
         rows = [row for item_rows, _ in batch for row in item_rows]
         try:
-            held = await self._patience.until_done(lambda: self._instances.add(rows), give_up_s=GIVE_UP_S)
+            held = await self._insert(rows)
         except StoreError as error:
             if len(batch) > 1 and not isinstance(error, TRANSIENT):
                 for item in batch:  # one row that the database refuses must not cost the others their start.

@@ -32,7 +32,10 @@ class Instances(Protocol):
     """The rows themselves, as callers see and steer them."""
 
     async def add(self, rows: Sequence[NewInstance]) -> list[Held]:
-        """Inserts all rows but those whose correlation key is held, and returns these. Adding a row again is harmless."""
+        """Inserts all rows but those whose correlation key is held, and returns these. Adding a row again is harmless.
+
+        Called from a task that nobody cancels: a start shares its transaction with others.
+        """
 
     async def get(self, id: str) -> Row | None:
         """One instance."""

@@ -126,7 +126,7 @@ async def test_two_claimers_never_take_the_same(given: Given, open_store: OpenSt
 
     taken = await asyncio.gather(*(drain(store, f"{node}") for node, store in enumerate(stores * 2)))
 
-    assert sorted(sum(taken, [])) == sorted(added)
+    assert sorted(id for mine in taken for id in mine) == sorted(added)
     for node, mine in enumerate(taken):
         assert sorted(id for id, _ in await given.store.claims.owned(str(node))) == sorted(mine)
 

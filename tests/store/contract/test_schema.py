@@ -118,11 +118,11 @@ async def test_what_was_begun_before_the_close_is_finished(given: Given, open_st
 
 async def test_a_cancelled_caller_leaves_the_store_whole(given: Given) -> None:
     for turns in range(6):
-        caller = asyncio.ensure_future(given.store.instances.add([given.new() for _ in range(3)]))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        caller.cancel()
-        await asyncio.wait([caller])
+        async with asyncio.TaskGroup() as group:
+            caller = group.create_task(given.store.instances.add([given.new() for _ in range(3)]))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            caller.cancel()
 
     await given.added(3)
     assert (await given.store.instances.totals())["ready"] % 3 == 0

@@ -24,7 +24,9 @@ PING_S: Final = 15.0
 """Seconds between signs of life to ourselves."""
 _GAP_S: Final = 0.002
 _CALL_S: Final = 10.0
-_LONGEST_S: Final = 15.0
+_ECHO_S: Final = 5.0
+_LONGEST_S: Final = 5.0
+_STEADY_S: Final = 1.0
 
 
 class Bell:
@@ -48,16 +50,19 @@ class Bell:
         self._tried = asyncio.Event()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._echo = False
+        self._echo = asyncio.Event()
         self._closed = False
 
     async def listen(self, heard: Callable[[str], None]) -> None:
         """Returns when it hears, or when the first try has failed; it then goes on trying by itself."""
         self._heard = heard
         if self._remote and not self._closed:
+            self._tried.clear()
             self._start()
             self._wake.set()
-            await self._tried.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CALL_S):
+                    await self._tried.wait()
 
     def ring(self, message: str) -> None:
         if self._remote and not self._closed:
@@ -80,17 +85,16 @@ class Bell:
                 await asyncio.wait_for(self._task, timeout=1.0)
 
     async def _serve(self) -> None:
-        """Connects and serves, for ever again: 50 ms to 15 s apart, with jitter."""
+        """Connects and serves, for ever again: 50 ms to 5 s apart, with jitter."""
         failures = 0
         while not self._closed:
             began = self._world.monotonic()
             try:
                 await self._serve_once()
             except Exception as error:
-                if self._world.monotonic() - began > _LONGEST_S:
+                if self._world.monotonic() - began > _STEADY_S:
                     failures = 0
                 log.debug("the doorbell lost its connection: %s: %s", type(error).__name__, error)
-                self._messages = {"*": None} if self._messages else {}
             self._tried.set()
             failures += 1
             if not self._closed:
@@ -120,7 +124,11 @@ class Bell:
     async def _send(self, connection: Any) -> None:
         while self._messages:
             messages, self._messages = self._messages, {}
-            await connection.execute(self._ring, self._channel, payload(self._sender, messages))
+            try:
+                await connection.execute(self._ring, self._channel, payload(self._sender, messages))
+            except BaseException:
+                self._messages["*"] = None  # what they were does not matter by the time we are connected again.
+                raise
             if not self._closed:
                 await asyncio.sleep(_GAP_S)
 
@@ -131,18 +139,25 @@ class Bell:
                 await self._wake.wait()
                 self._wake.clear()
         except TimeoutError:
-            self._echo = False
-            await connection.execute(self._ring, self._channel, payload(self._sender, ()))
-            if listening and not self._echo:
-                await asyncio.sleep(_GAP_S * 100)
-                if not self._echo:
-                    log.warning(
-                        "the doorbell does not hear itself, so work waits for polling; "
-                        'behind a transaction pooler, set pooler="transaction" or doorbell="local"'
-                    )
-                    raise ConnectionError("own pings are not heard") from None
+            await self._ping(connection, listening=listening)
         if connection.is_closed():
             raise ConnectionError("the connection was closed")
+
+    async def _ping(self, connection: Any, *, listening: bool) -> None:
+        """Rings ourselves: nothing else would tell that the other end is gone, or that nobody listens for us there."""
+        self._echo.clear()
+        await connection.execute(self._ring, self._channel, payload(self._sender, ()))
+        if not listening:
+            return
+        try:
+            async with asyncio.timeout(_ECHO_S):
+                await self._echo.wait()
+        except TimeoutError:
+            log.warning(
+                "the doorbell does not hear itself, so work waits for polling; "
+                'behind a transaction pooler, set pooler="transaction" or doorbell="local"'
+            )
+            raise ConnectionError("own pings are not heard") from None
 
     def _gone(self, connection: Any) -> None:
         self._wake.set()
@@ -150,7 +165,7 @@ class Bell:
     def _notified(self, connection: Any, pid: int, channel: str, text: object) -> None:
         sender, _, messages = str(text).partition(" ")
         if sender == self._sender:
-            self._echo = True
+            self._echo.set()
         elif self._heard is not None and messages:
             for message in messages.split("\n"):
                 self._heard(message)

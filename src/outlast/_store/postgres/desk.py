@@ -31,10 +31,11 @@ class Desk:
         pinned_us = self.world.pinned_us() if now_us is None else now_us
         return None if pinned_us is None else instant(pinned_us)
 
-    async def run(self, name: str, /, **values: Any) -> int:
-        """One writing statement. Returns the count of rows changed."""
+    async def run(self, name: str, /, *, shielded: bool = True, **values: Any) -> int:
+        """One writing statement. Returns the count of rows changed. `shielded=False`: see `Lane.count`."""
         statement = self.sql[name]
-        return await self.lane.count(statement.numbered, [values[key] for key in statement.parameters])
+        ordered = [values[key] for key in statement.parameters]
+        return await self.lane.count(statement.numbered, ordered, shielded=shielded)
 
     async def change(self, name: str, /, **values: Any) -> list[Any]:
         """One writing statement's rows."""

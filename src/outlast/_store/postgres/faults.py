@@ -43,6 +43,12 @@ def is_key_taken(error: BaseException) -> bool:
     return code_of(error) == "23505"
 
 
+def leaves_session(error: BaseException) -> bool:
+    """Whether it was an answer of a server that goes on listening, so that the session can be used again."""
+    code = code_of(error)
+    return bool(code) and not code.startswith(("08", "57P"))
+
+
 def translated(error: BaseException) -> BaseException:
     """The error of ours that says the same; what is neither the driver's nor the network's stays as it is."""
     if isinstance(error, OutlastError):

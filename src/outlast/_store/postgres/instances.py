@@ -28,9 +28,9 @@ class Instances:
     async def add(self, rows: Sequence[NewInstance]) -> list[Held]:
         desk = self._desk
         if len(rows) == 1:
-            changed = await desk.run("add_one", **one_row(rows[0]), now=desk.now())
+            changed = await desk.run("add_one", shielded=False, **one_row(rows[0]), now=desk.now())
         elif rows:
-            changed = await desk.run("add", **columns_of(rows), now=desk.now())
+            changed = await desk.run("add", shielded=False, **columns_of(rows), now=desk.now())
         else:
             changed = 0
         return [] if changed == len(rows) else await self._held(rows)

@@ -1,0 +1,265 @@
+"""Where a scenario takes place: a database, processes that work on it, and what is done to them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psycopg
+import sqlite3
+
+from chaos.checker import Evidence, check
+from chaos.faults import Fault, is_effective, recovery_us
+from chaos.history import Story, Watch, now_us
+from chaos.place import PLACES, MakePlace, NoPlace, Place
+from chaos.report import SHOWN_MAX, Report, versions
+from chaos.roles import Order
+from chaos.zygote import Zygote
+from harness import processes
+from harness.waiting import eventually
+
+LEASE_S = 0.5
+_POLL_S = 0.005
+_TROUBLES = ("Traceback (most recent call last)", "was never retrieved", "was destroyed but it is pending")
+
+
+@dataclass
+class Member:
+    """One process of the run."""
+
+    name: str
+    pid: int
+    watch: Watch
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal."""
+        processes.kill(self.pid, number)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether SIGSTOP holds it."""
+        stat = Path(f"/proc/{self.pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
+
+
+@dataclass(kw_only=True)
+class Arena:
+    """One run of one scenario.
+
+    Attributes:
+        place: The database.
+        folder: Of histories, logs and perhaps the database.
+        dice: All that the run decides; seeded.
+        lease_s: The nodes' lease.
+        mutation: A bug to plant into every worker, or None.
+        members: Processes that live.
+        faults: What was done to them.
+    """
+
+    scenario: str
+    scale: str
+    seed: int
+    place: Place
+    folder: Path
+    zygote: Zygote
+    dice: Random
+    lease_s: float = LEASE_S
+    mutation: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    members: list[Member] = field(default_factory=list)
+    watches: dict[str, Watch] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    more: dict[str, object] = field(default_factory=dict)
+    crashes_may_count: bool = True
+    began_at: float = field(default_factory=time.monotonic)
+
+    def feed(self, jobs: int, *, nap_s: tuple[float, float], program: str | None = None) -> Member:
+        """A process that starts jobs, as `allow` allows."""
+        return self._fork("feeder", jobs=jobs, nap_s=nap_s, program=program, budget=str(self.folder / "budget"))
+
+    def allow(self, jobs: int) -> None:
+        """The feeder may have started this many by now."""
+        (self.folder / "budget.new").write_text(str(jobs))
+        os.replace(self.folder / "budget.new", self.folder / "budget")
+
+    def hire(self, *, concurrency: int = 20, engines: int = 1, queues: dict[str, int] | None = None) -> Member:
+        """A process that works."""
+        queues = {"default": concurrency} if queues is None else queues
+        return self._fork("worker", queues=queues, engines=engines, mutation=self.mutation)
+
+    def lock(self, held_s: tuple[float, float]) -> Member:
+        """A process that takes SQLite's lock now and then."""
+        return self._fork("locker", nap_s=held_s)
+
+    def _fork(self, role: str, *, queues: dict[str, int] | None = None, **values: Any) -> Member:
+        name = f"{role}-{len(self.watches)}"
+        options = {"poll_interval": 0.1, "max_poll_interval": 0.5, "connect_timeout": 2.0} | self.options
+        if role == "worker":
+            options |= {"queues": queues, "lease": self.lease_s, "reap_interval": self.lease_s / 4}
+            options |= {"max_crashes": 1_000_000, "retention": None}
+        order = Order(role, name, str(self.folder), self.place.url, self.dice.getrandbits(32), options, **values)
+        watch = self.watches[name] = Watch(name, order.history)
+        member = Member(name, self.zygote.fork(order), watch)
+        self.members.append(member)
+        return member
+
+    def workers(self) -> list[Member]:
+        """Those that work."""
+        return [member for member in self.members if member.name.startswith("worker")]
+
+    def busy(self, count: int = 1, *, patience_s: float = 3.0) -> list[Member]:
+        """Some workers, if possible such as are in the middle of something by then."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            workers = self.workers()
+            self.dice.shuffle(workers)
+            found = [worker for worker in workers if worker.watch.is_busy][:count]
+            if len(found) == count or time.monotonic() > deadline:
+                return found + [worker for worker in workers if worker not in found][: count - len(found)]
+            time.sleep(_POLL_S)
+
+    def wait(self, mean_s: float) -> None:
+        """A random while."""
+        time.sleep(min(self.dice.expovariate(1 / mean_s), 5 * mean_s))
+
+    def kill(self, worker: Member) -> None:
+        """SIGKILL."""
+        self.faults.append(Fault("kill", worker.name, now_us()))
+        worker.send(signal.SIGKILL)
+        self.members.remove(worker)
+
+    def terminate(self, member: Member) -> None:
+        """SIGTERM. It ends by itself: see `await_exit`."""
+        self.faults.append(Fault("term", member.name, now_us()))
+        member.send(signal.SIGTERM)
+
+    def await_exit(self, member: Member, *, timeout_s: float) -> None:
+        """Waits for the end of a process that was told to end, or whose work is done."""
+        deadline = time.monotonic() + timeout_s
+        while (code := self.zygote.exit_code(member.pid)) is None and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        self.members.remove(member)
+        if code is None:
+            self.said.append(f"hung: {member.name} had not ended {timeout_s:g} s after it was told to")
+            member.send(signal.SIGKILL)
+        elif code != 0:
+            self.said.append(f"exit: {member.name} ended with {code}, not with 0")
+
+    @contextmanager
+    def fault(self, kind: str) -> Iterator[None]:
+        """Something done to all processes, for as long as the context lasts."""
+        fault = Fault(kind, None, now_us())
+        self.faults.append(fault)
+        yield
+        fault.until_us = now_us()
+
+    def finish(self, feeder: Member, *, patience_s: float) -> None:
+        """Faults have ended: waits until everything is done, then ends all processes."""
+        for member in self.members:
+            member.send(signal.SIGCONT)
+        self.await_exit(feeder, timeout_s=patience_s)
+        try:
+            eventually(self._is_done, timeout=patience_s, poll=0.05, what="finishing all jobs")
+        except AssertionError as error:
+            self.said.append(f"unfinished: {error}")
+        for member in self.members:
+            member.send(signal.SIGCONT)
+            member.send(signal.SIGTERM)
+        for member in list(self.members):
+            self.await_exit(member, timeout_s=15.0)
+
+    def _is_done(self) -> bool:
+        try:
+            return not self.place.live()
+        except (psycopg.Error, sqlite3.Error):
+            return False
+
+    def report(self) -> Report:
+        """The verdict."""
+        stories = {name: watch.look() for name, watch in self.watches.items()}
+        rows = {row.id: row for row in self.place.rows()}
+        evidence = Evidence(
+            stories=stories,
+            faults=self.faults,
+            rows=rows,
+            lease_s=self.lease_s,
+            crashes_may_count=self.crashes_may_count,
+        )
+        said = [*self.said, *check(evidence), *self._log_troubles()]
+        if damage := self.place.damage():
+            said.append(f"damage: {damage}")
+        executions, commits = sum(len(story.runs) for story in stories.values()), sum(row.commits for row in rows.values())
+        return Report(
+            scenario=self.scenario,
+            store=self.place.store,
+            scale=self.scale,
+            seed=self.seed,
+            versions=versions(self.place.store, self.place.version),
+            duration_s=round(time.monotonic() - self.began_at, 2),
+            operations=len(evidence.starts),
+            executions=executions,
+            commits=commits,
+            faults_injected=len(self.faults),
+            faults_effective=sum(is_effective(fault, stories) for fault in self.faults),
+            violations=len(said),
+            said=said[:SHOWN_MAX],
+            re_executions_per_commit=round((executions - commits) / max(1, commits), 4),
+            slowest_recovery_s=max((recovery_us(fault, stories) for fault in self.faults), default=0) / 1e6,
+            lease_losses=sum(len(story.lost_us) for story in stories.values()),
+            stale_refused=sum(len(story.stale) for story in stories.values()),
+            more=self.more,
+        )
+
+    def _log_troubles(self) -> list[str]:
+        log = self.folder / "log"
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return [f"log: {line}" for line in lines if any(trouble in line for trouble in _TROUBLES)]
+
+
+def stage(
+    scenario: str,
+    act: Callable[[Arena], None],
+    *,
+    store: str,
+    scale: str,
+    seed: int,
+    lease_s: float = LEASE_S,
+    mutation: str | None = None,
+    make_place: MakePlace | None = None,
+) -> Report:
+    """Runs a scenario in an arena of its own, and reports. What it leaves is kept after a violation, else deleted."""
+    folder = Path(tempfile.mkdtemp(prefix="outlast-chaos-"))
+    with ExitStack() as stack:
+        try:
+            place = stack.enter_context((make_place or PLACES[store])(folder))
+        except NoPlace as error:
+            shutil.rmtree(folder)
+            return Report(scenario=scenario, store=store, scale=scale, seed=seed, skipped=str(error))
+        arena = Arena(
+            scenario=scenario,
+            scale=scale,
+            seed=seed,
+            place=place,
+            folder=folder,
+            zygote=stack.enter_context(Zygote()),
+            dice=Random(seed),
+            lease_s=lease_s,
+            mutation=mutation,
+        )
+        act(arena)
+        report = arena.report()
+    if report.passed:
+        shutil.rmtree(folder)
+    else:
+        report.kept = str(folder)
+    return report

@@ -1,0 +1,43 @@
+"""SIGKILL of workers, in the middle of work."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from chaos.arena import Arena, stage
+from chaos.report import Report
+
+
+class Size(NamedTuple):
+    """How much of it: jobs started, kills, and the mean time between them."""
+
+    jobs: int
+    kills: int
+    gap_s: float
+
+
+SIZES: Final = {
+    ("sqlite", "full"): Size(50_000, 500, 0.05),
+    ("sqlite", "ci"): Size(4_000, 40, 0.05),
+    ("postgres", "full"): Size(20_000, 200, 0.1),
+    ("postgres", "ci"): Size(2_000, 20, 0.1),
+}
+WORKERS: Final = 6
+
+
+def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Report:
+    """Kills workers and replaces them, while jobs come in as fast as workers die."""
+    size = SIZES[store, scale]
+
+    def act(arena: Arena) -> None:
+        feeder = arena.feed(size.jobs, nap_s=(0.0, 0.06))
+        for _ in range(WORKERS):
+            arena.hire()
+        for number in range(1, size.kills + 1):
+            arena.allow(size.jobs * number // size.kills)
+            arena.wait(size.gap_s)
+            arena.kill(arena.busy()[0])
+            arena.hire()
+        arena.finish(feeder, patience_s=90.0 if scale == "full" else 30.0)
+
+    return stage("kills", act, store=store, scale=scale, seed=seed, mutation=mutation)

@@ -1,0 +1,644 @@
+"""What only the Postgres store promises: plans, sessions, trouble with the server, and its URL."""
+
+import asyncio
+import logging
+import re
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import asyncpg
+import psycopg
+import pytest
+
+from harness.waiting import eventually_async
+from outlast._model import NewInstance, Settlement
+from outlast._store.postgres import bell
+from outlast._store.postgres.address import parse, redacted
+from outlast._store.postgres.faults import translated
+from outlast._store.postgres.links import LANE_MAX, driver
+from outlast._store.postgres.store import PostgresStore
+from outlast._store.statements import Statement, load
+from outlast._world import SystemWorld
+from outlast.config import Config, make_config
+from outlast.errors import (
+    ConfigError,
+    SchemaError,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+
+Make = Callable[..., PostgresStore]
+WORLD = SystemWorld()
+SQL = load("outlast._store.postgres.sql", schema="outlast")
+
+
+@pytest.fixture
+async def make(postgres_url: str) -> AsyncIterator[Make]:
+    """Makes a store, not yet open; it is closed at the end."""
+    made: list[PostgresStore] = []
+
+    def make_one(url: str = postgres_url, **options: Any) -> PostgresStore:
+        made.append(PostgresStore(make_config(url, options), WORLD))
+        return made[-1]
+
+    yield make_one
+    for store in made:
+        await store.close()
+
+
+@pytest.fixture
+async def store(make: Make) -> PostgresStore:
+    """A store with its tables, open."""
+    store = make()
+    await store.schema.migrate()
+    await store.open()
+    return store
+
+
+@pytest.fixture
+async def other(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody else's session on the same database."""
+    connection = await asyncpg.connect(postgres_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def watcher(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A session that only looks; inside a transaction, what the server tells of its sessions stands still."""
+    connection = await asyncpg.connect(postgres_url)
+    yield connection
+    await connection.close()
+
+
+def new(**columns: Any) -> NewInstance:
+    plain = {
+        "id": WORLD.new_id(),
+        "program": "p",
+        "version": 1,
+        "queue": "q",
+        "priority": 0,
+        "step": "run",
+        "state": "{}",
+    }
+    return NewInstance(**plain | columns)
+
+
+async def claimed(store: PostgresStore, count: int = 1) -> list[Settlement]:
+    """Outcomes of rows that were just claimed, by id."""
+    await store.instances.add([new() for _ in range(count)])
+    claims = await store.claims.take("q", "n", ["p@1"], count, 1.0)
+    assert len(claims) == count
+    return [Settlement(claim.id, claim.epoch, "done", 0, "1") for claim in sorted(claims, key=lambda claim: claim.id)]
+
+
+async def blocked(watcher: asyncpg.Connection) -> None:
+    """Waits until a statement of the database waits for a lock."""
+    found = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    await eventually_async(lambda: watcher.fetchval(f"SELECT EXISTS ({found})"), what="a blocked statement")
+
+
+async def hang_up_on_others(connection: asyncpg.Connection) -> None:
+    """Ends every other session of the database, and waits until they are gone."""
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    await connection.execute(f"SELECT pg_terminate_backend(pid) {others}")
+    await eventually_async(lambda: connection.fetchval(f"SELECT NOT EXISTS (SELECT 1 {others})"))
+
+
+# Plans.
+
+FILL = """
+INSERT INTO outlast.instances (id, program, version, step, queue, priority, status, node, created_at, due_at,
+    finished_at, expires_at, state, result, correlation_key, correlation_scope)
+SELECT gen_random_uuid(), 'p', 1, 'run', 'q', 0, $1, CASE WHEN $1 = 'running' THEN 'n' || number % 5 END, now(),
+    now() + CASE WHEN $1 = 'scheduled' THEN number ELSE 0 END * interval '1 second',
+    CASE WHEN $1 = 'done' THEN now() END, CASE WHEN $1 = 'done' THEN now() + number * interval '1 second' END,
+    '{}', '1', CASE WHEN number % 100 = 0 THEN $1 || number END, ',ready,scheduled,running,'
+FROM generate_series(1, $2::integer) AS number
+"""
+INDEXES = {
+    "take": {"instances_ready", "instances_pkey"},
+    "commit": {"instances_pkey"},
+    "settled": {"instances_pkey"},
+    "release": {"instances_pkey"},
+    "report": {"instances_pkey"},
+    "owned": {"instances_running"},
+    "add": set(),
+    "add_one": set(),
+    "holders": {"instances_pkey", "instances_key"},
+    "get": {"instances_pkey"},
+    "find_last_by_key": {"instances_key_all"},
+    "list": {"instances_pkey"},
+    "ended": {"instances_pkey"},
+    "stand": {"instances_pkey"},
+    "cancel": {"instances_pkey"},
+    "retry": {"instances_pkey"},
+    "delete": {"instances_pkey"},
+    "promote": {"instances_due", "instances_pkey"},
+    "reclaim": {"instances_running", "instances_pkey"},
+    "nodes": {"instances_running"},
+    "prune": {"instances_expired", "instances_pkey"},
+    "queue_ready": {"instances_ready"},
+    "queue_running": {"instances_running"},
+    "queue_scheduled": {"instances_due"},
+    "standing": {"instances_quarantined", "instances_due", "instances_running"},
+    "ready_programs": {"instances_ready"},
+}
+
+
+async def plan(connection: asyncpg.Connection, statement: Statement) -> list[str]:
+    """The plan that a session of ours keeps for a statement."""
+    values = f"({', '.join(['NULL'] * len(statement.parameters))})" if statement.parameters else ""
+    await connection.execute(f"PREPARE plan AS {statement.numbered}")
+    try:
+        return [row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE plan{values}")]
+    finally:
+        await connection.execute("DEALLOCATE plan")
+
+
+def misuses(lines: list[str], indexes: set[str]) -> list[str]:
+    """What a plan does with the instances that it should not."""
+    found = [line for line in lines if re.search(r"(Seq|Bitmap \w+|Tid) Scan on instances", line)]
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        if (used := re.search(r" using (\w+) on instances", line)) and used[1] not in indexes:
+            found.append(line)
+        # The primary key holds every row: without a condition it would be walked from end to end.
+        if used and used[1] == "instances_pkey" and "Index Cond: " not in after:
+            found.append(line)
+    return found
+
+
+async def test_plans_are_right_for_an_empty_table_and_stay_so(store: PostgresStore) -> None:
+    """A session may have planned on an empty table, and keeps that plan while a million rows arrive."""
+    connection = await store._links.connect("test")
+    wrong: dict[str, list[str]] = {}
+
+    async def look(when: str) -> None:
+        for name, indexes in INDEXES.items():
+            if found := misuses(await plan(connection, SQL[name]), indexes):
+                wrong[f"{name}, {when}"] = found
+
+    try:
+        await look("empty")
+        for status, count in (("done", 200_000), ("ready", 20_000), ("scheduled", 20_000), ("running", 500)):
+            await connection.execute(FILL, status, count)
+        await look("filled")
+        await connection.execute("ANALYZE outlast.instances")
+        await look("analysed")
+    finally:
+        await connection.close()
+
+    assert not wrong
+
+
+def test_every_statement_on_instances_has_its_plan_looked_at() -> None:
+    named = {name for name, statement in SQL.items() if "outlast.instances" in statement.text}
+
+    # find_by_key may take either index of keys; totals reads the whole table, and says so.
+    assert named - INDEXES.keys() == {"find_by_key", "totals", "drop_tables"}
+
+
+# Locks.
+
+
+async def test_a_deadlock_is_tried_again(make: Make, other: asyncpg.Connection, watcher: asyncpg.Connection) -> None:
+    name = await other.fetchval("SELECT current_database()")
+    # The sessions of the store look first, and so are the ones to give way.
+    await other.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '200ms'")
+    store = make()
+    await store.schema.migrate()
+    first, second = await claimed(store, 2)
+    mine = other.transaction()
+    await mine.start()
+    await other.execute("SELECT FROM outlast.instances WHERE id = $1 FOR UPDATE", second.id)
+
+    committing = asyncio.ensure_future(store.claims.commit([second, first]))
+    await blocked(watcher)
+    try:
+        # The store holds the first and waits for the second. Now the second's holder waits for the first: a circle.
+        await other.execute("SELECT FROM outlast.instances WHERE id = $1 FOR UPDATE", first.id)
+    finally:
+        await mine.rollback()
+
+    assert await committing == []
+
+
+async def test_a_lock_that_stays_makes_the_store_unavailable(make: Make, other: asyncpg.Connection) -> None:
+    store = make(statement_timeout=0.1)
+    await store.schema.migrate()
+    (outcome,) = await claimed(store)
+
+    async with other.transaction():
+        await other.execute("LOCK TABLE outlast.instances")
+        with pytest.raises(StoreUnavailable):
+            await store.claims.commit([outcome])
+
+    assert await store.claims.commit([outcome]) == []
+
+
+async def test_a_write_once_begun_is_finished_when_its_caller_is_cancelled(
+    store: PostgresStore, other: asyncpg.Connection, watcher: asyncpg.Connection
+) -> None:
+    (outcome,) = await claimed(store)
+    async with other.transaction():
+        await other.execute("SELECT FROM outlast.instances WHERE id = $1 FOR UPDATE", outcome.id)
+        committing = asyncio.ensure_future(store.claims.commit([outcome]))
+        await blocked(watcher)
+
+        committing.cancel()
+        await asyncio.wait([committing])
+
+        assert committing.cancelled()
+    await store.close()
+    assert await other.fetchval("SELECT status FROM outlast.instances") == "done"
+
+
+async def test_locked_rows_keep_nobody_waiting(store: PostgresStore, other: asyncpg.Connection) -> None:
+    await store.instances.add([held := new(), free := new(), new(delay_s=60.0)])
+    async with other.transaction():
+        await other.execute("SELECT FROM outlast.instances WHERE id = $1 OR status = 'scheduled' FOR UPDATE", held.id)
+
+        assert [claim.id for claim in await store.claims.take("q", "n", ["p@1"], 10, 1.0)] == [free.id]
+        later_us = WORLD.wall_us() + 10**9
+        due = await store.timers.promote(10, later_us)
+        assert (due.promoted, due.next_s) == (0, None)
+        assert (await store.leases.reclaim(10, 5)).returned == 1
+
+    assert (await store.timers.promote(10, later_us)).promoted == 1
+
+
+async def test_what_holds_a_transaction_open_is_named(store: PostgresStore, other: asyncpg.Connection) -> None:
+    await other.execute("SET application_name = 'forgetful'")
+    async with other.transaction():
+        await other.execute("SELECT 1")
+
+        found = await store._links.engine.read(SQL["old_transactions"].numbered, [0.0])
+
+        assert [row["application_name"] for row in found] == ["forgetful"]
+
+
+# Sessions.
+
+
+async def test_few_connections_serve_many_callers(store: PostgresStore, other: asyncpg.Connection) -> None:
+    rows = [new() for _ in range(200)]
+    await asyncio.gather(*(store.instances.add([row]) for row in rows), *(store.claims.owned("n") for _ in range(200)))
+
+    sessions = await other.fetch(
+        "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'outlast %'"
+    )
+
+    assert len(sessions) <= 2 * LANE_MAX
+    assert {row[0] for row in sessions} == {"outlast outlast engine", "outlast outlast client"}
+    assert await store.instances.totals() == {"ready": 200}
+
+
+async def test_the_store_comes_back_when_its_sessions_are_ended(
+    store: PostgresStore, other: asyncpg.Connection
+) -> None:
+    renewer = store.leases.renewer()
+    await store.leases.register("n", "host", 1, 30.0)
+    assert await asyncio.to_thread(renewer.renew, "n")
+
+    await hang_up_on_others(other)
+
+    try:
+        # It has noticed, or notices now; the next statement finds a new connection either way.
+        assert await asyncio.to_thread(renewer.renew, "n")
+        for call in (store.leases.beats, store.instances.totals):
+            try:
+                await call()
+            except StoreUnavailable:
+                await call()
+    finally:
+        await asyncio.to_thread(renewer.close)
+
+
+async def test_a_renewer_needs_no_event_loop_but_its_own(store: PostgresStore) -> None:
+    await store.leases.register("n", "host", 1, 30.0)
+    renewer = store.leases.renewer()
+    answers: list[bool] = []
+
+    def renew() -> None:
+        answers.extend([renewer.renew("n"), renewer.renew("somebody else")])
+        renewer.close()
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    thread.join()  # This blocks the loop that the store lives on, as user code may.
+
+    assert answers == [True, False]
+
+
+async def test_an_unreachable_server_is_unavailable_and_no_secret_is_told(make: Make) -> None:
+    store = make("postgresql://ann:s3cret@127.0.0.1:1/shop?connect_timeout=2")
+
+    with pytest.raises(StoreUnavailable, match=r"cannot be reached.*ann:\*\*\*@127\.0\.0\.1:1/shop") as caught:
+        await store.open()
+
+    assert "s3cret" not in str(caught.value) + repr(caught.value.__cause__)
+    with pytest.raises(StoreUnavailable):
+        await asyncio.to_thread(store.leases.renewer().renew, "n")
+
+
+async def test_a_missing_database_is_said_plainly(make: Make, postgres_url: str) -> None:
+    store = make(postgres_url.replace("/test_", "/missing_"))
+
+    with pytest.raises(StoreUnavailable, match="does not exist"):
+        await store.open()
+
+
+async def test_missing_tables_say_what_to_do(make: Make) -> None:
+    with pytest.raises(SchemaError, match="run `outlast migrate`"):
+        await make().open()
+
+
+async def test_statements_work_behind_a_transaction_pooler(make: Make, other: asyncpg.Connection) -> None:
+    """Without a pooler here: nothing is prepared, nothing is set, nobody listens."""
+    store = make(pooler="transaction")
+    await store.schema.migrate()
+    await store.open()
+    outcomes = await claimed(store, 3)
+    await store.bell.listen(pytest.fail)
+    store.bell.ring("q:q")
+
+    assert await store.claims.commit(outcomes) == []
+    assert await store._links.engine.read("SELECT name FROM pg_prepared_statements", []) == []
+    assert (await store._links.engine.read("SHOW plan_cache_mode", []))[0][0] == "auto"
+    assert await other.fetchval("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%bell'") == 0
+
+
+async def test_schemas_named_like_words_of_sql_work(make: Make) -> None:
+    store = make(schema="user")
+    await store.schema.migrate()
+    await store.open()
+
+    assert await store.claims.commit(await claimed(store)) == []
+
+
+async def test_a_role_without_rights_is_told_so(store: PostgresStore, make: Make, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute("DROP ROLE IF EXISTS outlast_reader")
+        admin.execute("CREATE ROLE outlast_reader LOGIN")
+        admin.execute("GRANT USAGE ON SCHEMA outlast TO outlast_reader")
+        admin.execute("GRANT SELECT ON ALL TABLES IN SCHEMA outlast TO outlast_reader")
+        reader = make(re.sub(r"//[^@]*@", "//outlast_reader@", postgres_url))
+        try:
+            await reader.open()
+            with pytest.raises(StoreReadOnly):
+                await reader.instances.add([new()])
+            assert await reader.schema.migrate() == []
+        finally:
+            await reader.close()
+            admin.execute("DROP OWNED BY outlast_reader")
+            admin.execute("DROP ROLE outlast_reader")
+
+
+# The bell.
+
+
+class Ear:
+    """What was heard, and a way to wait for more of it."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self._moved = asyncio.Event()
+
+    def __call__(self, message: str) -> None:
+        self.heard.append(message)
+        self._moved.set()
+
+    async def until(self, wanted: Callable[[list[str]], object]) -> None:
+        async with asyncio.timeout(10):
+            while not wanted(self.heard):
+                self._moved.clear()
+                await self._moved.wait()
+
+
+async def test_own_rings_are_not_heard_and_others_are(store: PostgresStore, make: Make) -> None:
+    ear = Ear()
+    await store.bell.listen(ear)
+    assert ear.heard == ["*"]
+
+    store.bell.ring("q:own")
+    make().bell.ring("q:other")
+
+    await ear.until(lambda heard: "q:other" in heard)
+    assert "q:own" not in ear.heard
+
+
+async def test_a_cut_bell_is_hung_again_and_says_so(
+    store: PostgresStore, make: Make, other: asyncpg.Connection
+) -> None:
+    ear, friend = Ear(), make()
+    await store.bell.listen(ear)
+    friend.bell.ring("q:before")
+    await ear.until(lambda heard: "q:before" in heard)
+
+    await hang_up_on_others(other)
+
+    await ear.until(lambda heard: heard.count("*") == 2)
+    friend.bell.ring("q:after")
+    await ear.until(lambda heard: {"q:after", "*"} & set(heard[3:]))
+
+
+async def test_a_deaf_bell_notices(
+    store: PostgresStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bell, "PING_S", 0.01)
+    monkeypatch.setattr(bell, "_ECHO_S", 0.01)
+    ear = Ear()
+    # What a transaction pooler does to LISTEN: it is heard by nobody.
+    monkeypatch.setattr(store.bell, "_notified", lambda *_: None)
+
+    with caplog.at_level(logging.WARNING, "outlast"):
+        await store.bell.listen(ear)
+        await ear.until(lambda heard: heard.count("*") >= 2)
+
+    assert "does not hear itself" in caplog.text
+
+
+async def test_a_bell_that_hears_itself_keeps_its_connection(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bell, "PING_S", 0.001)
+    ear, echoes = Ear(), Ear()
+    monkeypatch.setattr(store.bell._echo, "set", lambda: (asyncio.Event.set(store.bell._echo), echoes("echo"))[0])
+
+    await store.bell.listen(ear)
+    await echoes.until(lambda heard: len(heard) >= 5)
+
+    assert ear.heard == ["*"]
+
+
+def test_a_payload_that_is_too_long_says_anything() -> None:
+    assert bell.payload("me", ["q:a", "t"]) == "me q:a\nt"
+    assert bell.payload("me", [f"f:{number:060}" for number in range(200)]) == "me *"
+    assert len(bell.payload("me", ["ü" * 3_948]).encode()) <= bell.PAYLOAD_BYTES_MAX
+
+
+# Errors.
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("08006", StoreUnavailable),
+        ("57P01", StoreUnavailable),
+        ("57P03", StoreUnavailable),
+        ("57014", StoreUnavailable),
+        ("53300", StoreUnavailable),
+        ("55P03", StoreUnavailable),
+        ("40P01", StoreUnavailable),
+        ("40001", StoreUnavailable),
+        ("28P01", StoreUnavailable),
+        ("3D000", StoreUnavailable),
+        ("26000", StoreUnavailable),
+        ("58030", StoreUnavailable),
+        ("25006", StoreReadOnly),
+        ("42501", StoreReadOnly),
+        ("53100", StoreFull),
+        ("XX001", StoreCorrupt),
+        ("42P01", SchemaError),
+        ("3F000", SchemaError),
+        ("42703", SchemaError),
+        ("22021", StoreError),
+        ("22003", StoreError),
+        ("23514", StoreError),
+        ("54000", StoreError),
+    ],
+)
+def test_every_code_has_its_kind(code: str, kind: type[StoreError]) -> None:
+    error = asyncpg.PostgresError.new({"C": code, "M": "what the server said"})
+
+    made = translated(error)
+
+    assert type(made) is kind
+    assert "what the server said" in str(made)
+    assert made.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionRefusedError(111, "refused"), StoreUnavailable),
+        (TimeoutError(), StoreUnavailable),
+        (asyncpg.InterfaceError("connection is closed"), StoreUnavailable),
+        (asyncpg.DataError("invalid input"), StoreError),
+        (asyncpg.exceptions.ClientConfigurationError("no such sslmode"), ConfigError),
+    ],
+)
+def test_errors_on_our_side_have_their_kind(error: Exception, kind: type[Exception]) -> None:
+    assert type(translated(error)) is kind
+
+
+def test_errors_of_nobody_here_stay_as_they_are() -> None:
+    bug, ours = ZeroDivisionError(), SchemaError("ours")
+
+    assert translated(bug) is bug
+    assert translated(ours) is ours
+
+
+@pytest.mark.parametrize("column", [{"state": "\x00"}, {"state": "\ud800"}, {"priority": 2**31}])
+async def test_a_bad_value_is_the_rows_fault(store: PostgresStore, column: dict[str, Any]) -> None:
+    """The runtime looks for the row only when the database itself is well."""
+    for rows in ([new(**column)], [new(), new(**column)]):
+        with pytest.raises(StoreError) as caught:
+            await store.instances.add(rows)
+        assert type(caught.value) is StoreError
+
+    assert await store.instances.totals() == {}
+
+
+def test_a_missing_driver_is_said_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "asyncpg", None)
+
+    with pytest.raises(ConfigError, match=re.escape("pip install 'outlast[postgres]'")):
+        driver()
+
+
+# The URL.
+
+
+@pytest.mark.parametrize(
+    ("url", "dsn"),
+    [
+        ("postgres://host/db", "postgresql://host/db"),
+        ("postgresql+asyncpg://u@host/db", "postgresql://u@host/db"),
+        ("postgresql+psycopg://u@host/db", "postgresql://u@host/db"),
+        ("postgresql+psycopg2://u@host:5433/db", "postgresql://u@host:5433/db"),
+        ("postgresql:///db?host=/run/pg", "postgresql:///db?host=%2Frun%2Fpg"),
+        ("postgresql://u:p@one:1,two:2/db", "postgresql://u:p@one:1,two:2/db"),
+        ("postgresql://u:p@[::1]:5432/db", "postgresql://u:p@[::1]:5432/db"),
+        ("postgresql://u:p@ss@host/db", "postgresql://u:p%40ss@host/db"),
+        ("postgresql://u:%2F%40@host/a%20b", "postgresql://u:%2F%40@host/a%20b"),
+        ("postgresql://u@%2Frun%2Fpg/db", "postgresql://u@%2Frun%2Fpg/db"),
+        ("postgresql://h/d?sslmode=require&target_session_attrs=read-write", None),
+        ("postgresql://h/d?keepalives=1&keepalives_idle=5&tcp_user_timeout=9", "postgresql://h/d"),
+        ("postgresql://h/d?gssencmode=disable&load_balance_hosts=disable", "postgresql://h/d"),
+        ("postgresql://h/d?channel_binding=prefer&client_encoding=UTF8", "postgresql://h/d"),
+        ("postgresql://h/d?ssl=true", "postgresql://h/d?sslmode=require"),
+        ("postgresql://h/d?ssl=verify-full", "postgresql://h/d?sslmode=verify-full"),
+        ("postgresql://h/d?sslrootcert=system", "postgresql://h/d?sslmode=verify-full"),
+    ],
+)
+def test_urls_are_made_fit(url: str, dsn: str | None) -> None:
+    assert parse(url).dsn == (dsn or url)
+
+
+def test_what_a_url_says_is_used() -> None:
+    plain = parse("postgresql://h/d")
+    assert (plain.connect_timeout_s, plain.names_itself, plain.system_roots) == (None, False, False)
+
+    full = parse("postgresql://h/d?connect_timeout=7&application_name=shop&sslrootcert=system")
+    assert (full.connect_timeout_s, full.names_itself, full.system_roots) == (7.0, True, True)
+    assert parse("postgresql://h/d?connect_timeout=0").connect_timeout_s is None
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("mysql://h/d", "begins with postgresql://"),
+        ("postgresql://h/d?sslmod=require", "unknown option 'sslmod'; did you mean 'sslmode'?"),
+        ("postgresql://h/d?gssencmode=require", "gssencmode=require, which is not supported"),
+        ("postgresql://h/d?load_balance_hosts=random", "load_balance_hosts=random, which is not supported"),
+        ("postgresql://h/d?channel_binding=maybe", "channel_binding must be one of"),
+        ("postgresql://h/d?connect_timeout=soon", "connect_timeout in the Postgres URL must be whole seconds"),
+        ("postgresql://h:port/d", "is not understood"),
+        ("postgresql://h:5432x/d", "is not understood"),
+    ],
+)
+def test_urls_are_refused_by_name(url: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
+        PostgresStore(Config(url=url), WORLD)
+
+
+@pytest.mark.parametrize("mark", ["/", "?", "#", "?x=", "@", ":", "[", "%", "&"])
+def test_no_refusal_tells_a_secret(mark: str) -> None:
+    secret = f"pa{mark}ssw0rd"
+    try:
+        shown = parse(f"postgresql://ann:{secret}@host:5432/db").shown
+    except ConfigError as error:
+        shown = str(error)
+
+    assert "ssw0rd" not in shown
+    assert "ssw0rd" not in redacted(f"postgresql://ann:{secret}@host/db")
+
+
+def test_a_password_among_the_options_is_hidden() -> None:
+    url = "postgresql://host/db?user=ann&password=s3cret&sslpassword=k3y&sslmode=require"
+
+    assert parse(url).shown == "postgresql://host/db?user=ann&password=***&sslpassword=***&sslmode=require"
+    assert "s3cret" not in repr(parse(url))
+
+
+def test_a_binding_that_cannot_be_had_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    parse("postgresql://h/d?channel_binding=require&sslmode=verify-full")
+    assert not caplog.records
+
+    parse("postgresql://h/d?channel_binding=require&sslmode=require")
+    assert "channel_binding=require is not supported" in caplog.text
