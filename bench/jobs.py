@@ -86,8 +86,8 @@ class _Drain:
         async def watched(batch: Sequence[Any]) -> Any:
             stale = await commit(batch)
             self._left -= len(batch)
-            if "tenth" not in self._rss and self._left <= self._n * 0.9:
-                self._rss["tenth"] = meter.rss_mb()
+            if "half" not in self._rss and self._left <= self._n / 2:
+                self._rss["half"] = meter.rss_mb()
             if self._left <= 0 and not self.over.is_set():
                 self._elapsed_s = time.perf_counter() - self._first_claim
                 self._cpu_s = meter.cpu_s() - self._cpu_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +16,10 @@ from random import Random
 from typing import Any
 
 import psycopg
-import sqlite3
 
 from chaos.checker import Evidence, check
 from chaos.faults import Fault, is_effective, recovery_us
-from chaos.history import Story, Watch, now_us
+from chaos.history import Watch, now_us
 from chaos.place import PLACES, MakePlace, NoPlace, Place
 from chaos.report import SHOWN_MAX, Report, versions
 from chaos.roles import Order
@@ -198,7 +198,8 @@ class Arena:
         said = [*self.said, *check(evidence), *self._log_troubles()]
         if damage := self.place.damage():
             said.append(f"damage: {damage}")
-        executions, commits = sum(len(story.runs) for story in stories.values()), sum(row.commits for row in rows.values())
+        executions = sum(len(story.runs) for story in stories.values())
+        commits = sum(row.commits for row in rows.values())
         return Report(
             scenario=self.scenario,
             store=self.place.store,

@@ -142,8 +142,8 @@ def unexplained(evidence: Evidence) -> Iterator[str]:
     for name, story in evidence.stories.items():
         for claim in story.unacknowledged:
             if not evidence.explains(name, story.runs[claim]):
-                fate = "was refused" if claim in story.stale else "was cut" if claim in story.cuts else "came to nothing"
-                yield f"unexplained: {name} ran the claim {_shown(claim)}, which {fate}, and nothing was done to it"
+                fate = "refused" if claim in story.stale else "cut" if claim in story.cuts else "forgotten"
+                yield f"unexplained: {name} ran the claim {_shown(claim)}, which was {fate}, and nothing was done to it"
 
 
 def buried_alive(evidence: Evidence) -> Iterator[str]:

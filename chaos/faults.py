@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from chaos.history import Story
 
-
 _EXCUSES = frozenset({"kill", "freeze", "term", "outage", "full"})
 """Faults that may cost a run. Blocked loops and contention may not."""
 
@@ -76,7 +75,7 @@ def recovery_us(fault: Fault, stories: Mapping[str, Story]) -> int:
         after = [at for story in stories.values() for at, _ in story.commits.values() if at > since_us]
         return min(after, default=since_us) - since_us
     story = stories.get(fault.name)
-    interrupted = {id: epoch for id, epoch in story.open_at(fault.at_us)} if story is not None else {}
+    interrupted = dict(story.open_at(fault.at_us)) if story is not None else {}
     if not interrupted:
         return 0
     again: dict[str, int] = {}

@@ -170,9 +170,7 @@ class Story:
     def open_at(self, at_us: int) -> list[Claim]:
         """Claims whose code had begun and whose outcome was not yet acknowledged at that moment."""
         return [
-            claim
-            for claim, began_us in self.runs.items()
-            if began_us <= at_us and not self._settled_by(claim, at_us)
+            claim for claim, began_us in self.runs.items() if began_us <= at_us and not self._settled_by(claim, at_us)
         ]
 
     def _settled_by(self, claim: Claim, at_us: int) -> bool:

@@ -15,6 +15,7 @@ from harness.binaries import NoPostgres
 from harness.postgres import PostgresServer
 from outlast import Engine
 
+
 class NoPlace(Exception):
     """The database that a scenario needs cannot be had here; the text is one sentence saying why."""
 

@@ -49,7 +49,7 @@ async def stumble(ctx: Context, n: int, nap_s: float) -> int:
 @job(retention=None)
 async def block(n: int, nap_s: float) -> int:
     """Does what nobody should: blocks the event loop."""
-    time.sleep(nap_s)
+    time.sleep(nap_s)  # noqa: ASYNC251
     return answer(n)
 
 

@@ -87,7 +87,7 @@ class Report:
             f"  {self.faults_injected} faults, {self.faults_effective} effective; "
             f"slowest recovery {self.slowest_recovery_s:.2f} s; {self.lease_losses} leases lost or in doubt; "
             f"{self.stale_refused} stale outcomes refused{more}",
-            f"  {self.violations} violations" + ("" if self.is_proof else "; too few faults hit work to prove anything"),
+            f"  {self.violations} violations" + ("" if self.is_proof else "; too few faults hit work to be a proof"),
             *(f"    {sentence}" for sentence in self.said),
         ]
         if len(self.said) < self.violations:

@@ -146,7 +146,7 @@ def _watch_leases(engine: Engine, history: History) -> None:
 
 
 def _stop_when_asked(engine: Engine, history: History) -> None:
-    """After SIGUSR1 the process stops itself with outcomes in hand, just before they are sent; SIGUSR2 takes it back."""
+    """After SIGUSR1 the process stops itself with outcomes in hand, just before they are sent; SIGUSR2 undoes it."""
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGUSR1, asked.set)
     loop.add_signal_handler(signal.SIGUSR2, asked.clear)
@@ -186,8 +186,9 @@ async def feed(order: Order) -> None:
             except StoreError:
                 await asyncio.sleep(_LOOK_S * 5)
                 continue
+            numbers = range(made, made + count)
             history.write_all(
-                ("start", handle.id, name, made + place) for place, (handle, name) in enumerate(zip(handles, names, strict=True))
+                ("start", handle.id, name, n) for handle, name, n in zip(handles, names, numbers, strict=True)
             )
             made += count
 
@@ -212,7 +213,7 @@ async def hold_locks(order: Order) -> None:
             with contextlib.suppress(sqlite3.OperationalError):
                 connection.execute("BEGIN IMMEDIATE")
                 began_us = now_us()
-                time.sleep(dice.uniform(*order.nap_s))
+                time.sleep(dice.uniform(*order.nap_s))  # noqa: ASYNC251 - there is nothing else on this loop.
                 connection.execute("COMMIT")
                 history.write("held", now_us(), at_us=began_us)
             await asyncio.sleep(dice.uniform(*order.nap_s))

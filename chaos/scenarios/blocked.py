@@ -37,6 +37,5 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
 def blocks(watch: Watch) -> list[Fault]:
     """The blocked times of one process."""
     story = watch.look()
-    return [
-        Fault("block", story.name, began_us, story.ends[claim]) for claim, began_us in story.runs.items() if claim in story.ends
-    ]
+    times = [(began_us, story.ends[claim]) for claim, began_us in story.runs.items() if claim in story.ends]
+    return [Fault("block", story.name, began_us, ended_us) for began_us, ended_us in times]

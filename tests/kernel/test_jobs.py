@@ -19,8 +19,6 @@ from outlast._model import Claim
 from outlast.errors import ArgumentError, ConfigError, DefinitionError, EncodingError
 from outlast.jobs import LEFT_OUT, Job
 
-Programs = list[str]
-
 
 class Activation:
     """A run as the runtime would lend it to a program; threads are pretended."""
@@ -426,18 +424,19 @@ def test_results_are_read_as_the_annotation_says() -> None:
 
 def test_answers_are_no_part_of_the_result() -> None:
     @job
-    def only_cancel() -> Cancel: ...
+    def only_cancel() -> Cancel: ...  # type: ignore[empty-body]
 
     @job
-    def either() -> Cancel | Retry: ...
+    def either() -> Cancel | Retry: ...  # type: ignore[empty-body]
 
     @job
-    def never() -> NoReturn: ...
+    def never() -> NoReturn: ...  # type: ignore[empty-body]
 
     @job
     def silent(): ...  # type: ignore[no-untyped-def]
 
-    for program in (only_cancel, either, never, silent):
+    programs: list[Any] = [only_cancel, either, never, silent]
+    for program in programs:
         assert program.read_result('{"a":1}') == {"a": 1}
 
 
@@ -492,9 +491,10 @@ def test_what_is_no_function_is_refused() -> None:
     class Thing:
         def __call__(self) -> None: ...
 
-    for wrong in (5, "name", Thing, Thing(), print, send):
+    wrong: list[Any] = [5, "name", Thing, Thing(), print, send]
+    for item in wrong:
         with pytest.raises(DefinitionError, match="@job goes on a function"):
-            job(wrong)  # type: ignore[call-overload]
+            job(item)
     for generator in (numbers, later):
         with pytest.raises(DefinitionError, match="must return, not yield"):
             job(generator)

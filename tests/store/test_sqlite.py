@@ -129,9 +129,8 @@ async def test_connections_are_as_safe_as_sqlite_can_be(store: SqliteStore) -> N
             ("mmap_size", 0),
             ("busy_timeout", 0),
         ]:
-            found = await thread.read(
-                lambda connection, pragma=pragma: connection.execute(f"PRAGMA {pragma}").fetchone()
-            )
+            text = f"PRAGMA {pragma}"
+            found = await thread.read(lambda connection, text=text: connection.execute(text).fetchone())  # type: ignore[misc]
             assert found[0] == wanted, pragma
 
 
@@ -463,7 +462,8 @@ async def test_renewals_race_the_close_and_never_hang(open_store: Open) -> None:
     for _ in range(10):
         store = await open_store()
         await store.leases.register("n1", "h", 1, 9.0)
-        renewer, ends = store.leases.renewer(), []
+        renewer = store.leases.renewer()
+        ends: list[type] = []
 
         def renew_until_closed(renewer: Any = renewer, ends: list[type] = ends) -> None:
             try:
@@ -480,6 +480,18 @@ async def test_renewals_race_the_close_and_never_hang(open_store: Open) -> None:
             await asyncio.to_thread(thread.join, 10)
 
         assert ends == [StoreUnavailable] * 3
+
+
+async def test_what_slips_in_after_the_end_is_answered(open_store: Open) -> None:
+    store = await open_store()
+    await store.close()
+    store._writer._closed = False  # As for a thread that had looked just before.
+
+    with pytest.raises(StoreUnavailable):
+        await asyncio.to_thread(store._writer.write_blocking, lambda connection: None)
+    store._writer._closed = False
+    with pytest.raises(StoreUnavailable):
+        await store._writer.read(lambda connection: None)
 
 
 async def test_an_ear_hears_only_what_others_commit(open_store: Open, given: Given) -> None:

@@ -60,6 +60,7 @@ class Committer:
         self._holding: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._on_room: Callable[[], None] = _nothing
+        self._closed = False
         self.unflushed_max = UNFLUSHED_BATCHES * batch_max
 
     def on_room(self, call: Callable[[], None]) -> None:
@@ -82,20 +83,27 @@ class Committer:
 
     def put(self, settlement: Settlement, queue: str) -> None:
         """Takes an outcome. It is durable some moment later."""
+        if self._closed:
+            return
         self._pending.append((settlement, queue))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-committer")
 
     def release(self, claims: list[tuple[str, int]], queue: str) -> None:
         """Gives claims of a queue back that were not run, or whose run does not count."""
+        if self._closed:
+            return
         self._released += claims
         self._released_queues.add(queue)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-committer")
 
-    def tasks(self) -> list[asyncio.Task[None]]:
-        """What is at work now."""
-        return [] if self._task is None else [self._task]
+    async def close(self) -> None:
+        """Drops what is not durable by now, and whatever comes later: steps that were given up may still end."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     async def settled(self) -> None:
         """Waits until everything taken so far is durable."""

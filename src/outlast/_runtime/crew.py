@@ -157,6 +157,7 @@ class Crew:
             interval_s=self._config.reap_interval,
             max_crashes=self._config.max_crashes,
             own_node=self._node_id,
+            steady_since=self._steady_since,
             events=self.events,
             world=self._world,
         )
@@ -175,6 +176,9 @@ class Crew:
 
     def _node_id(self) -> str:
         return self.node.id if self.node is not None else ""
+
+    def _steady_since(self) -> float:
+        return self.node.steady_since() if self.node is not None else float("-inf")
 
     def _known_programs(self) -> list[str]:
         self._refresh()
@@ -254,12 +258,19 @@ class Crew:
         """Ends every loop and thread now."""
         if self._look_later is not None:
             self._look_later.cancel()
-        tasks = [*self._tasks, *self._lane_tasks, *self.committer.tasks(), *self.intake.tasks()]
-        tasks += [run.task for run in self.executor.running.values() if run.task is not None]
+        stopped = self.executor.stop(Why.DRAIN)
+        tasks = [*self._tasks, *self._lane_tasks, *self.intake.tasks()]
         for task in tasks:
             task.cancel()
+        tasks += [run.task for run in stopped if run.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
+        self.intake.close()
+        self.executor.forget(stopped)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self.committer.settled()
+        await self.committer.close()
         self._tasks, self._lane_tasks = [], []
         self.waiters.close()
         await self.threads.close()

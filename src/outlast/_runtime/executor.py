@@ -46,6 +46,7 @@ class Run:
     """One claimed instance being run. What programs know as their activation."""
 
     __slots__ = (
+        "begun",
         "claim",
         "deadline_us",
         "dice",
@@ -68,6 +69,7 @@ class Run:
         self.deadline_us: int | None = None
         self.why: Why | None = None
         self.threaded = False
+        self.begun = False
         self.task: asyncio.Task[None] | None = None
 
     def report(self, fraction: float, note: str) -> None:
@@ -120,7 +122,10 @@ class Executor:
 
     async def _run(self, run: Run) -> None:
         outcome: Outcome | None
+        run.begun = True
         try:
+            if run.why is not None:
+                raise asyncio.CancelledError
             if run.program.timeout_s is None:
                 outcome = await run.program.run(run)
             else:
@@ -198,7 +203,8 @@ class Executor:
                 continue  # it would run on, and a second time beside itself; the epoch decides at its commit.
             if run.task is not None and run.why is None:
                 run.why = why
-                run.task.cancel()
+                if run.begun:  # a task cancelled before its first turn never has one, and its slot would stay taken.
+                    run.task.cancel()
                 stopped.append(run)
         return stopped
 

@@ -31,6 +31,8 @@ class Intake:
         self._pending: list[_Item] = []
         self._task: asyncio.Task[None] | None = None
         self._alone = False
+        self._calm = asyncio.Event()
+        self._closed = False
 
     async def add(self, rows: list[NewInstance]) -> list[Held]:
         """Inserts all rows, committed when this returns, but those whose key is held: these are returned.
@@ -45,12 +47,17 @@ class Intake:
         self._alone = True
         try:
             return await self._insert(rows)
+        except _Closed:
+            raise _closed_meanwhile() from None
         finally:
             self._alone = False
+            self._calm.set()
             if self._pending:
                 self._begin()
 
     async def _gather(self, rows: list[NewInstance]) -> list[Held]:
+        if self._closed:
+            raise _closed_meanwhile()
         future: asyncio.Future[list[Held]] = asyncio.get_running_loop().create_future()
         self._pending.append((rows, future))
         if not self._alone:
@@ -62,7 +69,12 @@ class Intake:
             self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-intake")
 
     def _insert(self, rows: list[NewInstance]) -> Awaitable[list[Held]]:
-        return self._patience.until_done(lambda: self._instances.add(rows), give_up_s=GIVE_UP_S)
+        return self._patience.until_done(lambda: self._try(rows), give_up_s=GIVE_UP_S)
+
+    def _try(self, rows: list[NewInstance]) -> Awaitable[list[Held]]:
+        if self._closed:
+            raise _Closed
+        return self._instances.add(rows)
 
     def tasks(self) -> list[asyncio.Task[None]]:
         """What is at work now."""
@@ -70,8 +82,18 @@ class Intake:
 
     async def settled(self) -> None:
         """Waits until everything taken so far is stored or refused."""
-        while self._task is not None:
-            await asyncio.shield(self._task)
+        while self._alone or self._task is not None:
+            if self._task is not None:
+                await asyncio.shield(self._task)
+            else:
+                self._calm.clear()
+                await self._calm.wait()
+
+    def close(self) -> None:
+        """Takes nothing any more, and refuses what still waits."""
+        self._closed = True
+        self._fail(self._pending, _closed_meanwhile())
+        self._pending = []
 
     async def _flush(self) -> None:
         try:
@@ -102,10 +124,10 @@ class Intake:
             self._fail(batch, error)
             return
         except Exception as error:
-            self._fail(batch, error)
+            self._fail(batch, _closed_meanwhile() if isinstance(error, _Closed) else error)
             return
         except BaseException:
-            self._fail(batch, StoreUnavailable("the engine was closed while this start was under way"))
+            self._fail(batch, _closed_meanwhile())
             raise
         if not held:
             for _, future in batch:
@@ -122,3 +144,11 @@ class Intake:
         for _, future in batch:
             if not future.done():
                 future.set_exception(error)
+
+
+class _Closed(Exception):
+    """No error of the database: trying again is pointless."""
+
+
+def _closed_meanwhile() -> StoreUnavailable:
+    return StoreUnavailable("the engine was closed while this start was under way")

@@ -80,6 +80,7 @@ class Lane:
         self._suspect: str | None = None
         self._wake = asyncio.Event()
         self._stopped = False
+        self._stopping = asyncio.Event()
 
     def ring(self) -> None:
         """Work may have arrived."""
@@ -93,6 +94,7 @@ class Lane:
     def stop(self) -> None:
         """Claims and starts nothing any more, and gives back what was not started."""
         self._stopped = True
+        self._stopping.set()
         self._wake.set()
         self.give_back()
 
@@ -150,12 +152,12 @@ class Lane:
         except TRANSIENT as error:
             self._more = True
             self._on_doubt()
-            await asyncio.sleep(self._patience.next_s(error))
+            await wait_for_event(self._stopping, self._patience.next_s(error))
             return False
         except Exception as error:
             self._events.emit("loop.failed", loop=f"lane {self.name}", error=f"{type(error).__name__}: {error}")
             self._more = True
-            await asyncio.sleep(self._patience.next_s(error))
+            await wait_for_event(self._stopping, self._patience.next_s(error))
             return False
         self._patience.well()
         if self._stopped:

@@ -54,7 +54,7 @@ class Node:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._burial: asyncio.Task[None] | None = None
-        self._renewed_at = 0.0
+        self._renewed_at = self._steady_since = float("-inf")
         self.in_doubt = False
 
     async def open(self) -> None:
@@ -66,7 +66,7 @@ class Node:
 
     async def _register(self) -> None:
         await self._leases.register(self.id, host_name(), process_id(), self._lease_s)
-        self._renewed_at = self._world.monotonic()
+        self.renewed()
 
     def _renew_for_ever(self) -> None:
         wait_s = self._renew_s
@@ -85,13 +85,31 @@ class Node:
                 continue
             wait_s = self._renew_s
             if alive:
-                self._renewed_at = self._world.monotonic()
+                self.renewed()
                 self.in_doubt = False
             elif node == self.id:
                 self._tell(self._bury)
         with contextlib.suppress(StoreError):
             self._renewer.close()
         self._tell(self._ended.set)
+
+    def renewed(self) -> None:
+        """A sign of life was given just now."""
+        now = self._world.monotonic()
+        if self._is_late(now):
+            self._steady_since = now
+        self._renewed_at = now
+
+    def steady_since(self) -> float:
+        """Since when this node has renewed without a gap, on the monotonic clock.
+
+        A gap is one in which a node with the same lease could have seemed dead, though it only could not write.
+        """
+        now = self._world.monotonic()
+        return now if self._is_late(now) else self._steady_since
+
+    def _is_late(self, now: float) -> bool:
+        return now - self._renewed_at > self._lease_s - self._renew_s
 
     def _judge(self) -> None:
         late_s = self._world.monotonic() - self._renewed_at

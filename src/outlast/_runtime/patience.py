@@ -38,7 +38,7 @@ class Patience:
         if not self._tries:
             self._events.emit("store.away", loop=self._who, error=f"{type(error).__name__}: {error}")
         self._tries += 1
-        ceiling = min(_LONGEST_S, _FIRST_S * 2 ** min(self._tries, 10))
+        ceiling: float = min(_LONGEST_S, _FIRST_S * 2.0 ** min(self._tries, 10))
         return ceiling * (0.25 + 0.75 * self._world.dice.random())
 
     async def until_done(self, call: Callable[[], Awaitable[T]], *, give_up_s: float | None = None) -> T:

@@ -41,7 +41,11 @@ class Reaper:
     """Takes back what dead nodes held.
 
     A node is dead only when this reaper has itself seen its beat unchanged for a whole lease, on its own clock. After
-    any gap in its own rounds (the database was away, this process was frozen) it starts to observe anew.
+    any gap in its own rounds (the database was away, this process was frozen) it starts to observe anew; likewise while
+    its own node cannot renew: a full disk answers reads, and silences everybody.
+
+    Args:
+        steady_since: Since when the own node's renewals have succeeded without a gap.
     """
 
     name = "reaper"
@@ -54,6 +58,7 @@ class Reaper:
         interval_s: float,
         max_crashes: int,
         own_node: Callable[[], str],
+        steady_since: Callable[[], float],
         events: Events,
         world: World,
     ) -> None:
@@ -62,6 +67,7 @@ class Reaper:
         self._interval_s = interval_s
         self._max_crashes = max_crashes
         self._own_node = own_node
+        self._steady_since = steady_since
         self._events = events
         self._world = world
         self._seen: dict[str, tuple[int, float]] = {}
@@ -71,6 +77,13 @@ class Reaper:
 
     async def beat(self) -> float:
         """Buries nodes that have died, and gives back what nobody holds any more."""
+        try:
+            return await self._round()
+        except BaseException:
+            self._looked_at = float("-inf")
+            raise
+
+    async def _round(self) -> float:
         began = self._world.monotonic()
         beats = await self._leases.beats()
         now = self._world.monotonic()
@@ -83,7 +96,7 @@ class Reaper:
             await self._watch(beat, now)
         for gone in self._seen.keys() - {beat.node for beat in beats}:
             del self._seen[gone]
-        await self._reclaim(overdue=now >= self._overdue_from)
+        await self._reclaim(overdue=now >= max(self._overdue_from, self._steady_since() + shortest_s))
         self._wait_s = min(self._interval_s, shortest_s / 4)
         return self._wait_s
 
@@ -91,9 +104,11 @@ class Reaper:
         known = self._seen.get(beat.node)
         if known is None or known[0] != beat.beat:
             self._seen[beat.node] = (beat.beat, now)
-        elif now - known[1] > beat.lease_s and beat.node != self._own_node():
+            return
+        silent_s = now - max(known[1], self._steady_since())
+        if silent_s > beat.lease_s and beat.node != self._own_node():
             if await self._leases.bury(beat.node, beat.beat):
-                self._events.emit("claims.reclaimed", dead_node=beat.node, silent_s=round(now - known[1], 3))
+                self._events.emit("claims.reclaimed", dead_node=beat.node, silent_s=round(silent_s, 3))
             del self._seen[beat.node]
 
     async def _reclaim(self, *, overdue: bool) -> None:

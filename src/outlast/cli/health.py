@@ -119,7 +119,11 @@ def _of_queues(queues: Sequence[QueueCounts], alive: Sequence[Node]) -> Iterator
         if queue.paused_at is not None:
             yield "warning", "paused queue", f"{queue.name!r} is paused, with {queue.ready:,} instances ready"
         elif queue.ready and not alive:
-            yield "problem", "no worker", f"{queue.ready:,} instances are ready in {queue.name!r} and no worker is alive"
+            yield (
+                "problem",
+                "no worker",
+                f"{queue.ready:,} instances are ready in {queue.name!r} and no worker is alive",
+            )
         elif waited_s > LAG_S and not queue.running:
             yield (
                 "problem",
@@ -151,7 +155,11 @@ def _of_standing(standing: Standing, queues: Sequence[QueueCounts], alive: Seque
         )
     if standing.ownerless:
         level = "warning" if alive else "problem"
-        yield level, "stuck rows", f"{standing.ownerless:,} instances run on a worker that is gone; the next one frees them"
+        yield (
+            level,
+            "stuck rows",
+            f"{standing.ownerless:,} instances run on a worker that is gone; the next one frees them",
+        )
     paused = {queue.name for queue in queues if queue.paused_at is not None}
     for program in standing.ready:
         if program.oldest_s > LONG_READY_S and program.queue not in paused:
@@ -159,5 +167,5 @@ def _of_standing(standing: Standing, queues: Sequence[QueueCounts], alive: Seque
                 "problem",
                 "waiting program",
                 f"{program.instances:,} of {program.program!r} version {program.version} are ready in "
-                f"{program.queue!r}, the oldest for {terminal.span(program.oldest_s)}: does any worker know this version?",
+                f"{program.queue!r}, the oldest for {terminal.span(program.oldest_s)}: does any worker know it?",
             )

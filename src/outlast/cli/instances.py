@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any
@@ -79,7 +79,9 @@ async def _list(choice: Choice, filters: dict[str, Any], limit: int, before: str
         terminal.note(f"there may be more: --before {found[-1].id}, or a higher --limit")
 
 
-async def _pages(engine: Engine, filters: dict[str, Any], limit: int, before: str | None) -> AsyncIterator[Instance]:
+async def _pages(
+    engine: Engine, filters: dict[str, Any], limit: int, before: str | None
+) -> AsyncGenerator[Instance, None]:
     left = limit
     while left > 0:
         page = min(left, PAGE_MAX)
@@ -109,10 +111,10 @@ def _line(instance: Instance, at: datetime) -> tuple[object, ...]:
 def _brief(instance: Instance) -> str:
     if instance.status == "running" and instance.progress is not None:
         return f"{instance.progress.fraction:.0%} {instance.progress.note}".strip()
-    if instance.error is not None and instance.status != "done":
-        text = f"{instance.error.get('type')}: {instance.error.get('message')}"
-        return text if len(text) <= 60 else f"{text[:57]}..."
-    return ""
+    text = _told(instance.error) or ""
+    if instance.status == "done":
+        return ""
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 @click.command()
@@ -129,19 +131,14 @@ async def _show(choice: Choice, id: str) -> None:
     if choice.json:
         terminal.say_json(instance)
         return
-    at = terminal.now()
-    for name, value in _fields(instance, at):
-        if value not in (None, ""):
-            terminal.say(f"{name:<16} {terminal.clean(value)}")
-    if instance.error is not None:
-        trace = str(instance.error.get("traceback") or "").strip()
-        terminal.say(f"{'error':<16} {terminal.clean(_told(instance.error))}")
-        if trace:
-            terminal.say("\n" + terminal.clean_lines(trace))
+    terminal.say_pairs((name, value) for name, value in _fields(instance, terminal.now()) if value not in (None, ""))
+    trace = "" if instance.error is None else str(instance.error.get("traceback") or "").strip()
+    if trace:
+        terminal.say("\n" + terminal.clean_lines(trace))
 
 
-def _told(error: dict[str, Any]) -> str:
-    return f"{error.get('type')}: {error.get('message')}"
+def _told(error: dict[str, Any] | None) -> str | None:
+    return None if error is None else f"{error.get('type')}: {error.get('message')}"
 
 
 def _fields(instance: Instance, at: datetime) -> list[tuple[str, Any]]:
@@ -163,6 +160,7 @@ def _fields(instance: Instance, at: datetime) -> list[tuple[str, Any]]:
         ("progress", None if progress is None else f"{progress.fraction:.0%} {progress.note}"),
         ("state", terminal.json_text(instance.state, indent=None)),
         ("result", terminal.json_text(instance.result, indent=None) if instance.status == "done" else None),
+        ("error" if instance.status != "done" else "last error", _told(instance.error)),
     ]
 
 

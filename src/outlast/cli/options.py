@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,6 +20,10 @@ from outlast.engine import Engine
 from outlast.errors import ConfigError, StoreUnavailable
 
 F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # Generic only in later releases of click.
 
 JSON_KEY = "outlast.json"
 DEBUG_KEY = "outlast.debug"
@@ -137,7 +141,7 @@ def _keep(key: str) -> Callable[[click.Context, click.Parameter, bool], bool]:
     return keep
 
 
-class Duration(click.ParamType):
+class Duration(ParamType):
     """Seconds, from text such as `90`, `5m`, `1.5h`, `2d`."""
 
     name = "duration"
@@ -150,7 +154,7 @@ class Duration(click.ParamType):
             self.fail(f"{value!r} is not a duration; write seconds, or 250ms, 5m, 1.5h, 2d", param, ctx)
 
 
-class Moment(click.ParamType):
+class Moment(ParamType):
     """An aware instant, from ISO 8601 text or, looking back, from a duration such as `2h` or `2h ago`."""
 
     name = "moment"
@@ -175,7 +179,7 @@ class Moment(click.ParamType):
             self.fail(f"{value!r} is not an instant; write 2030-01-31T18:00:00+01:00{also}", param, ctx)
 
 
-class Pair(click.ParamType):
+class Pair(ParamType):
     """`name=value`; the value is JSON if it parses, text if not."""
 
     name = "pair"

@@ -61,14 +61,14 @@ def _tell(choice: Choice, answer: Mapping[str, Any], sentence: str) -> None:
 
 
 @click.command()
-@click.argument("app", required=False)
+@click.argument("module", metavar="[APP]", required=False)
 @shared
-def config(choice: Choice, app: str | None) -> None:
+def config(choice: Choice, module: str | None) -> None:
     """Show every setting in effect, and where it comes from.
 
     APP is a module of yours (shop.jobs, or shop.jobs:engine): then what its engine was given is shown.
     """
-    choice.name_app(app)
+    choice.name_app(module)
     rows = _settings(choice, choice.engine())
     if choice.json:
         terminal.say_json({name: {"value": value, "source": source} for name, value, source in rows})

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from datetime import datetime
 from typing import Any, Final
 
 import click
 
 from outlast.cli import terminal
-from outlast.cli.options import DURATION, PAIR, Choice, Moment, shared
+from outlast.cli.options import DURATION, PAIR, Choice, Moment, ParamType, shared
 from outlast.config import duration_s
 from outlast.engine import Handle
 from outlast.errors import ArgumentError, ConfigError, InstanceError, UnknownProgram, did_you_mean
@@ -40,7 +39,7 @@ def _is_duration(text: str) -> bool:
     return True
 
 
-class _Wait(click.ParamType):
+class _Wait(ParamType):
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -50,7 +49,9 @@ class _Wait(click.ParamType):
 
 @click.command(cls=_StartCommand)
 @click.argument("job", metavar="[APP:]JOB")
-@click.option("--args", "text", metavar="JSON", help="All arguments as one JSON object; - reads it from standard input.")
+@click.option(
+    "--args", "text", metavar="JSON", help="All arguments as one JSON object; - reads it from standard input."
+)
 @click.option("--arg", "pairs", type=PAIR, multiple=True, metavar="NAME=VALUE", help="One argument; JSON, else text.")
 @click.option("--queue", metavar="NAME", help="Where it goes instead of the job's own queue.")
 @click.option("--priority", type=int, default=0, help="A lower number goes first (default 0).")
@@ -70,8 +71,8 @@ def start(
 ) -> None:
     """Start a job and print the id of the instance.
 
-    JOB is a job's name or its function's, in APP, a module of yours: shop.jobs:send_email, or shop.jobs:engine:send_email
-    where it has several engines. Without APP, the module is that of --app or [tool.outlast].
+    JOB is a job's name or its function's, in APP, a module of yours: shop.jobs:send_email; where it holds several
+    engines, shop.jobs:engine:send_email. Without APP, the module is that of --app or [tool.outlast].
     """
     app, _, name = job.rpartition(":")
     choice.name_app(app or None)
@@ -105,7 +106,7 @@ def _described(job: Job[..., Any, Any, Any], text: str | None, pairs: tuple[tupl
     except ArgumentError:
         raise
     except ValueError as error:
-        raise ArgumentError(f"--args must be a JSON object, such as {{\"to\": \"ann\"}}: {error}") from None
+        raise ArgumentError(f'--args must be a JSON object, such as {{"to": "ann"}}: {error}') from None
 
 
 async def _start(choice: Choice, what: Start[Any], wait: float | None, options: dict[str, Any]) -> None:

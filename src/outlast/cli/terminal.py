@@ -109,6 +109,14 @@ def say_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right
         Console().print(made)
 
 
+def say_pairs(pairs: Iterable[tuple[str, object]]) -> None:
+    """Names and values for standard output, a line each."""
+    known = [(name, clean(value)) for name, value in pairs]
+    width = max((len(name) for name, _ in known), default=0)
+    for name, value in known:
+        click.echo(f"{name:<{width}}  {value}")
+
+
 def _rich_table(headers: Sequence[str], rows: list[list[str]], right: Sequence[str]) -> Table | None:
     try:
         from rich.table import Table

@@ -1,10 +1,13 @@
 """Rows as callers add, see and steer them."""
 
+import asyncio
+
 import pytest
 
 from outlast._kernel import states
 from outlast._model import Filter, Held
 from outlast._store.contract import Store
+from tests.store.conftest import OpenStore
 from tests.store.given import NOON_US, Database, Given, PinnedWorld, ids, settlement
 
 SCOPES = {
@@ -29,8 +32,8 @@ async def test_a_new_row_is_ready_and_reads_back_as_written(given: Given) -> Non
     assert (row.queue, row.priority, row.status) == ("mail", -7, "ready")
     assert (row.attempt, row.crashes, row.epoch) == (0, 0, 0)
     assert (row.state, row.correlation_key) == ('{"to": "Ä\\u0000\'"}', "k")
-    assert row.result is row.error is row.progress is row.progress_note is row.node is None
-    assert row.claimed_at is row.finished_at is row.expires_at is None
+    assert {row.result, row.error, row.progress, row.progress_note, row.node} == {None}
+    assert {row.claimed_at, row.finished_at, row.expires_at} == {None}
     assert row.created_at.tzinfo is not None
     assert row.created_at == row.due_at
 
@@ -255,12 +258,13 @@ async def test_ended_tells_how_rows_stand(given: Given) -> None:
 @pytest.mark.parametrize("status", states.LIVE)
 async def test_cancel_ends_what_lives(given: Given, world: PinnedWorld, status: str) -> None:
     id = await given.standing(status, key="k")
-    node = (await given.read(id)).node
+    before = await given.read(id)
     world.pin()
 
-    assert await given.store.instances.cancel(id, '{"type":"Cancelled"}', 90.0) == (status, node)
+    assert await given.store.instances.cancel(id, '{"type":"Cancelled"}', 90.0) == (status, before.node)
 
     row = await given.read(id)
+    assert row.epoch == before.epoch + 1
     assert (row.status, row.node, row.error) == ("cancelled", None, '{"type":"Cancelled"}')
     assert row.finished_at is not None
     assert row.expires_at is not None
@@ -309,7 +313,7 @@ async def test_retry_makes_what_ended_ready_with_fresh_counts(given: Given, worl
 
     row = await given.read(claim.id)
     assert (row.status, row.attempt, row.crashes) == ("ready", 0, 0)
-    assert row.result is row.progress is row.progress_note is row.finished_at is row.expires_at is None
+    assert {row.result, row.progress, row.progress_note, row.finished_at, row.expires_at} == {None}
     assert ids(await given.taken()) == [claim.id]
 
 
@@ -376,6 +380,61 @@ async def test_delete_leaves_what_runs(given: Given) -> None:
     assert await given.store.instances.delete(claim.id) == "running"
 
     assert await given.store.claims.commit([settlement(claim)]) == []
+
+
+async def test_one_key_wanted_by_many_at_once_goes_to_one(given: Given, open_store: OpenStore) -> None:
+    stores = [given.store, await open_store()]
+    rows = [given.new(key="k") for _ in range(20)]
+
+    held = await asyncio.gather(*(stores[at % 2].instances.add([row]) for at, row in enumerate(rows)))
+
+    (holder,) = [row.id for row, answer in zip(rows, held, strict=True) if answer == []]
+    assert all(answer == [Held(row.id, "k", holder)] for row, answer in zip(rows, held, strict=True) if answer)
+    assert await given.store.instances.totals() == {"ready": 1}
+
+
+async def test_batches_with_the_same_keys_in_other_orders_do_not_stand_in_each_others_way(
+    given: Given, open_store: OpenStore
+) -> None:
+    stores = [given.store, await open_store()]
+    batches = [[given.new(key=f"k{number}") for number in range(40)] for _ in range(8)]
+
+    held = await asyncio.gather(
+        *(stores[at % 2].instances.add(batch[::-1] if at % 2 else batch) for at, batch in enumerate(batches))
+    )
+
+    assert sum(len(answer) for answer in held) == 7 * 40
+    assert await given.store.instances.totals() == {"ready": 40}
+
+
+async def test_one_key_retried_by_many_at_once_goes_to_one(given: Given, open_store: OpenStore) -> None:
+    stores = [given.store, await open_store()]
+    ended = [await given.ended("failed", key="k") for _ in range(6)]
+
+    answers = await asyncio.gather(*(stores[at % 2].instances.retry(id) for at, id in enumerate(ended)))
+
+    (winner,) = [id for id, answer in zip(ended, answers, strict=True) if answer == ("failed", "default")]
+    assert [answer for answer in answers if isinstance(answer, Held)] == [
+        Held(id, "k", winner) for id in ended if id != winner
+    ]
+    assert await given.store.instances.totals() == {"ready": 1, "failed": 5}
+
+
+@pytest.mark.parametrize("act", ["cancel", "delete"])
+async def test_an_operator_and_a_claimer_at_once_have_one_winner(given: Given, open_store: OpenStore, act: str) -> None:
+    added = await given.added(30)
+    other = await open_store()
+
+    async def steer(id: str) -> object:
+        return await (other.instances.cancel(id, "{}", 60.0) if act == "cancel" else other.instances.delete(id))
+
+    claims, _ = await asyncio.gather(given.taken(), asyncio.gather(*(steer(id) for id in added)))
+    stale = await given.store.claims.commit([settlement(claim) for claim in claims])
+
+    totals = await given.store.instances.totals()
+    assert totals.get("done", 0) == len(claims) - len(stale)
+    assert set(totals) <= {"done", "cancelled"}
+    assert sum(totals.values()) == (30 if act == "cancel" else len(claims))
 
 
 async def test_totals_count_by_status(given: Given) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from outlast._world import SystemWorld
-from outlast.cli import lifeline
+from outlast.cli.worker import lifeline
 
 log = logging.getLogger("outlast.supervisor")
 
@@ -35,7 +35,7 @@ class Supervisor:
         self._world = SystemWorld()
         self._alive: dict[int, asyncio.subprocess.Process] = {}
         self._stopping = asyncio.Event()
-        self._killed = asyncio.Event()
+        self._killed = False
         self._exit_code = 0
 
     async def run(self) -> int:
@@ -46,28 +46,30 @@ class Supervisor:
                     for number in range(1, self._count + 1):
                         tasks.create_task(self._keep(number), name=f"worker {number}")
             finally:
-                self._send(signal.SIGKILL)
+                self._kill()
         return self._exit_code
 
     def _signalled(self) -> None:
         if not self._stopping.is_set():
             log.info("stopping: %d workers drain; a second signal ends them at once", len(self._alive))
             self._stop(0)
-        elif not self._killed.is_set():
+        elif not self._killed:
             log.warning("ending %d workers at once", len(self._alive))
             self._exit_code = 1
-            self._killed.set()
-            self._send(signal.SIGKILL)
+            self._killed = True
+            self._kill()
 
     def _stop(self, exit_code: int) -> None:
         self._exit_code = exit_code
         self._stopping.set()
-        self._send(signal.SIGTERM)
-
-    def _send(self, number: signal.Signals) -> None:
         for process in self._alive.values():
             with contextlib.suppress(ProcessLookupError):
-                process.send_signal(number)
+                process.terminate()
+
+    def _kill(self) -> None:
+        for process in self._alive.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
 
     async def _keep(self, number: int) -> None:
         """One place: a worker lives here until we stop."""
@@ -77,7 +79,7 @@ class Supervisor:
             self._alive[number] = process
             log.info("worker %d is process %d", number, process.pid)
             if self._stopping.is_set():  # the signal came while it was being started.
-                self._send(signal.SIGKILL if self._killed.is_set() else signal.SIGTERM)
+                process.kill() if self._killed else process.terminate()
             born_at = self._world.monotonic()
             code = await process.wait()
             del self._alive[number]

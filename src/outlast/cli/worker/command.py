@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import click
 
-from outlast.cli import lifeline, terminal
+from outlast.cli import terminal
 from outlast.cli.options import Choice, shared
-from outlast.cli.supervisor import Supervisor
+from outlast.cli.worker import lifeline
+from outlast.cli.worker.supervisor import Supervisor
 from outlast.config import parse_queues
 from outlast.engine import Engine
 from outlast.errors import ConfigError
@@ -21,7 +22,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 @click.command()
-@click.argument("app", required=False)
+@click.argument("module", metavar="[APP]", required=False)
 @click.option("--queues", metavar="NAME:N,...", help="Queues to serve, each with its concurrency: default:10,email:5.")
 @click.option(
     "--processes", type=click.IntRange(1, 1_000), default=1, show_default=True, help="How many worker processes."
@@ -30,7 +31,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 @click.option("--lifeline", "is_child", is_flag=True, hidden=True)
 @shared
 def worker(
-    choice: Choice, app: str | None, queues: str | None, processes: int, log_level: str, is_child: bool
+    choice: Choice, module: str | None, queues: str | None, processes: int, log_level: str, is_child: bool
 ) -> None:
     """Run the jobs of APP, a module of yours: shop.jobs, or shop.jobs:engine where it has several engines.
 
@@ -40,7 +41,7 @@ def worker(
     The first Ctrl-C or SIGTERM lets running steps end and gives back the rest; a second one ends at once. With
     --processes, a worker that dies is replaced.
     """
-    choice.name_app(app)
+    choice.name_app(module)
     if is_child:
         lifeline.end_with_parent()
     engine = _prepared(choice, queues)
@@ -92,7 +93,9 @@ def log_to_stderr(level: str, *, as_json: bool) -> None:
     if logging.getLogger().handlers:
         return
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonLines() if as_json else _CleanLines("%(asctime)s %(levelname)-7s [%(process)d] %(message)s"))
+    handler.setFormatter(
+        _JsonLines() if as_json else _CleanLines("%(asctime)s %(levelname)-7s [%(process)d] %(message)s")
+    )
     logging.basicConfig(handlers=[handler], level=max(logging.INFO, logging.getLogger("outlast").level))
 
 
@@ -112,7 +115,9 @@ class _JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        fields = {key.removeprefix("outlast_"): value for key, value in vars(record).items() if key.startswith("outlast_")}
+        fields = {
+            key.removeprefix("outlast_"): value for key, value in vars(record).items() if key.startswith("outlast_")
+        }
         if fields:
             told["fields"] = fields
         if record.exc_info:

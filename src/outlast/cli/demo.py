@@ -1,5 +1,0 @@
-"""demo"""
-import click
-@click.command()
-def demo() -> None:
-    """x"""

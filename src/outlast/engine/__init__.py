@@ -1,0 +1,7 @@
+"""The engine, from outside: `Engine` and the `Handle` of an instance."""
+
+from outlast.engine.checks import PAGE_MAX
+from outlast.engine.engine import Engine, OnConflict
+from outlast.engine.handles import Handle
+
+__all__ = ["PAGE_MAX", "Engine", "Handle", "OnConflict"]

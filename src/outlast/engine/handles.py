@@ -1,0 +1,74 @@
+"""One instance, from outside."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Generic, Protocol, TypeVar
+
+from outlast._model import Ended, Instance
+from outlast.engine.reading import read_ended
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Asked(Protocol):
+    """The engine, as far as a handle needs it."""
+
+    async def ended(self, id: str, timeout: float | timedelta | None) -> Ended:
+        """How the instance ended, once it has."""
+
+    async def get(self, id: str) -> Instance:
+        """The instance as it stands."""
+
+    async def cancel(self, id: str, reason: str = "") -> Instance:
+        """Ends it as cancelled."""
+
+    async def retry(self, id: str) -> Instance:
+        """Runs it again."""
+
+
+class Handle(Generic[R_co]):
+    """One instance, from outside. Cheap; holds no row.
+
+    Attributes:
+        id: The instance.
+    """
+
+    __slots__ = ("_engine", "_read_result", "id")
+
+    def __init__(self, engine: Asked, id: str, read_result: Any = None) -> None:
+        self.id = id
+        self._engine = engine
+        self._read_result = read_result
+
+    async def result(self, timeout: float | timedelta | None = None) -> R_co:
+        """Waits for the end and returns the result.
+
+        Args:
+            timeout: Seconds to wait; None for ever. Running out harms nothing: call again to wait longer.
+
+        Raises: InstanceFailed, InstanceCancelled, InstanceQuarantined: how it ended. ResultTimeout. NotFound.
+        """
+        ended = await self._engine.ended(self.id, timeout)
+        return read_ended(ended, self._read_result)  # type: ignore[no-any-return]
+
+    async def get(self) -> Instance:
+        """The instance as it stands. Raises: NotFound."""
+        return await self._engine.get(self.id)
+
+    async def cancel(self, reason: str = "") -> Instance:
+        """See `Engine.cancel`."""
+        return await self._engine.cancel(self.id, reason)
+
+    async def retry(self) -> Instance:
+        """See `Engine.retry`."""
+        return await self._engine.retry(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Handle {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Handle) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)

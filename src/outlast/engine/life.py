@@ -1,0 +1,219 @@
+"""How an engine is made, opened and closed, and what it knows of its tables."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from outlast._kernel.program import DEFINED, Catalogue, Program
+from outlast._runtime.crew import Crew
+from outlast._runtime.events import Events
+from outlast._store.contract import Store
+from outlast._store.door import database_file, open_store, sharing_warning, shown_url
+from outlast._world import SystemWorld, World
+from outlast.config import Config, Options, make_config
+from outlast.errors import EngineStateError
+from outlast.jobs import Job
+
+
+class Life:
+    """What every part of the engine shares: settings, store, programs; and how it opens and closes."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        programs: Iterable[Program | Job[..., Any, Any, Any]] | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        self.config: Config = make_config(url, options)
+        self._world: World = SystemWorld()
+        self._catalogue = Catalogue(() if programs is None else programs)
+        self._adopts = programs is None
+        self._adopted = -1
+        self._store: Store = open_store(self.config, self._world)
+        self._events = Events(self.config.name, "")
+        self._crew: Crew | None = None
+        self._turning = False
+
+    def configure(self, url: str | None = None, **options: Unpack[Options]) -> None:
+        """Changes settings before the engine is opened; what is left out stays as it is.
+
+        Raises: ConfigError. EngineStateError: it is open.
+        """
+        if self._crew is not None:
+            raise EngineStateError("this engine is running: its settings cannot be changed any more")
+        given: dict[str, Any] = dict(options) if url is None else {"url": url, **options}
+        self.config = replace(self.config, **given)
+        self._events.rename(self.config.name)
+        self._store = open_store(self.config, self._world)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Opens the database and starts the loops.
+
+        Raises: StoreError: it cannot be used; SchemaError: run `migrate` first (Postgres). EngineStateError.
+        """
+        if self._crew is not None:
+            raise EngineStateError("this engine is running already")
+        if self._turning:
+            raise EngineStateError("this engine is just being opened or closed")
+        self._turning = True
+        try:
+            self._adopt()
+            crew = Crew(
+                self.config, self._store, self._catalogue, self._world, events=self._events, refresh=self._adopt
+            )
+            try:
+                await self._store.open()
+                self._crew = crew  # before the first step runs: it may use the engine.
+                await crew.open()
+            except BaseException:
+                self._crew = None
+                await crew.abort()
+                await self._let_go()
+                raise
+        finally:
+            self._turning = False
+
+    async def close(self) -> None:
+        """Stops in two phases: running steps may end for `drain_timeout`, then are cancelled and given back.
+
+        What was claimed and not started is given back at once. None of it costs an attempt.
+        """
+        crew, self._crew = self._crew, None
+        if crew is None:
+            return
+        self._turning = True
+        try:
+            await crew.close()
+        finally:
+            try:
+                await self._let_go()
+            finally:
+                self._turning = False
+
+    async def _let_go(self) -> None:
+        """Closes the store; a store is opened once, so the next opening takes a new one."""
+        store, self._store = self._store, open_store(self.config, self._world)
+        await store.close()
+
+    async def run_forever(self) -> None:
+        """Opens, runs until SIGTERM, SIGINT or cancellation, and closes. A second signal ends the process at once."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        signals = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread.
+                loop.add_signal_handler(number, _stop_or_end, stop, number)
+                signals.append(number)
+        try:
+            async with self:
+                await stop.wait()
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    def _adopt(self) -> None:
+        """Knows the programs defined since it last looked."""
+        if self._adopts and self._adopted != DEFINED.changes:
+            self._adopted = DEFINED.changes
+            for program in DEFINED:
+                self._catalogue.add(program)
+
+    def _running(self) -> Crew:
+        if self._crew is None:
+            raise EngineStateError("the engine is not open: use `async with engine:` or `await engine.open()` first")
+        return self._crew
+
+    @property
+    def events(self) -> Events:
+        """What the engine reports; listen before it is opened, to miss nothing."""
+        return self._events
+
+    @property
+    def programs(self) -> list[Program]:
+        """What this engine can run."""
+        self._adopt()
+        return list(self._catalogue)
+
+    def program(self, name: str) -> Program:
+        """The newest version of a program by name. Raises: UnknownProgram."""
+        self._adopt()
+        return self._catalogue.newest(name)
+
+    async def migrate(self) -> list[int]:
+        """Brings the tables up to this release; safe from many processes at once, and when there is nothing to do.
+
+        SQLite does this by itself when it opens. Returns the versions applied.
+        """
+        if self._crew is not None:
+            return await self._store.schema.migrate()
+        store = open_store(self.config, self._world)
+        try:
+            return await store.schema.migrate()
+        finally:
+            await store.close()
+
+    async def tables(self) -> tuple[int, int]:
+        """The version of the tables (0: there are none), and the one that this release needs. For a closed engine."""
+        store = open_store(self.config, self._world)
+        path = self.database_file
+        if path is not None and not path.exists():
+            return 0, store.schema.latest  # looking must not make a file.
+        try:
+            return await store.schema.version(), store.schema.latest
+        finally:
+            await store.close()
+
+    def migration_script(self, since: int = 0) -> str:
+        """The SQL that brings tables of version `since` up to this release."""
+        return self._store.schema.script(since)
+
+    async def drop_tables(self) -> None:
+        """Deletes this engine's tables and everything in them, for good. For a closed engine: demos and tests."""
+        store = open_store(self.config, self._world)
+        try:
+            await store.schema.drop()
+        finally:
+            await store.close()
+
+    def describe(self) -> str:
+        """The database in one line, without secrets."""
+        return self._store.describe()
+
+    @property
+    def shown_url(self) -> str:
+        """The database's URL without secrets."""
+        return shown_url(self.config)
+
+    @property
+    def database_file(self) -> Path | None:
+        """The file of a SQLite database, whether it exists or not; None: it is in memory, or not SQLite."""
+        return database_file(self.config)
+
+    @property
+    def sharing_warning(self) -> str | None:
+        """What to know before several processes use this database; None: nothing."""
+        return sharing_warning(self.config)
+
+
+def _stop_or_end(stop: asyncio.Event, number: int) -> None:
+    if stop.is_set():
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(signal.Signals(number))
+    stop.set()

@@ -1,0 +1,206 @@
+"""Operations on what exists: instances, queues, nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from outlast._kernel.failures import reason_text
+from outlast._kernel.states import CANCELLED, LIVE, MOVES, RUNNING
+from outlast._model import Ended, Filter, Held, Instance, Node, QueueCounts, Standing
+from outlast._runtime.waiters import SETTLED
+from outlast._store.rows import checked_key
+from outlast.config import checked_name, duration_s
+from outlast.engine.checks import checked_id, checked_limit, checked_statuses, moment_us
+from outlast.engine.handles import Handle
+from outlast.engine.life import Life
+from outlast.engine.reading import read_instance
+from outlast.errors import ConfigError, DuplicateKey, IllegalMove, NotFound, OutlastError, ResultTimeout
+
+
+class Operations(Life):
+    """The operations on instances and queues that exist."""
+
+    async def get(self, id: str) -> Instance:
+        """The instance as it stands. Raises: NotFound."""
+        self._running()
+        row = await self._store.instances.get(checked_id(id))
+        if row is None:
+            raise NotFound(f"no instance has the id {id}")
+        return read_instance(row)
+
+    async def find(self, correlation_key: str) -> Instance | None:
+        """The instance that holds a correlation key, else the newest one that had it, or None."""
+        self._running()
+        row = await self._store.instances.find(checked_key(correlation_key))
+        return None if row is None else read_instance(row)
+
+    async def list(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        program: str | None = None,
+        queue: str | None = None,
+        correlation_key: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> Sequence[Instance]:
+        """Instances, newest first.
+
+        Args:
+            status: One status or several.
+            program, queue, correlation_key: Only with this very value.
+            created_after, created_before: Aware instants; from (inclusive), until (exclusive).
+            before: The last id of the page before, to get the next one.
+            limit: At most this many, up to 1,000.
+
+        Raises: ConfigError.
+        """
+        self._running()
+        wanted = Filter(
+            status=checked_statuses(status),
+            program=program,
+            queue=queue,
+            correlation_key=correlation_key,
+            created_after_us=moment_us("created_after", created_after),
+            created_before_us=moment_us("created_before", created_before),
+            before=None if before is None else checked_id(before),
+            limit=checked_limit(limit),
+        )
+        return [read_instance(row) for row in await self._store.instances.list(wanted)]
+
+    async def list_all(self, *, page: int = 200, **filters: Any) -> AsyncIterator[Instance]:
+        """Every instance that the filters of `list` let pass, newest first, read page by page."""
+        before: str | None = filters.pop("before", None)
+        while True:
+            found = await self.list(limit=page, before=before, **filters)
+            for instance in found:
+                yield instance
+            if len(found) < page:
+                return
+            before = found[-1].id
+
+    async def expand_id(self, prefix: str) -> str:
+        """The one id that begins with `prefix`. Raises: NotFound: none; ConfigError: several."""
+        self._running()
+        text = prefix.strip().lower()
+        if len(text) < 4 or not set(text) <= set("0123456789abcdef-"):
+            raise ConfigError(f"an id, or at least 4 characters of its beginning, was expected, not {prefix!r}")
+        found = await self._store.instances.list(Filter(id_prefix=text, limit=2))
+        if not found:
+            raise NotFound(f"no instance has an id that begins with {prefix!r}")
+        if len(found) > 1:
+            raise ConfigError(f"several instances have an id that begins with {prefix!r}; give more of it")
+        return found[0].id
+
+    async def cancel(self, id: str, reason: str = "") -> Instance:
+        """Ends a live instance as `cancelled`, whatever it is doing; cancelling it again changes nothing.
+
+        A running step can no longer commit from this moment. Its code is cancelled as soon as its process hears of
+        it; a plain `def` runs to its end, unheard.
+
+        Raises: NotFound. IllegalMove: it has ended otherwise.
+        """
+        crew = self._running()
+        error = reason_text(reason, kind="Cancel")
+        found = await crew.patiently(lambda: self._store.instances.cancel(checked_id(id), error, self.config.retention))
+        if found is None:
+            raise NotFound(f"no instance has the id {id}")
+        former, node = found
+        if former not in LIVE and former != CANCELLED:
+            raise IllegalMove(f"instance {id} has ended as {former!r} and cannot be cancelled", former)
+        if node is not None:
+            crew.doorbell.cancelled(id)
+        crew.waiters.heard(id)
+        crew.doorbell.ended([id])
+        return await self.get(id)
+
+    async def retry(self, id: str) -> Instance:
+        """Runs an ended or quarantined instance again, with all its attempts; its former result is dropped.
+
+        Raises: NotFound. IllegalMove: it is done, or has not ended. DuplicateKey: its key belongs to another by now.
+        """
+        crew = self._running()
+        found = await crew.patiently(lambda: self._store.instances.retry(checked_id(id)))
+        if found is None:
+            raise NotFound(f"no instance has the id {id}")
+        if isinstance(found, Held):
+            raise DuplicateKey(found.key, Handle(self, found.holder))
+        former, queue = found
+        if former not in MOVES["retry"]:
+            raise IllegalMove(f"instance {id} is {former!r}; only {', '.join(MOVES['retry'])} can be retried", former)
+        crew.doorbell.work([queue])
+        return await self.get(id)
+
+    async def delete(self, id: str) -> None:
+        """Deletes an instance for good. Raises: NotFound. IllegalMove: it is running; cancel it first."""
+        crew = self._running()
+        former = await crew.patiently(lambda: self._store.instances.delete(checked_id(id)))
+        if former is None:
+            raise NotFound(f"no instance has the id {id}")
+        if former == RUNNING:
+            raise IllegalMove(f"instance {id} is running; cancel it before deleting it", former)
+        crew.waiters.heard(id)
+
+    async def pause_queue(self, name: str) -> None:
+        """Nobody claims from the queue until it is resumed, in any process; stored. Running steps go on."""
+        crew = self._running()
+        await crew.patiently(lambda: self._store.queues.pause(checked_name(name, what="queue")))
+
+    async def resume_queue(self, name: str) -> None:
+        """Takes a pause back."""
+        crew = self._running()
+        await crew.patiently(lambda: self._store.queues.resume(checked_name(name, what="queue")))
+        crew.doorbell.work([name])
+
+    async def queues(self) -> Sequence[QueueCounts]:
+        """Live instances by queue, and which queues are paused."""
+        self._running()
+        return await self._store.queues.counts()
+
+    async def totals(self) -> dict[str, int]:
+        """How many instances there are, by status. Reads the whole table."""
+        self._running()
+        return await self._store.instances.totals()
+
+    async def nodes(self) -> Sequence[Node]:
+        """The processes that serve queues, and what they hold."""
+        self._running()
+        return await self._store.leases.nodes()
+
+    async def findings(self) -> Sequence[tuple[str, str, str]]:
+        """What an operator should know of the database: (level, subject, sentence)."""
+        self._running()
+        return await self._store.upkeep.findings()
+
+    async def standing(self) -> Standing:
+        """What waits, and for how long: what an operator asks first."""
+        self._running()
+        return await self._store.upkeep.standing()
+
+    async def ended(self, id: str, timeout: float | timedelta | None) -> Ended:
+        """How the instance ended, once it has. Raises: ResultTimeout, NotFound."""
+        crew = self._running()
+        timeout_s = None if timeout is None else duration_s(timeout, name="timeout")
+        try:
+            async with asyncio.timeout(timeout_s):
+                ended = await crew.waiters.wait(checked_id(id))
+        except TimeoutError:
+            ended = await self._last_look(id)
+            if ended is None or ended.status not in SETTLED:
+                raise ResultTimeout(id, timeout_s or 0.0, ended and ended.status) from None
+        if ended is None:
+            raise NotFound(f"no instance has the id {id}")
+        return ended
+
+    async def _last_look(self, id: str) -> Ended | None:
+        try:
+            async with asyncio.timeout(1.0):
+                found = await self._store.instances.ended([id])
+        except (OutlastError, TimeoutError):
+            return None
+        return found[0] if found else None

@@ -1,0 +1,60 @@
+"""Rows as callers see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from outlast._codec import decode_any
+from outlast._kernel.failures import read_error
+from outlast._kernel.states import CANCELLED, DONE, FAILED, QUARANTINED
+from outlast._model import Ended, Instance, Progress, Row
+from outlast.errors import EncodingError, InstanceCancelled, InstanceFailed, InstanceQuarantined
+
+
+def read_ended(ended: Ended, read_result: Any = None) -> Any:
+    """The result of an ended instance. Raises: InstanceFailed, InstanceCancelled, InstanceQuarantined."""
+    if ended.status == DONE:
+        text = ended.result or "null"
+        return decode_any(text) if read_result is None else read_result(text)
+    error = read_error(ended.error)
+    reason = str(error.get("message", "")) if error else ""
+    kind = {CANCELLED: InstanceCancelled, QUARANTINED: InstanceQuarantined}.get(ended.status, InstanceFailed)
+    what = f"{error['type']}: {reason}" if error and ended.status == FAILED else reason
+    raise kind(f"instance {ended.id} ended as {ended.status!r}: {what}", id=ended.id, reason=reason, error=error)
+
+
+def read_instance(row: Row) -> Instance:
+    """A row as callers see it."""
+    progress = None if row.progress is None else Progress(row.progress, row.progress_note or "")
+    return Instance(
+        id=row.id,
+        program=row.program,
+        version=row.version,
+        step=row.step,
+        queue=row.queue,
+        priority=row.priority,
+        status=row.status,
+        attempt=row.attempt,
+        crashes=row.crashes,
+        epoch=row.epoch,
+        state=_readable(row.state),
+        result=_readable(row.result),
+        error=read_error(row.error),
+        progress=progress,
+        correlation_key=row.correlation_key,
+        created_at=row.created_at,
+        due_at=row.due_at,
+        claimed_at=row.claimed_at,
+        finished_at=row.finished_at,
+        expires_at=row.expires_at,
+        node=row.node,
+    )
+
+
+def _readable(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return decode_any(text)
+    except EncodingError:
+        return text  # an operator must be able to look at a row that cannot be decoded.
