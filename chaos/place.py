@@ -20,6 +20,8 @@ class NoPlace(Exception):
     """The database that a scenario needs cannot be had here; the text is one sentence saying why."""
 
 
+LOCK_S = 0.25
+"""A transaction of the engine's takes milliseconds; whoever holds SQLite's lock for longer is stuck with it."""
 _COLUMNS = "id, program, status, state, result, attempt, crashes, epoch, commits, commit_epoch"
 _ROWS = f"SELECT {_COLUMNS} FROM {{instances}}"
 _LIVE = (
@@ -65,6 +67,9 @@ class Place(Protocol):
     def damage(self) -> str | None:
         """What the database finds wrong with its own files; None: nothing."""
 
+    def is_locked(self) -> bool:
+        """Whether nobody can write, because somebody keeps the whole database to himself."""
+
 
 class SqlitePlace:
     """A file. See `Place`."""
@@ -85,6 +90,16 @@ class SqlitePlace:
     def damage(self) -> str | None:
         found = self._query("PRAGMA integrity_check(3)")
         return None if found == [("ok",)] else "; ".join(str(row[0]) for row in found)
+
+    def is_locked(self) -> bool:
+        with closing(sqlite3.connect(self._path, timeout=LOCK_S, isolation_level=None)) as connection:
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            connection.execute("ROLLBACK")
+            return False
 
     def _query(self, text: str) -> list[Any]:
         # Read only: the last connection that could write would fold the log back when it closes.
@@ -116,9 +131,12 @@ class PostgresPlace:
     def damage(self) -> str | None:
         return None
 
+    def is_locked(self) -> bool:
+        return False
+
     def _query(self, text: str) -> list[Any]:
         with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
-            return connection.execute(text).fetchall()  # type: ignore[arg-type]
+            return connection.execute(text).fetchall()
 
 
 @contextmanager

@@ -8,10 +8,12 @@ from chaos.arena import Arena, stage
 from chaos.faults import Fault
 from chaos.report import Report
 
-JOBS: Final = {"full": 20_000, "ci": 1_500}
+JOBS: Final = {"full": 20_000, "ci": 2_500}
 PROCESSES: Final = 4
 ENGINES: Final = 2
 """In each process."""
+CONCURRENCY: Final = 4
+"""Of each engine."""
 HELD_S: Final = (0.0, 0.1)
 
 
@@ -20,11 +22,12 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
 
     def act(arena: Arena) -> None:
         arena.crashes_may_count = False
-        feeder = arena.feed(JOBS[scale], nap_s=(0.0, 0.02))
-        locker = arena.lock(HELD_S)
+        feeder = arena.feed(JOBS[scale], nap_s=(0.0, 0.06))
         for _ in range(PROCESSES):
-            arena.hire(engines=ENGINES)
+            arena.hire(engines=ENGINES, concurrency=CONCURRENCY)
         arena.allow(JOBS[scale])
+        arena.busy(PROCESSES)
+        locker = arena.lock(HELD_S)
         arena.finish(feeder, patience_s=120.0)
         held_us = arena.watches[locker.name].look().held_us
         arena.faults += [Fault("lock", None, since_us, until_us) for since_us, until_us in held_us]

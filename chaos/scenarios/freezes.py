@@ -25,6 +25,7 @@ JOBS_PER_ROUND: Final = 500
 FREEZE_LEASES: Final = (2.5, 4.0)
 """A freeze must outlast the lease, the watching of it, and a busy machine."""
 _PAUSE_S: Final = 1.0
+_TRIES_MAX: Final = 10
 
 
 def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Report:
@@ -50,7 +51,23 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
 
 
 def freeze(arena: Arena, victim: Member, *, with_outcomes: bool) -> Fault:
-    """Stops a process: at once, or when it has outcomes in hand, if that happens soon."""
+    """Stops a process for long, and not in the middle of a transaction on SQLite.
+
+    There it would keep the lock: nobody could take over, and nothing stale could come of it.
+    """
+    for _ in range(_TRIES_MAX):
+        at_us = stop(victim, with_outcomes=with_outcomes)
+        if not arena.place.is_locked():
+            break
+        victim.send(signal.SIGCONT)
+        time.sleep(0.01)
+    fault = Fault("freeze", victim.name, at_us)
+    arena.faults.append(fault)
+    return fault
+
+
+def stop(victim: Member, *, with_outcomes: bool) -> int:
+    """Stops a process: at once, or when it has outcomes in hand, if that happens soon. Returns when."""
     if with_outcomes:
         victim.send(signal.SIGUSR1)
         deadline = time.monotonic() + _PAUSE_S
@@ -58,7 +75,6 @@ def freeze(arena: Arena, victim: Member, *, with_outcomes: bool) -> Fault:
             time.sleep(0.002)
         if not victim.is_stopped:
             victim.send(signal.SIGUSR2)
-    fault = Fault("freeze", victim.name, now_us())
+    at_us = now_us()
     victim.send(signal.SIGSTOP)
-    arena.faults.append(fault)
-    return fault
+    return at_us

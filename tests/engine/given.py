@@ -146,15 +146,17 @@ class Spoilt:
     def __init__(self, noun: Any, method: str) -> None:
         self._real = getattr(noun, method)
         self._lose = 0
+        self._full = False
         self._refuse = 0
         self._error: Callable[[], BaseException] = _connection_lost
         self.calls = 0
         self.spoilt = asyncio.Event()
         setattr(noun, method, self._call)
 
-    def lose_replies(self, count: int = 1) -> None:
-        """The next calls do their work and then seem to have failed."""
+    def lose_replies(self, count: int = 1, *, full: bool = False) -> None:
+        """The next calls do their work and then seem to have failed; `full`: those that have something to tell."""
         self._lose = count
+        self._full = full
 
     def refuse(self, count: int = 1, error: Callable[[], BaseException] | None = None) -> None:
         """The next calls fail before they do anything."""
@@ -172,7 +174,7 @@ class Spoilt:
             self.spoilt.set()
             raise self._error()
         answer = await self._real(*args, **options)
-        if self._lose:
+        if self._lose and (answer or not self._full):
             self._lose -= 1
             self.spoilt.set()
             raise _connection_lost()

@@ -1,5 +1,6 @@
 """Lists, pages and short ids."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -70,8 +71,7 @@ async def test_filters_are_anded(full: Engine) -> None:
 
 async def test_statuses_are_told_apart(engine: Engine) -> None:
     handles = await engine.start_many(one.new(number=number) for number in range(9))
-    for handle in handles:
-        await engine._wait(handle.id, SOON_S)
+    await asyncio.gather(*(handle.result(SOON_S) for handle in handles), return_exceptions=True)
 
     assert sorted(_numbers(await engine.list(status="failed"))) == [0, 3, 6]
     assert sorted(_numbers(await engine.list(status="cancelled"))) == [1, 4, 7]

@@ -39,3 +39,8 @@ def test_only_failures_count_as_attempts() -> None:
     }
 
     assert counts == {"Done": 0, "Failed": 1, "Cancelled": 0, "Again": 1, "Unreadable": 0}
+
+
+def test_what_is_no_outcome_is_refused() -> None:
+    with pytest.raises(AssertionError):
+        settle(CLAIM, "done", retention_s=None)  # type: ignore[arg-type]

@@ -391,17 +391,42 @@ async def test_only_the_writer_checkpoints(store: SqliteStore, given: Given, mon
 async def test_a_checkpoint_that_fails_costs_no_answer(
     store: SqliteStore, given: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked: list[str] = []
+
+    def refuse(action: int, name: str | None, *_: object) -> int:
+        asked.append(str(name))
+        return sqlite3.SQLITE_DENY if name == "wal_checkpoint" else sqlite3.SQLITE_OK
+
+    await store._writer.read(lambda connection: connection.set_authorizer(refuse))
     monkeypatch.setattr(store._writer, "_wal_bytes_max", 0)
-    refused = await store._writer.read(
-        lambda connection: connection.set_authorizer(
-            lambda action, name, *_: sqlite3.SQLITE_DENY if name == "wal_checkpoint" else sqlite3.SQLITE_OK
-        )
-    )
-    assert refused is None
 
     await given.added(2)
+    await given.added(2)
 
-    assert await store.instances.totals() == {"ready": 2}
+    assert await store.instances.totals() == {"ready": 4}
+    assert "wal_checkpoint" in asked
+
+
+async def test_a_file_that_cannot_be_opened_is_told_from_one_that_cannot_be_written(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, kind in [(PermissionError("no"), StoreReadOnly), (OSError("disk gone"), StoreUnavailable)]:
+
+        def refuse(*_: object, error: OSError = error) -> int:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", refuse)
+            with pytest.raises(kind):
+                await open_store()
+
+
+async def test_a_journal_that_is_no_log_is_a_problem(store: SqliteStore) -> None:
+    await store._reader.close()
+    await store._writer.read(lambda connection: connection.execute("PRAGMA journal_mode = DELETE").fetchone())
+    store._reader = store.upkeep._desk.reader = store._writer
+
+    assert ("problem", "journal") in [finding[:2] for finding in await store.upkeep.findings()]
 
 
 async def test_the_parents_store_is_refused_after_a_fork(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,7 @@ class Crew:
             renew_s=config.renew_s,
             on_doubt=self._fence,
             on_buried=self._bury,
+            on_well=self._ring,
             events=self.events,
             world=self._world,
         )
@@ -135,9 +136,10 @@ class Crew:
                 claims=self._store.claims,
                 executor=self.executor,
                 committer=self.committer,
-                node=self._node_id,
+                node=self._claims_as,
                 known=self._known_programs,
                 on_doubt=self._reconciler.wake,
+                on_clear=self._ring,
                 grace_s=config.lease,
                 poll_s=config.poll_interval,
                 poll_s_max=config.max_poll_interval,
@@ -179,6 +181,13 @@ class Crew:
 
     def _steady_since(self) -> float:
         return self.node.steady_since() if self.node is not None else float("-inf")
+
+    def _claims_as(self) -> str:
+        return self.node.claims_as if self.node is not None else ""
+
+    def _ring(self) -> None:
+        for lane in self.lanes:
+            lane.ring()
 
     def _known_programs(self) -> list[str]:
         self._refresh()

@@ -55,10 +55,13 @@ class Doorbell:
                 self._bell.ring(f"q:{queue}")
 
     def others(self, queues: Iterable[str]) -> None:
-        """Work that this process has given back; others may want it."""
-        if self._remote:
-            for queue in queues:
-                self._bell.ring(f"q:{queue}")
+        """Work that this process has given back; others may want it. In queues that it does not know (`*`), so may we."""
+        for queue in queues:
+            if queue == "*":
+                for wake in self._queues.values():
+                    wake()
+            if self._remote:
+                self._bell.ring("*" if queue == "*" else f"q:{queue}")
 
     def timer(self) -> None:
         """Something is due earlier than was known."""

@@ -101,6 +101,7 @@ class Executor:
         self.threads = threads
         self.progress = progress
         self.running: dict[str, Run] = {}
+        self.suspect: str | None = None  # the one instance, claimed here, that processes have died over; see Lane.
         self._catalogue = catalogue
         self._committer = committer
         self._retention_s = retention_s

@@ -16,6 +16,7 @@ from outlast._runtime.rounds import wait_for_event
 from outlast._store.contract import Claims
 from outlast._world import World
 from outlast.config import Queue
+from outlast.errors import StoreError
 
 PREFETCH_MAX: Final = 1_000
 """No lane that measures for itself keeps more claims waiting than this."""
@@ -36,8 +37,10 @@ class Lane:
         queue: Its name.
         how: Its concurrency and prefetch.
         claims: Where work is taken.
+        node: Under which id to claim; empty while nothing may be begun.
         known: "name@version" of what this process can run, asked at every claim.
         on_doubt: Called when a claim's reply was lost, so that what it took is looked for.
+        on_clear: Called when a suspect is over, so that another lane may begin the next.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Lane:
         node: Callable[[], str],
         known: Callable[[], list[str]],
         on_doubt: Callable[[], None],
+        on_clear: Callable[[], None],
         grace_s: float,
         poll_s: float,
         poll_s_max: float,
@@ -65,6 +69,7 @@ class Lane:
         self._node = node
         self._known = known
         self._on_doubt = on_doubt
+        self._on_clear = on_clear
         self._grace_s = grace_s
         self._poll_s = poll_s
         self._poll_s_max = poll_s_max
@@ -77,7 +82,7 @@ class Lane:
         self._took_at = 0.0
         self._rung = True
         self._more = False
-        self._suspect: str | None = None
+        self._isolating = False
         self._wake = asyncio.Event()
         self._stopped = False
         self._stopping = asyncio.Event()
@@ -100,10 +105,10 @@ class Lane:
 
     def drop(self, lost: set[str] | None = None) -> None:
         """Forgets claims that are not started and no longer ours: those named, or all."""
-        if lost is None:
-            self._buffer.clear()
-        elif lost & self.holds():
-            self._buffer = deque(claim for claim in self._buffer if claim.id not in lost)
+        gone = self.holds() if lost is None else lost & self.holds()
+        if gone:
+            self._acquit(gone)
+            self._buffer = deque(claim for claim in self._buffer if claim.id not in gone)
 
     def waiting(self) -> dict[str, int]:
         """Epochs of the claims that are not started, by id."""
@@ -137,7 +142,7 @@ class Lane:
     def _demand(self) -> int:
         """How many to claim now; 0: not yet."""
         how = self._how
-        if self._stopped or not self._committer.has_room:
+        if self._stopped or not self._committer.has_room or not self._node():
             return 0
         demand = how.concurrency - self._running + self._prefetch - len(self._buffer)
         if self._running == 0 and not self._buffer:
@@ -147,8 +152,9 @@ class Lane:
     async def _claim(self, limit: int) -> bool:
         if self._more and self._how.prefetch is None:
             self._measure()
+        node = self._node()
         try:
-            taken = await self._claims.take(self.name, self._node(), self._known(), limit, self._grace_s)
+            taken = await self._claims.take(self.name, node, self._known(), limit, self._grace_s)
         except TRANSIENT as error:
             self._more = True
             self._on_doubt()
@@ -160,25 +166,29 @@ class Lane:
             await wait_for_event(self._stopping, self._patience.next_s(error))
             return False
         self._patience.well()
-        if self._stopped:
-            self._release(taken)
+        if self._stopped or self._node() != node:
+            if taken:
+                self._release(taken)
             return False
         self._more = len(taken) == limit
         if taken:
-            self._accept(taken)
+            await self._accept(taken)
             if self._events.wanted:
                 self._events.emit("claim.stop", queue=self.name, count=len(taken), demand=limit)
         return bool(taken)
 
-    def _accept(self, taken: list[Claim]) -> None:
+    async def _accept(self, taken: list[Claim]) -> None:
+        back: list[Claim] = []
         if any(claim.crashes >= SUSPECT_CRASHES for claim in taken):
-            taken = self._without_suspects(taken)
+            taken, back = self._without_suspects(taken)
         self._took_at = self._world.monotonic()
         self._buffer.extend(taken)
+        if back:
+            await self._isolate(back)
         self.dispatch()
 
-    def _without_suspects(self, taken: list[Claim]) -> list[Claim]:
-        """Leaves one instance at most that processes have died over.
+    def _without_suspects(self, taken: list[Claim]) -> tuple[list[Claim], list[Claim]]:
+        """Leaves one instance at most, in this whole process, that processes have died over. What to run, and the rest.
 
         A crash counts against all that the process held: a suspect must not drag its neighbours into quarantine.
         """
@@ -186,32 +196,51 @@ class Lane:
         back: list[Claim] = []
         for claim in taken:
             if claim.crashes >= SUSPECT_CRASHES:
-                if self._suspect is not None:
+                if self._executor.suspect is not None:
                     back.append(claim)
                     continue
-                self._suspect = claim.id
+                self._executor.suspect = claim.id
             kept.append(claim)
-        if back:
-            self._more = False
-            self._release(back)
-        return kept
+        return kept, back
+
+    async def _isolate(self, others: list[Claim]) -> None:
+        """Gives other suspects back, durably, before the one that is left may begin and end this process."""
+        self._more = False
+        self._isolating = True
+        try:
+            claims = [(claim.id, claim.epoch) for claim in others]
+            await self._patience.until_done(lambda: self._claims.release(claims))
+        except StoreError as error:  # they are looked for, as after a lost reply.
+            self._events.emit("loop.failed", loop=f"lane {self.name}", error=f"{type(error).__name__}: {error}")
+            self._on_doubt()
+        finally:
+            self._isolating = False
+
+    def _acquit(self, ids: set[str]) -> None:
+        """Lets the next suspect begin when the last one is among these."""
+        if self._executor.suspect in ids:
+            self._executor.suspect = None
+            self._on_clear()
 
     def dispatch(self) -> None:
         """Starts steps while there are slots and claims."""
         buffer, how = self._buffer, self._how
-        while buffer and self._running < how.concurrency and self._committer.has_room and not self._stopped:
+        if buffer and (self._stopped or self._isolating or not self._node()):
+            return
+        while buffer and self._running < how.concurrency and self._committer.has_room:
+            claim = buffer.popleft()
             self._running += 1
-            if not self._executor.start(buffer.popleft(), self):
+            if not self._executor.start(claim, self):
                 self._running -= 1
+                self._acquit({claim.id})
         if (self._more or self._rung) and self._demand():
             self._wake.set()
 
     def freed(self, run: Run) -> None:
         """A run is over: its slot is free."""
         self._running -= 1
-        if self._suspect == run.claim.id:
-            self._suspect = None
-            self.ring()
+        if self._executor.suspect is not None:
+            self._acquit({run.claim.id})
         if not self._stopped:
             self.dispatch()
 
@@ -237,8 +266,7 @@ class Lane:
     def give_back(self) -> None:
         """Gives back what was claimed and not started."""
         if self._buffer:
-            if self._suspect in self.holds():
-                self._suspect = None
+            self._acquit(self.holds())
             self._release(self._buffer)
             self._buffer.clear()
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from outlast._runtime.events import Events
@@ -26,7 +27,8 @@ class Node:
 
     Args:
         on_doubt: Called on the loop when the lease could not be renewed for most of its length.
-        on_buried: Called on the loop when others have taken over; a new id has been registered by then.
+        on_buried: Called on the loop when others have taken over what this node held.
+        on_well: Called on the loop when the lease is good again, after either.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Node:
         renew_s: float,
         on_doubt: Callable[[], None],
         on_buried: Callable[[], None],
+        on_well: Callable[[], None],
         events: Events,
         world: World,
     ) -> None:
@@ -46,6 +49,7 @@ class Node:
         self._renew_s = renew_s
         self._on_doubt = on_doubt
         self._on_buried = on_buried
+        self._on_well = on_well
         self._events = events
         self._world = world
         self._renewer = leases.renewer()
@@ -55,7 +59,19 @@ class Node:
         self._thread: threading.Thread | None = None
         self._burial: asyncio.Task[None] | None = None
         self._renewed_at = self._steady_since = float("-inf")
+        self._rising = False
         self.in_doubt = False
+
+    @property
+    def claims_as(self) -> str:
+        """The id to claim under; empty while the lease is in doubt or gone, when nothing may be begun.
+
+        It looks at the clock: a process that was frozen knows this before its first renewal tells it.
+        """
+        return "" if self._rising or self.in_doubt or self._late_s() > FENCE_SHARE * self._lease_s else self.id
+
+    def _late_s(self) -> float:
+        return self._world.monotonic() - self._renewed_at
 
     async def open(self) -> None:
         """Registers and begins to renew."""
@@ -85,10 +101,13 @@ class Node:
                 continue
             wait_s = self._renew_s
             if alive:
+                was_well = self.claims_as
                 self.renewed()
                 self.in_doubt = False
-            elif node == self.id:
-                self._tell(self._bury)
+                if not was_well:
+                    self._tell(self._on_well)
+            else:
+                self._tell(partial(self._bury, node))
         with contextlib.suppress(StoreError):
             self._renewer.close()
         self._tell(self._ended.set)
@@ -112,7 +131,7 @@ class Node:
         return now - self._renewed_at > self._lease_s - self._renew_s
 
     def _judge(self) -> None:
-        late_s = self._world.monotonic() - self._renewed_at
+        late_s = self._late_s()
         if late_s > FENCE_SHARE * self._lease_s and not self.in_doubt:
             self.in_doubt = True
             self._events.emit("node.fenced", late_s=round(late_s, 3))
@@ -123,18 +142,20 @@ class Node:
             with contextlib.suppress(RuntimeError):  # the loop is closed.
                 self._loop.call_soon_threadsafe(call)
 
-    def _bury(self) -> None:
+    def _bury(self, node: str) -> None:
         """Others have taken over what this node held: it lets go and comes back under a new id."""
-        if self._burial is None or self._burial.done():
+        if node == self.id and not self._rising:
+            self._rising = True
             self._burial = asyncio.get_running_loop().create_task(self._rise(), name="outlast-node")
 
     async def _rise(self) -> None:
         self._events.emit("node.buried", id=self.id)
-        self.id = self._world.new_node_id()
         self._on_buried()
-        patience = Patience("lease", self._events, self._world)
-        await patience.until_done(self._register)
-        self.in_doubt = False
+        self.id = self._world.new_node_id()
+        # Nothing is claimed before the new id is in the table: a row whose node is unknown belongs to nobody.
+        await Patience("lease", self._events, self._world).until_done(self._register)
+        self.in_doubt = self._rising = False
+        self._on_well()
 
     async def close(self) -> None:
         """Stops renewing and says goodbye."""
@@ -151,3 +172,4 @@ class Node:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(JOIN_S):
                     await self._ended.wait()
+                    self._thread.join()  # that was its last line: this does not wait.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 import traceback
@@ -75,13 +76,16 @@ class Commands(click.Group):
                 stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, asyncio.CancelledError):
             raise _failure(ctx, "Interrupted", "interrupted", INTERRUPTED) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except OutlastError as error:
             _show_traceback(ctx)
             raise _failure(ctx, type(error).__name__, _sentence(error), exit_code_of(error)) from error
+        except OSError as error:
+            _show_traceback(ctx)
+            raise _failure(ctx, type(error).__name__, f"the system refused: {error}", FAILED) from error
         except Exception as error:
             _show_traceback(ctx)
             kind = type(error).__name__

@@ -75,11 +75,12 @@ async def _set(choice: Choice, names: tuple[str, ...], *, paused: bool) -> None:
         terminal.say_json([{"name": name, "paused": paused} for name in names])
         return
     for name in names:
-        terminal.say(f"queue {terminal.clean(name)} is {'paused' if paused else 'served again'}")
+        terminal.say(f"queue {terminal.clean(name)} is {'paused' if paused else 'not paused'}")
         if paused and name not in known:
-            terminal.note(f"nothing waits in a queue of that name; queues with live instances: {_listed(known)}")
+            terminal.note(f"nothing waits in a queue of that name; there are: {_listed(known)}")
         elif not paused and (name not in known or known[name].paused_at is None):
-            terminal.note(f"it was not paused; paused queues: {_listed(k for k, v in known.items() if v.paused_at)}")
+            were = (other for other, counts in known.items() if counts.paused_at is not None)
+            terminal.note(f"it was not paused before either; paused were: {_listed(were)}")
 
 
 def _listed(names: Iterable[str]) -> str:

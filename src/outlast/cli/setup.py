@@ -73,9 +73,8 @@ def config(choice: Choice, module: str | None) -> None:
     if choice.json:
         terminal.say_json({name: {"value": value, "source": source} for name, value, source in rows})
     else:
-        terminal.say_table(
-            ("setting", "value", "source"), [(name, terminal.plain(value), source) for name, value, source in rows]
-        )
+        shown = [(name, "none" if value is None else terminal.plain(value), source) for name, value, source in rows]
+        terminal.say_table(("setting", "value", "source"), shown)
 
 
 def _settings(choice: Choice, engine: Engine) -> list[tuple[str, Any, str]]:

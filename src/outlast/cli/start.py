@@ -13,7 +13,7 @@ from outlast.cli import terminal
 from outlast.cli.options import DURATION, PAIR, Choice, Moment, ParamType, shared
 from outlast.config import duration_s
 from outlast.engine import Handle
-from outlast.errors import ArgumentError, ConfigError, InstanceError, UnknownProgram, did_you_mean
+from outlast.errors import ArgumentError, ConfigError, DuplicateKey, InstanceError, UnknownProgram, did_you_mean
 from outlast.jobs import Job, Start
 
 FOREVER: Final = "forever"
@@ -80,6 +80,8 @@ def start(
         raise click.UsageError(f"Which module is {job!r} in? Write shop.jobs:{job}, or give --app.")
     if text is not None and pairs:
         raise click.UsageError("--args and --arg cannot be had together.")
+    if options["delay_s"] is not None and options["at"] is not None:
+        raise click.UsageError("--in and --at cannot be had together.")
     what = _described(_find(choice, name), text, pairs)
     asyncio.run(_start(choice, what, wait, options))
 
@@ -111,15 +113,21 @@ def _described(job: Job[..., Any, Any, Any], text: str | None, pairs: tuple[tupl
 
 async def _start(choice: Choice, what: Start[Any], wait: float | None, options: dict[str, Any]) -> None:
     async with choice.opened(create=True, rings=True) as engine:
-        handle = await engine.start(
-            what,
-            schedule_in=options["delay_s"],
-            schedule_at=options["at"],
-            priority=options["priority"],
-            queue=options["queue"],
-            correlation_key=options["key"],
-            on_conflict=options["on_conflict"],
-        )
+        try:
+            handle = await engine.start(
+                what,
+                schedule_in=options["delay_s"],
+                schedule_at=options["at"],
+                priority=options["priority"],
+                queue=options["queue"],
+                correlation_key=options["key"],
+                on_conflict=options["on_conflict"],
+            )
+        except DuplicateKey as error:
+            error.args = (
+                f"key {error.key!r} is held by {error.handle.id}; --on-conflict return answers with that one",
+            )
+            raise
         if not choice.json and not await engine.nodes():
             terminal.note(f"no worker is alive yet; to run one: outlast worker {choice.app}")
         if wait is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from outlast._kernel.failures import reason_text
 from outlast._kernel.states import CANCELLED, LIVE, MOVES, RUNNING
@@ -18,6 +18,8 @@ from outlast.engine.handles import Handle
 from outlast.engine.life import Life
 from outlast.engine.reading import read_instance
 from outlast.errors import ConfigError, DuplicateKey, IllegalMove, NotFound, OutlastError, ResultTimeout
+
+T = TypeVar("T")
 
 
 class Operations(Life):
@@ -125,13 +127,14 @@ class Operations(Life):
         Raises: NotFound. IllegalMove: it is done, or has not ended. DuplicateKey: its key belongs to another by now.
         """
         crew = self._running()
-        found = await crew.patiently(lambda: self._store.instances.retry(checked_id(id)))
+        call = _Tried(lambda: self._store.instances.retry(checked_id(id)))
+        found = await crew.patiently(call)
         if found is None:
             raise NotFound(f"no instance has the id {id}")
         if isinstance(found, Held):
             raise DuplicateKey(found.key, Handle(self, found.holder))
         former, queue = found
-        if former not in MOVES["retry"]:
+        if former not in MOVES["retry"] and not (call.again and former in LIVE):
             raise IllegalMove(f"instance {id} is {former!r}; only {', '.join(MOVES['retry'])} can be retried", former)
         crew.doorbell.work([queue])
         return await self.get(id)
@@ -139,8 +142,9 @@ class Operations(Life):
     async def delete(self, id: str) -> None:
         """Deletes an instance for good. Raises: NotFound. IllegalMove: it is running; cancel it first."""
         crew = self._running()
-        former = await crew.patiently(lambda: self._store.instances.delete(checked_id(id)))
-        if former is None:
+        call = _Tried(lambda: self._store.instances.delete(checked_id(id)))
+        former = await crew.patiently(call)
+        if former is None and not call.again:
             raise NotFound(f"no instance has the id {id}")
         if former == RUNNING:
             raise IllegalMove(f"instance {id} is running; cancel it before deleting it", former)
@@ -204,3 +208,19 @@ class Operations(Life):
         except (OutlastError, TimeoutError):
             return None
         return found[0] if found else None
+
+
+class _Tried(Generic[T]):
+    """A call that knows whether it was made before: then an earlier try may have done the work and lost its reply."""
+
+    def __init__(self, call: Callable[[], Awaitable[T]]) -> None:
+        self._call = call
+        self._tries = 0
+
+    def __call__(self) -> Awaitable[T]:
+        self._tries += 1
+        return self._call()
+
+    @property
+    def again(self) -> bool:
+        return self._tries > 1

@@ -77,6 +77,19 @@ async def test_two_schemas_in_one_database_are_strangers(given: Given, open_stor
     assert await given.store.instances.totals() == {"ready": 1}
 
 
+async def test_dropped_tables_are_gone_and_can_be_made_again(given: Given, open_store: OpenStore) -> None:
+    other = await open_store(schema="second")
+    await given.one()
+
+    await other.schema.drop()
+    await other.schema.drop()
+
+    assert await other.schema.version() == 0
+    assert await other.schema.migrate() != []
+    assert await other.instances.totals() == {}
+    assert await given.store.instances.totals() == {"ready": 1}
+
+
 async def test_a_store_that_is_not_open_says_so(database: Database, world: PinnedWorld) -> None:
     async with closing(database.make(world)) as store:
         with pytest.raises((StoreError, EngineStateError)):

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from outlast._kernel import states
+from outlast._model import OVERDUE_S
 from outlast._store.contract import Store
 from tests.store.conftest import OpenStore
 from tests.store.given import NOON_US, Given, PinnedWorld
@@ -88,3 +89,46 @@ async def test_a_sound_database_has_no_problem(store: Store) -> None:
 
     # The server of the tests does not wait for its disk, and the doctor is right to complain.
     assert [item for item in found if item[1] not in ("fsync", "full_page_writes", "synchronous_commit")] == []
+
+
+async def test_an_empty_database_has_nothing_standing(store: Store, world: PinnedWorld) -> None:
+    world.pin()
+
+    found = await store.upkeep.standing()
+
+    assert (found.quarantined, found.overdue, found.overdue_s, found.ownerless, list(found.ready)) == (0, 0, 0.0, 0, [])
+    assert found.now.timestamp() * 1_000_000 == NOON_US
+
+
+async def test_what_nobody_looks_after_is_counted(given: Given, store: Store, world: PinnedWorld) -> None:
+    world.pin()
+    await given.node()
+    await given.claimed(2, queue="a")
+    await given.claimed(3, queue="b", node="gone")
+    await given.ended("quarantined", queue="c")
+    await given.one(delay_s=10.0)
+    await given.one(delay_s=45.0)
+    world.advance(10 + OVERDUE_S - 0.001)
+    assert (await store.upkeep.standing()).overdue == 0
+    world.advance(0.001)
+
+    found = await store.upkeep.standing()
+
+    assert (found.quarantined, found.ownerless) == (1, 3)
+    assert (found.overdue, found.overdue_s) == (1, OVERDUE_S)
+
+
+async def test_ready_work_is_counted_by_program_and_queue(given: Given, store: Store, world: PinnedWorld) -> None:
+    world.pin()
+    await given.one(program="b", version=2, queue="mail")
+    world.advance(5)
+    await given.one(program="b", version=2, queue="mail")
+    await given.one(program="a")
+    world.advance(1)
+
+    ready = (await store.upkeep.standing()).ready
+
+    assert [tuple(item) for item in ready] == [
+        ("a", 1, "default", 1, 1.0),
+        ("b", 2, "mail", 2, 6.0),
+    ]

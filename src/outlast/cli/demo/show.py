@@ -145,6 +145,7 @@ class Show:
         engine = self._engine
         if engine.database_file is None and engine.config.url.startswith("sqlite"):
             raise ConfigError("the demo's workers are processes: they cannot share a database in memory")
+        _end_on_sigterm()
         await engine.migrate()
         try:
             async with engine:
@@ -268,6 +269,14 @@ class Show:
             jobs_per_s=round(jobs / seconds, 1),
             good=sound and self._kills >= self._kills_wanted,
         )
+
+
+def _end_on_sigterm() -> None:
+    """Lets SIGTERM do what Ctrl-C does: the work is given up, and nothing is left behind."""
+    task = asyncio.current_task()
+    if task is not None:
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def _say(report: Report) -> None:

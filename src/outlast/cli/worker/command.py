@@ -18,6 +18,8 @@ from outlast.config import parse_queues
 from outlast.engine import Engine
 from outlast.errors import ConfigError
 
+log = logging.getLogger("outlast.worker")
+
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -46,11 +48,13 @@ def worker(
         lifeline.end_with_parent()
     engine = _prepared(choice, queues)
     log_to_stderr(log_level, as_json=choice.json)
+    if choice.url is not None and choice.url != engine.shown_url and not is_child:
+        log.warning("the password in --url can be seen by others on this machine; OUTLAST_DATABASE_URL cannot")
     if processes == 1:
         asyncio.run(engine.run_forever())
         return
     if engine.sharing_warning is not None:
-        logging.getLogger("outlast").warning("%d processes on one file: %s", processes, engine.sharing_warning)
+        log.warning("%d processes on one file: %s", processes, engine.sharing_warning)
     if engine.database_file is None and engine.config.url.startswith("sqlite"):
         raise ConfigError("a database in memory belongs to one process: leave --processes out, or name a file")
     code = asyncio.run(_supervise(_arguments(choice, queues, log_level), processes))

@@ -1,0 +1,126 @@
+"""`outlast queues`, `stats` and `doctor`."""
+
+import signal
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from harness.waiting import eventually
+from outlast._model import Node, QueueCounts, ReadyProgram, Standing
+from outlast._world import instant
+from outlast.cli.diagnosis import of_nodes, of_queues, of_standing
+from tests.cli.conftest import Outlast, Start
+
+NOW = instant(1_900_000_000_000_000)
+CALM = Standing(NOW, quarantined=0, overdue=0, overdue_s=0.0, ownerless=0, ready=())
+ALIVE = Node("ann", "host", 12, NOW - timedelta(hours=1), NOW - timedelta(seconds=1), 30.0, 3)
+DEAD = replace(ALIVE, id="bob", pid=13, renewed_at=NOW - timedelta(minutes=2))
+
+
+def test_queues_are_counted_paused_and_resumed(outlast: Outlast, url: str) -> None:
+    outlast("start", "shop:add", "--url", url, "--arg", "a=1")
+    outlast("start", "shop:echo", "--url", url, "--arg", "value=1", "--in", "1h")
+
+    paused = outlast("queues", "--url", url, "pause", "mail", "default")
+    counted = {item["name"]: item for item in outlast("queues", "--url", url, "--json").json}
+    shown = outlast("queues", "--url", url)
+    resumed = outlast("queues", "resume", "mail", "--url", url, "--json")
+
+    assert paused.code == shown.code == 0
+    assert (counted["default"]["ready"], counted["mail"]["scheduled"]) == (1, 1)
+    assert counted["mail"]["paused_at"] is not None
+    assert "mail" in shown.out
+    assert resumed.json == [{"name": "mail", "paused": False}]
+
+
+def test_pausing_an_unknown_queue_says_what_there_is(outlast: Outlast, url: str) -> None:
+    outlast("start", "shop:add", "--url", url, "--arg", "a=1")
+
+    paused = outlast("queues", "pause", "defualt", "--url", url)
+
+    assert paused.code == 0
+    assert "default" in paused.err
+
+
+def test_stats_counts_by_status_and_names_the_workers(outlast: Outlast, start: Start, url: str) -> None:
+    worker = start("worker", "shop", "--url", url)
+    outlast("start", "shop:add", "--url", url, "--arg", "a=1", "--wait", "10")
+    outlast("start", "shop:add", "--url", url, "--arg", "a=1", "--in", "1h")
+
+    data = outlast("stats", "--url", url, "--json").json
+    plain = outlast("stats", "--url", url)
+    worker.send(signal.SIGTERM)
+
+    assert data["totals"] == {"done": 1, "scheduled": 1}
+    assert [node["pid"] for node in data["nodes"]] == [worker.process.pid]
+    assert str(worker.process.pid) in plain.out
+    assert worker.ends() == 0
+
+
+def test_doctor_is_content_with_a_fresh_database(outlast: Outlast, url: str) -> None:
+    found = outlast("doctor", "--url", url, "--json")
+
+    # The server of a test run need not survive a crash of the machine, and doctor is right to say so.
+    problems = {item["subject"] for item in found.json["findings"] if item["level"] == "problem"}
+    assert problems <= {"fsync", "full_page_writes"}
+    assert found.code == (1 if problems else 0)
+    assert {"level", "subject", "message"} == set(found.json["findings"][0])
+
+
+def test_doctor_finds_a_worker_that_was_killed_and_what_it_held(
+    outlast: Outlast, start: Start, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTLAST_LEASE", "0.5")
+    worker = start("worker", "shop", "--url", url)
+    outlast("start", "shop:block", "--url", url)
+    eventually(lambda: outlast("stats", "--url", url, "--json").json["totals"].get("running"))
+    worker.send(signal.SIGKILL)
+
+    def dead() -> list[str]:
+        found = outlast("doctor", "--url", url, "--json")
+        assert found.code in (0, 1)
+        return [item["message"] for item in found.json["findings"] if item["subject"] == "dead worker"]
+
+    told = eventually(dead)
+    assert "holds 1 instances" in told[0]
+    assert outlast("doctor", "--url", url).code == 1
+
+
+def test_doctor_tells_a_dead_worker_from_a_live_one() -> None:
+    found = list(of_nodes([ALIVE, DEAD], [ALIVE], CALM))
+
+    assert [level for level, _, _ in found] == ["problem", "ok"]
+    assert "process 13" in found[0][2]
+
+
+@pytest.mark.parametrize(
+    ("queue", "alive", "told"),
+    [
+        (QueueCounts("q", None, ready=3, oldest_ready_s=1.0), [ALIVE], [("ok", "lag")]),
+        (QueueCounts("q", None, ready=3, oldest_ready_s=1.0), [], [("problem", "no worker"), ("ok", "lag")]),
+        (QueueCounts("q", None, ready=3, oldest_ready_s=300.0), [ALIVE], [("problem", "unserved queue")]),
+        (QueueCounts("q", None, ready=3, running=1, oldest_ready_s=300.0), [ALIVE], [("warning", "lag")]),
+        (QueueCounts("q", NOW, ready=3, oldest_ready_s=300.0), [], [("warning", "paused queue")]),
+    ],
+)
+def test_doctor_judges_a_queue(queue: QueueCounts, alive: list[Node], told: list[tuple[str, str]]) -> None:
+    assert [finding[:2] for finding in of_queues([queue], alive)] == told
+
+
+@pytest.mark.parametrize(
+    ("standing", "told"),
+    [
+        (CALM, []),
+        (replace(CALM, quarantined=2), [("problem", "quarantine")]),
+        (replace(CALM, overdue=2, overdue_s=70.0), [("problem", "overdue")]),
+        (replace(CALM, ownerless=1), [("warning", "stuck rows")]),
+        (replace(CALM, ready=[ReadyProgram("p", 2, "q", 5, 700.0)]), [("problem", "waiting program")]),
+        (replace(CALM, ready=[ReadyProgram("p", 2, "q", 5, 500.0)]), []),
+        (replace(CALM, ready=[ReadyProgram("p", 2, "paused", 5, 700.0)]), []),
+    ],
+)
+def test_doctor_judges_what_stands(standing: Standing, told: list[tuple[str, str]]) -> None:
+    queues = [QueueCounts("paused", NOW, ready=5)]
+
+    assert [finding[:2] for finding in of_standing(standing, queues, [ALIVE])] == told
