@@ -61,6 +61,7 @@ def _figures(database: Database, variant: str, n: int, floor: dict[str, Any], fo
         compared="p50_ms",
         floor=floor["p50_ms"],
         variant=variant,
+        more={"floor_p99_ms": round(floor["p99_ms"], 3)},
         **(found | {"per_s": None}),
     )
 

@@ -10,7 +10,7 @@ from chaos.history import Watch
 from chaos.report import Report
 
 LEASES: Final = 3.0
-BLOCKS: Final = {"full": 40, "ci": 8}
+BLOCKS: Final = {"full": 40, "ci": 6}
 WORKERS: Final = 3
 AT_ONCE: Final = 2
 """Blocking jobs that a worker takes together: the second begins when the first is done, so the loop is blocked on."""

@@ -8,7 +8,7 @@ from chaos.arena import Arena, stage
 from chaos.faults import Fault
 from chaos.report import Report
 
-JOBS: Final = {"full": 20_000, "ci": 2_500}
+JOBS: Final = {"full": 20_000, "ci": 1_500}
 PROCESSES: Final = 4
 ENGINES: Final = 2
 """In each process."""

@@ -16,20 +16,23 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Any, Final, Generic, Self, TypeVar, Unpack
 
 from outlast import engine as asynchronous
 from outlast._kernel.program import Program
-from outlast._model import Instance, Node, QueueCounts
+from outlast._model import Instance, Node, QueueCounts, Standing
 from outlast._world import process_id
 from outlast.config import Options
 from outlast.engine import OnConflict
-from outlast.errors import ConfigError, EngineStateError
+from outlast.errors import ConfigError, DuplicateKey, EngineStateError
 from outlast.jobs import Job, Start
 
 T = TypeVar("T")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+
+CLOSE_S: Final = 1.0
+"""Closing waits this long for the loop's thread."""
 
 
 class Portal:
@@ -49,7 +52,7 @@ class Portal:
         await self._stop.wait()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns. Interrupted, it cancels the work and waits for it to unwind."""
+        """What `work` returns. Interrupted, it cancels the work."""
         if self._loop is None:
             raise EngineStateError("the portal has no loop")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -60,10 +63,10 @@ class Portal:
             raise
 
     def close(self) -> None:
-        """Ends the loop and the thread."""
+        """Ends the loop and the thread; not for ever, when a step that was given up still holds the loop."""
         if self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join()
+            self._thread.join(CLOSE_S)
 
 
 class Handle(Generic[R_co]):
@@ -170,7 +173,14 @@ class Engine:
 
     def _call(self, work: Callable[[asynchronous.Engine], Coroutine[Any, Any, T]]) -> T:
         portal = self._opened()
-        return portal.call(work(self._engine))
+        try:
+            return portal.call(work(self._engine))
+        except DuplicateKey as error:
+            raise self._ours(error) from None
+
+    def _ours(self, error: DuplicateKey) -> DuplicateKey:
+        """The same error, with a handle for callers without a loop."""
+        return DuplicateKey(error.key, Handle(self, error.handle))
 
     def migrate(self) -> list[int]:
         """See `outlast.Engine.migrate`."""
@@ -261,6 +271,8 @@ class Engine:
             coroutine.send(None)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
+        except DuplicateKey as error:
+            raise self._ours(error) from None
         coroutine.close()
         raise EngineStateError("a start on a synchronous connection waited for something; this is a bug")
 
@@ -351,6 +363,19 @@ class Engine:
     def findings(self) -> Sequence[tuple[str, str, str]]:
         """See `outlast.Engine.findings`."""
         return self._call(lambda engine: engine.findings())
+
+    def standing(self) -> Standing:
+        """See `outlast.Engine.standing`."""
+        return self._call(lambda engine: engine.standing())
+
+    @property
+    def programs(self) -> Sequence[Program]:
+        """See `outlast.Engine.programs`."""
+        return self._engine.programs
+
+    def program(self, name: str) -> Program:
+        """See `outlast.Engine.program`."""
+        return self._engine.program(name)
 
 
 def _refuse_on_loop() -> None:

@@ -18,7 +18,7 @@ from harness.waiting import eventually
 from outlast._kernel.program import DEFINED
 from outlast.cli import main
 
-SHOP = '''
+SHOP = """
 import asyncio
 from outlast import Cancel, Context, job
 
@@ -42,7 +42,7 @@ async def wait(seconds: float) -> str:
 @job(name="shop.block")
 async def block() -> None:
     await asyncio.Event().wait()
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(DEFINED, "_programs", {})
-    modules = set(sys.modules)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield place
-    for name in set(sys.modules) - modules:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(place)):
+    forget(place)
+
+
+def forget(place: Path) -> None:
+    """Forgets the modules in this folder, as the end of a process would."""
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(place)):
             del sys.modules[name]
 
 
@@ -94,6 +98,7 @@ def outlast(folder: Path) -> Outlast:
 
     def run(*args: object, input: str | None = None) -> Answer:
         result = CliRunner().invoke(main, [str(arg) for arg in args], input=input, prog_name="outlast")
+        forget(folder)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return Answer(result.exit_code, result.stdout, result.stderr)
 

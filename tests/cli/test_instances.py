@@ -55,11 +55,16 @@ def test_a_list_shows_only_what_was_asked_for(outlast: Outlast, url: str) -> Non
     assert listed("--status", "scheduled") == {later}
     assert listed("--status", "scheduled", "--status", "ready") == {plain, mail, later}
     assert listed("--program", "shop.echo") == listed("--queue", "mail") == listed("--key", "k") == {mail}
-    assert listed("--since", "1h") == listed("--since", "2 h ago") == listed("--since", "2020-01-01") == {
-        plain,
-        mail,
-        later,
-    }
+    assert (
+        listed("--since", "1h")
+        == listed("--since", "2 h ago")
+        == listed("--since", "2020-01-01")
+        == {
+            plain,
+            mail,
+            later,
+        }
+    )
     assert listed("--until", "1h") == listed("--since", "2130-01-01") == set()
 
 

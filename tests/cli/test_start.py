@@ -28,7 +28,16 @@ def test_an_argument_is_json_if_it_parses_and_text_if_not(outlast: Outlast, url:
         outlast("start", "shop:echo", "--url", url, "--arg", f"value={given}")
 
     found = outlast("list", "--url", url, "--json").json
-    assert [item["state"]["value"] for item in reversed(found)] == [1.5, [1], None, "1", "plain words", "NaN", "a=b", ""]
+    assert [item["state"]["value"] for item in reversed(found)] == [
+        1.5,
+        [1],
+        None,
+        "1",
+        "plain words",
+        "NaN",
+        "a=b",
+        "",
+    ]
 
 
 def test_all_arguments_may_come_as_one_object(outlast: Outlast, url: str) -> None:

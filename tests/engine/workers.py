@@ -16,7 +16,8 @@ from outlast import *
 URL = sys.argv[1]
 
 def say(*words):
-    print(*words, flush=True)
+    sys.stdout.write(" ".join(map(str, words)) + "\\n")  # one write: threads speak, too.
+    sys.stdout.flush()
 """
 
 

@@ -118,6 +118,7 @@ async def test_a_node_is_steady_since_its_last_gap(store: Store) -> None:
         renew_s=LEASE_S / 3,
         on_doubt=lambda: None,
         on_buried=lambda: None,
+        on_well=lambda: None,
         events=Events("", ""),
         world=clock,
     )

@@ -13,7 +13,7 @@ from outlast._runtime.events import Events
 from outlast._runtime.executor import Executor, Run
 from outlast._runtime.patience import TRANSIENT, Patience
 from outlast._runtime.rounds import wait_for_event
-from outlast._store.contract import Claims
+from outlast._store.contract import CRASHES_ANY, Claims
 from outlast._world import World
 from outlast.config import Queue
 from outlast.errors import StoreError
@@ -83,6 +83,7 @@ class Lane:
         self._rung = True
         self._more = False
         self._isolating = False
+        self._crowded = False  # there were suspects in the last claim that might hold any.
         self._wake = asyncio.Event()
         self._stopped = False
         self._stopping = asyncio.Event()
@@ -153,8 +154,9 @@ class Lane:
         if self._more and self._how.prefetch is None:
             self._measure()
         node = self._node()
+        limit, crashes_max = self._bounds(limit)
         try:
-            taken = await self._claims.take(self.name, node, self._known(), limit, self._grace_s)
+            taken = await self._claims.take(self.name, node, self._known(), limit, self._grace_s, crashes_max)
         except TRANSIENT as error:
             self._more = True
             self._on_doubt()
@@ -171,15 +173,27 @@ class Lane:
                 self._release(taken)
             return False
         self._more = len(taken) == limit
+        if crashes_max == CRASHES_ANY:
+            self._crowded = any(claim.crashes >= SUSPECT_CRASHES for claim in taken)
         if taken:
             await self._accept(taken)
             if self._events.wanted:
                 self._events.emit("claim.stop", queue=self.name, count=len(taken), demand=limit)
         return bool(taken)
 
+    def _bounds(self, demand: int) -> tuple[int, int]:
+        """How many to claim, and with how many crashes at most.
+
+        While a suspect runs, others are left in the queue: claimed and given back again and again, they would keep
+        everybody behind them waiting. When it is over, the next in line is claimed alone.
+        """
+        if self._executor.suspect is not None:
+            return demand, SUSPECT_CRASHES - 1
+        return (1 if self._crowded else demand), CRASHES_ANY
+
     async def _accept(self, taken: list[Claim]) -> None:
         back: list[Claim] = []
-        if any(claim.crashes >= SUSPECT_CRASHES for claim in taken):
+        if self._crowded:
             taken, back = self._without_suspects(taken)
         self._took_at = self._world.monotonic()
         self._buffer.extend(taken)
@@ -205,8 +219,7 @@ class Lane:
 
     async def _isolate(self, others: list[Claim]) -> None:
         """Gives other suspects back, durably, before the one that is left may begin and end this process."""
-        self._more = False
-        self._isolating = True
+        self._more = self._isolating = True
         try:
             claims = [(claim.id, claim.epoch) for claim in others]
             await self._patience.until_done(lambda: self._claims.release(claims))

@@ -9,7 +9,7 @@ driver error crosses this line: rows are those of `_model`, errors those of `err
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from outlast._model import (
     Beat,
@@ -26,6 +26,9 @@ from outlast._model import (
     Settlement,
     Standing,
 )
+
+CRASHES_ANY: Final = 2**31 - 1
+"""No bound on the crashes of what is claimed."""
 
 
 class Instances(Protocol):
@@ -66,11 +69,19 @@ class Instances(Protocol):
 class Claims(Protocol):
     """Taking work and giving back what came of it. Every write is fenced by epoch."""
 
-    async def take(self, queue: str, node: str, known: Sequence[str], limit: int, grace_s: float) -> list[Claim]:
+    async def take(
+        self,
+        queue: str,
+        node: str,
+        known: Sequence[str],
+        limit: int,
+        grace_s: float,
+        crashes_max: int = CRASHES_ANY,
+    ) -> list[Claim]:
         """Claims up to `limit` ready instances of a queue that is not paused, most urgent first.
 
         `known` lists the programs this node can run, as "name@version". `grace_s` is added to a step's timeout
-        before others may take the instance away.
+        before others may take the instance away. Those that more than `crashes_max` processes died over are left.
         """
 
     async def commit(self, batch: Sequence[Settlement]) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from outlast._model import Claim
 from outlast._store.contract import Store
 from tests.store.conftest import OpenStore
-from tests.store.given import NODE, Given, PinnedWorld, ids, settlement
+from tests.store.given import NODE, Database, Given, PinnedWorld, ids, settlement
 
 OUTCOMES = ["done", "failed", "cancelled", "compensated", "compensation_failed", "quarantined", "ready", "scheduled"]
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
@@ -377,3 +377,14 @@ async def test_commits_of_one_row_race_and_one_wins(given: Given, open_store: Op
     status = await given.status(claim.id)
     assert given.database.peek(claim.id, "commits") == (status == "done")
     assert all(answer == ([] if status == "done" else [claim.id]) for answer in answers[:-1])
+
+
+async def test_those_with_more_crashes_than_asked_for_are_left(given: Given, database: Database, store: Store) -> None:
+    suspect, other = await given.one(), await given.one()
+    database.query("UPDATE {instances} SET crashes = 2 WHERE id = ?", suspect)
+
+    taken = await store.claims.take("default", NODE, ["greet@1"], 10, 5.0, 1)
+    rest = await store.claims.take("default", NODE, ["greet@1"], 10, 5.0, 2)
+
+    assert [claim.id for claim in taken] == [other]
+    assert [(claim.id, claim.crashes) for claim in rest] == [(suspect, 2)]

@@ -8,6 +8,7 @@ from operator import attrgetter
 from msgspec.structs import astuple
 
 from outlast._model import Claim, Settlement
+from outlast._store.contract import CRASHES_ANY
 from outlast._store.postgres.desk import Desk
 
 _id = attrgetter("id")
@@ -19,9 +20,24 @@ class Claims:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def take(self, queue: str, node: str, known: Sequence[str], limit: int, grace_s: float) -> list[Claim]:
+    async def take(
+        self,
+        queue: str,
+        node: str,
+        known: Sequence[str],
+        limit: int,
+        grace_s: float,
+        crashes_max: int = CRASHES_ANY,
+    ) -> list[Claim]:
         found = await self._desk.change(
-            "take", queue=queue, node=node, known=known, take_max=limit, grace_s=grace_s, now=self._desk.now()
+            "take",
+            queue=queue,
+            node=node,
+            known=known,
+            crashes_max=crashes_max,
+            take_max=limit,
+            grace_s=grace_s,
+            now=self._desk.now(),
         )
         return [Claim(*row) for row in found]
 

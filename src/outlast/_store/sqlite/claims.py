@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from outlast._model import Claim, Settlement
+from outlast._store.contract import CRASHES_ANY
 from outlast._store.sqlite.desk import Desk, scalar
 
 _claims = msgspec.json.Decoder(list[Claim])
@@ -20,9 +21,17 @@ class Claims:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def take(self, queue: str, node: str, known: Sequence[str], limit: int, grace_s: float) -> list[Claim]:
+    async def take(
+        self,
+        queue: str,
+        node: str,
+        known: Sequence[str],
+        limit: int,
+        grace_s: float,
+        crashes_max: int = CRASHES_ANY,
+    ) -> list[Claim]:
         desk = self._desk
-        find = {"queue": queue, "known": _json(known), "limit": limit}
+        find = {"queue": queue, "known": _json(known), "crashes_max": crashes_max, "limit": limit}
         probe, take, mark = desk.text("probe_ready"), desk.text("take"), desk.text("mark_taken")
 
         def has_work(connection: sqlite3.Connection) -> Any:

@@ -118,6 +118,7 @@ async def serve(letter: Letter) -> None:
 def main() -> None:
     """A worker process of the demo."""
     logging.getLogger("outlast").setLevel(logging.ERROR)  # dead neighbours are no news here.
-    letter = msgspec.json.decode(lifeline.read_letter(), type=Letter)
-    lifeline.end_with_parent(grace_s=1.0)
-    asyncio.run(serve(letter))
+    text = lifeline.read_letter()
+    if text:  # else the parent has given up before it wrote.
+        lifeline.end_with_parent(grace_s=1.0)
+        asyncio.run(serve(msgspec.json.decode(text, type=Letter)))

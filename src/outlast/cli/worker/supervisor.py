@@ -75,7 +75,12 @@ class Supervisor:
         """One place: a worker lives here until we stop."""
         wait_s = 0.0
         while not await self._stopped_within(wait_s):
-            process = await lifeline.spawn(self._arguments)
+            try:
+                process = await lifeline.spawn(self._arguments)
+            except OSError as error:  # the machine is out of processes or memory, for now.
+                wait_s = _later(wait_s)
+                log.error("worker %d cannot be started: %s; tried again in %.1f s", number, error, wait_s)
+                continue
             self._alive[number] = process
             log.info("worker %d is process %d", number, process.pid)
             if self._stopping.is_set():  # the signal came while it was being started.
@@ -90,7 +95,7 @@ class Supervisor:
                 self._stop(WRONG_USAGE)
                 return
             lived_s = self._world.monotonic() - born_at
-            wait_s = _FIRST_S if lived_s > _SETTLED_S else min(_LONGEST_S, max(_FIRST_S, wait_s * 2))
+            wait_s = _FIRST_S if lived_s > _SETTLED_S else _later(wait_s)
             log.warning(
                 "worker %d (process %d) %s after %.1f s; another one starts in %.1f s",
                 number,
@@ -105,6 +110,10 @@ class Supervisor:
             async with asyncio.timeout(wait_s):
                 await self._stopping.wait()
         return self._stopping.is_set()
+
+
+def _later(wait_s: float) -> float:
+    return min(_LONGEST_S, max(_FIRST_S, wait_s * 2))
 
 
 def how_it_ended(code: int) -> str:

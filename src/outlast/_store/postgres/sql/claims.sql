@@ -1,5 +1,5 @@
 -- name: take
--- takes: queue; node; known, an array of "program@version"; take_max; grace_s; now or null
+-- takes: queue; node; known, an array of "program@version"; crashes_max; take_max; grace_s; now or null
 -- gives: the claims as they stand now, most urgent first
 -- index: instances_ready, then the primary key
 -- why it differs: rows are locked one by one, so several nodes claim from one queue at once; each skips what another
@@ -13,6 +13,7 @@ WITH taken AS (
             SELECT id FROM {schema}.instances
             WHERE NOT EXISTS (SELECT 1 FROM {schema}.queues WHERE name = :queue)
                 AND queue = :queue AND status = 'ready' AND program || '@' || version = ANY (:known::text[])
+                AND crashes <= :crashes_max::integer
             ORDER BY priority, due_at, id
             LIMIT :take_max::bigint
             FOR NO KEY UPDATE SKIP LOCKED))

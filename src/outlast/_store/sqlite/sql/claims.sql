@@ -4,7 +4,7 @@
 SELECT 1 FROM {schema}_instances WHERE queue = :queue AND status = 'ready' LIMIT 1;
 
 -- name: take
--- takes: queue; known, a JSON array of "program@version"; limit
+-- takes: queue; known, a JSON array of "program@version"; crashes_max; limit
 -- gives: one JSON array of claims, as they will stand after mark_taken (epoch + 1)
 -- index: instances_ready
 -- One value and not many rows: every row fetched would hand the interpreter's lock back and forth.
@@ -14,6 +14,7 @@ FROM (
     SELECT id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key
     FROM {schema}_instances
     WHERE queue = :queue AND status = 'ready' AND program || '@' || version IN (SELECT value FROM json_each(:known))
+        AND crashes <= :crashes_max
         AND NOT EXISTS (SELECT 1 FROM {schema}_queues WHERE name = :queue)
     ORDER BY priority, due_us, id
     LIMIT :limit

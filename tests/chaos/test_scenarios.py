@@ -1,0 +1,58 @@
+"""The crash runs at a scale for every day. `make chaos` runs them at full scale."""
+
+import os
+import sys
+from functools import partial
+from random import SystemRandom
+
+import pytest
+
+from chaos.__main__ import SCENARIOS
+from chaos.report import Report
+from harness.binaries import NoPostgres, find_binaries
+
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.skipif(sys.platform != "linux", reason="crash runs watch their processes through Linux's /proc"),
+]
+
+
+def run(name: str, *, mutation: str | None = None) -> Report:
+    """One scenario from a new seed, which the report tells."""
+    _skip_without_postgres(name)
+    report = SCENARIOS[name](scale="ci", seed=SystemRandom().randrange(2**32), mutation=mutation)
+    print(report.as_text())
+    if report.skipped is not None:
+        pytest.skip(report.skipped)
+    return report
+
+
+def _skip_without_postgres(name: str) -> None:
+    if name.endswith("postgres"):
+        try:
+            find_binaries()
+        except NoPostgres as error:
+            (partial(pytest.fail, pytrace=False) if os.environ.get("CI") else pytest.skip)(str(error))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_no_promise_is_broken(name: str) -> None:
+    report = run(name)
+
+    assert report.passed, report.as_text()
+
+
+@pytest.mark.parametrize(
+    ("mutation", "name", "complaint"),
+    [
+        ("no-fence", "freezes-postgres", "doubled: "),
+        ("no-fence", "freezes-sqlite", "doubled: "),
+        ("bury-at-once", "kills-sqlite", "buried alive: "),
+        ("false-word", "kills-postgres", "ended in claim"),
+    ],
+)
+def test_a_planted_bug_is_noticed(mutation: str, name: str, complaint: str) -> None:
+    report = run(name, mutation=mutation)
+
+    assert not report.passed
+    assert complaint in report.complaints, report.as_text()
