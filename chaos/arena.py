@@ -164,7 +164,17 @@ class Arena:
         yield
         fault.until_us = now_us()
 
-    def finish(self, feeder: Member, *, patience_s: float) -> None:
+    def await_beat(self, member: Member, *, patience_s: float = 10.0) -> None:
+        """Waits until a process has renewed its lease once more."""
+        seen = sum(map(len, member.watch.look().beats.values()))
+        eventually(
+            lambda: sum(map(len, member.watch.look().beats.values())) > seen,
+            timeout=patience_s,
+            poll=0.05,
+            what=f"a beat of {member.name}",
+        )
+
+    def finish(self, feeder: Member, *, patience_s: float, watcher: Member | None = None) -> None:
         """Faults have ended: waits until everything is done, then ends all processes."""
         for member in self.members:
             member.send(signal.SIGCONT)
@@ -175,6 +185,8 @@ class Arena:
             eventually(self._is_done, timeout=deadline - time.monotonic(), poll=0.05, what="finishing all jobs")
         except AssertionError as error:
             self.said.append(f"unfinished: {error}")
+        if watcher is not None:  # so that it has watched until after the last fault.
+            self.await_beat(watcher)
         for member in self.members:
             member.send(signal.SIGCONT)
             member.send(signal.SIGTERM)
@@ -217,6 +229,7 @@ class Arena:
             faults_effective=sum(is_effective(fault, stories) for fault in self.faults),
             violations=len(said),
             said=said[:SHOWN_MAX],
+            complaints="\n".join(said),
             re_executions_per_commit=round((executions - commits) / max(1, commits), 4),
             slowest_recovery_s=max((recovery_us(fault, stories) for fault in self.faults), default=0) / 1e6,
             lease_losses=sum(len(story.lost_us) for story in stories.values()),

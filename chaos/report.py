@@ -28,6 +28,7 @@ class Report:
         faults_injected, faults_effective: What was done, and what hit work; an idle process killed proves nothing.
         violations: How many promises were broken.
         said: The first of them.
+        complaints: All of them, a line each; not printed.
         re_executions_per_commit: Executions that came to nothing, per outcome.
         slowest_recovery_s: The longest that interrupted work waited until it was run again.
         lease_losses: Times that a process lost its lease, or doubted it.
@@ -50,6 +51,7 @@ class Report:
     faults_effective: int = 0
     violations: int = 0
     said: list[str] = field(default_factory=list)
+    complaints: str = field(default="", repr=False)
     re_executions_per_commit: float = 0.0
     slowest_recovery_s: float = 0.0
     lease_losses: int = 0
@@ -70,7 +72,9 @@ class Report:
 
     def as_json(self) -> str:
         """One line."""
-        return json.dumps({**dataclasses.asdict(self), "passed": self.passed})
+        told = {**dataclasses.asdict(self), "passed": self.passed}
+        del told["complaints"]
+        return json.dumps(told)
 
     def as_text(self) -> str:
         """For people."""

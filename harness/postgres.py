@@ -86,9 +86,7 @@ class PostgresServer(Databases):
         self._postmaster: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._past_cpu_s = 0.0
-        super().__init__(
-            f"postgresql://{USER}@/postgres?host={self._sockets}", about=self._binaries.describe()
-        )
+        super().__init__(f"postgresql://{USER}@/postgres?host={self._sockets}", about=self._binaries.describe())
         atexit.register(self.close)
 
     def __enter__(self) -> Self:
@@ -233,9 +231,7 @@ class PostgresServer(Databases):
                 raise NoPostgres(f"{self._binaries.describe()} did not start:\n{said.strip()}")
             time.sleep(0.01)
         self._end(signal.SIGQUIT)
-        raise NoPostgres(
-            f"{self._binaries.describe()} did not start within {START_TIMEOUT_S:g} s:\n{self.log_tail()}"
-        )
+        raise NoPostgres(f"{self._binaries.describe()} did not start within {START_TIMEOUT_S:g} s:\n{self.log_tail()}")
 
     def _is_ready(self, pid: int) -> bool:
         """Whether the server has written, into the file that pg_ctl reads too, that it answers."""
@@ -363,9 +359,7 @@ def main() -> None:
             assert row is not None
             print(row[0])
         if isinstance(databases, PostgresServer):
-            print(
-                f"ready after {time.monotonic() - started:.1f} s; used {databases.cpu_seconds():.2f} s of CPU"
-            )
+            print(f"ready after {time.monotonic() - started:.1f} s; used {databases.cpu_seconds():.2f} s of CPU")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ from typing import TypeVar, overload
 T = TypeVar("T")
 
 
-def eventually(
-    predicate: Callable[[], T], *, timeout: float = 10.0, poll: float = 0.02, what: str | None = None
-) -> T:
+def eventually(predicate: Callable[[], T], *, timeout: float = 10.0, poll: float = 0.02, what: str | None = None) -> T:
     """Call `predicate` until its answer is true, and return that answer. Blocks the thread.
 
     Args:

@@ -99,9 +99,7 @@ def test_the_guard_ends_the_server_of_a_killed_owner(postgres_server: Databases)
         "time.sleep(60)\n"
     )
     root = Path(__file__).parent.parent
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=root, text=True
-    ) as owner:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=root, text=True) as owner:
         assert owner.stdout is not None
         pid, folder = owner.stdout.readline().split()
 

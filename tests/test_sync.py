@@ -328,7 +328,8 @@ if pid == 0:
     engine.close()
     sys.exit(0)
 _, status = os.waitpid(pid, 0)
-say("parent", os.waitstatus_to_exitcode(status), engine.start(double.new(number=4)).result(20), sorted(engine.totals().items()))
+again = engine.start(double.new(number=4)).result(20)
+say("parent", os.waitstatus_to_exitcode(status), again, sorted(engine.totals().items()))
 """
 
 
@@ -407,4 +408,6 @@ def _public(kind: type) -> set[str]:
 def _parameters(one: Any) -> Any:
     if isinstance(one, property):
         return "a property"
-    return [(item.name, item.kind, item.default, item.annotation) for item in inspect.signature(one).parameters.values()]
+    return [
+        (item.name, item.kind, item.default, item.annotation) for item in inspect.signature(one).parameters.values()
+    ]

@@ -23,11 +23,13 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
         arena.crashes_may_count = False
         block_s = arena.lease_s * LEASES
         feeder = arena.feed(BLOCKS[scale], nap_s=(block_s, block_s * 1.1), program="block")
-        arena.hire(queues={"idle": 1})  # its loop is never blocked, so its reaper always watches.
+        watcher = arena.hire(queues={"idle": 1})  # its loop is never blocked, so its reaper always watches.
+        arena.await_beat(watcher)
         for _ in range(WORKERS):
             arena.hire(concurrency=AT_ONCE)
         arena.allow(BLOCKS[scale])
-        arena.finish(feeder, patience_s=BLOCKS[scale] * block_s * 1.2 + 20.0)
+        patience_s = BLOCKS[scale] * block_s * 1.2 + 20.0
+        arena.finish(feeder, patience_s=patience_s, watcher=watcher)
         for watch in arena.watches.values():
             arena.faults += blocks(watch)
 

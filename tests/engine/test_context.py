@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from outlast import Context, Engine, InstanceFailed, Progress, backoff, job
 from harness.waiting import eventually_async
+from outlast import Context, Engine, InstanceFailed, Progress, backoff, job
 from tests.engine.given import SOON_S, Engines, Tally
 
 tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")

@@ -15,7 +15,6 @@ DEFAULTS = {"poll_interval": 1.0, "max_poll_interval": 5.0}
 WATCHED_S = 0.5
 
 
-
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The statements of every connection made from now on, but SQLite's look at its change counter."""

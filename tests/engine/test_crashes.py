@@ -52,7 +52,9 @@ async def neighbour(number: int) -> int:
 
 
 @pytest.mark.parametrize("work", [bomb, bomb_in_thread], ids=["async def", "def"])
-async def test_what_kills_its_process_is_quarantined_after_max_crashes(engines: Engines, table: Table, work: Any) -> None:
+async def test_what_kills_its_process_is_quarantined_after_max_crashes(
+    engines: Engines, table: Table, work: Any
+) -> None:
     engine = await engines.open(queues={})
     handle = await engine.start(work.new())
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from harness.waiting import eventually_async
 from outlast import Queue, job
 from outlast._runtime import crew
 from outlast.errors import StoreUnavailable
-from harness.waiting import eventually_async
 from tests.engine.given import SOON_S, Ear, Engines, Spoilt, Table, Tally, soon
 
 
@@ -293,5 +293,3 @@ def _count(table: Table, status: str) -> int:
 
 def _standing(table: Table, id: str) -> tuple[Any, ...]:
     return tuple(table.seen(id, column) for column in ("status", "attempt", "crashes", "commits"))
-
-

@@ -1,7 +1,6 @@
 """Correlation keys: at most one instance holds one."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -26,10 +25,10 @@ async def end_as(status: str) -> Any:
 
 
 @pytest.fixture
-async def held(engine: Engine) -> AsyncIterator[Handle[str]]:
+async def held(engine: Engine) -> Handle[str]:
     """An instance that holds the key "order:7" and will not run."""
     await engine.pause_queue("default")
-    yield await engine.start(echo.new(word="first"), correlation_key="order:7")
+    return await engine.start(echo.new(word="first"), correlation_key="order:7")
 
 
 async def test_a_held_key_is_refused_with_the_holders_handle(engine: Engine, held: Handle[str]) -> None:
@@ -94,9 +93,7 @@ async def test_scope_always_keeps_the_key_until_the_instance_is_deleted(engine: 
 async def test_scope_none_holds_nothing(engine: Engine) -> None:
     await engine.pause_queue("default")
 
-    handles = [
-        await engine.start(echo.new(word="x"), correlation_key="k", correlation_scope="none") for _ in range(3)
-    ]
+    handles = [await engine.start(echo.new(word="x"), correlation_key="k", correlation_scope="none") for _ in range(3)]
     holder = await engine.start(echo.new(word="x"), correlation_key="k")
 
     assert len(set(handles)) == 3

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from harness.waiting import eventually_async
 from outlast import Engine, job
 from outlast.errors import StoreUnavailable
-from harness.waiting import eventually_async
 from tests.engine.given import SOON_S, Ear, Engines, Table, Tally, soon
 from tests.engine.workers import process
 
@@ -143,9 +143,7 @@ class Renewer:
         self._real.close()
 
 
-async def test_a_lease_in_doubt_stops_the_steps_at_no_attempts_cost(
-    engines: Engines, work: Work, table: Table
-) -> None:
+async def test_a_lease_in_doubt_stops_the_steps_at_no_attempts_cost(engines: Engines, work: Work, table: Table) -> None:
     engine = engines.new(lease=LEASE_S, reap_interval=60, maintenance=False)
     ear, renewer = Ear(engine), Renewer(engine)
     async with engine:
@@ -181,9 +179,7 @@ async def test_nothing_is_begun_while_the_lease_is_in_doubt(engines: Engines, wo
         assert await handle.result(SOON_S) == 1
 
 
-async def test_a_def_runs_on_while_the_lease_is_in_doubt_and_its_epoch_decides(
-    engines: Engines, table: Table
-) -> None:
+async def test_a_def_runs_on_while_the_lease_is_in_doubt_and_its_epoch_decides(engines: Engines, table: Table) -> None:
     engine = engines.new(lease=LEASE_S, maintenance=False)
     ear, renewer = Ear(engine), Renewer(engine)
     loop, begun, gate = asyncio.get_running_loop(), Tally(), threading.Event()

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from harness.waiting import eventually_async
 from outlast import Engine, job
 from outlast.errors import ConfigError, EngineStateError, StoreError, UnknownProgram
-from harness.waiting import eventually_async
-from tests.engine.given import SOON_S, Ear, Engines, Spoilt, Table, Tally, soon
+from tests.engine.given import SOON_S, Ear, Engines, Spoilt, Tally, soon
 
 
 @job(name="test_lifecycle.noop")
@@ -274,7 +274,7 @@ async def test_run_forever_closes_when_it_is_cancelled(engines: Engines) -> None
 
 
 async def test_a_second_signal_ends_the_process_at_once(url: str) -> None:
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-c", _STUBBORN, url], stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE
     )
     try:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from harness.waiting import eventually_async
 from outlast import Cancel, Engine, InstanceCancelled, InstanceFailed, job
 from outlast.errors import ConfigError, IllegalMove, InstanceQuarantined, NotFound
-from harness.waiting import eventually_async
 from tests.engine.given import SOON_S, Ear, Engines, Table, Tally, soon
 
 NOBODY = "0190a2b3-0000-7000-8000-000000000000"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from outlast import Context, Engine, InstanceFailed, backoff, job
 from harness.waiting import eventually_async
+from outlast import Context, Engine, InstanceFailed, backoff, job
 from tests.engine.given import SOON_S, Ear, Engines, Tally, soon
 
 OURS = "outlast.errors.StepTimeout"

@@ -55,7 +55,7 @@ class Doorbell:
                 self._bell.ring(f"q:{queue}")
 
     def others(self, queues: Iterable[str]) -> None:
-        """Work that this process has given back; others may want it. In queues that it does not know (`*`), so may we."""
+        """Work that this process has given back; others may want it. In queues it does not know (`*`), so may we."""
         for queue in queues:
             if queue == "*":
                 for wake in self._queues.values():

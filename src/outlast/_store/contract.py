@@ -57,7 +57,7 @@ class Instances(Protocol):
         Held when its key belongs to another by now, None when there is no such row."""
 
     async def delete(self, id: str) -> str | None:
-        """Deletes an instance that does not run. Returns its former status (`running`: nothing done), None: no such row."""
+        """Deletes an instance that does not run. Returns its former status (`running`: nothing done); None: no row."""
 
     async def totals(self) -> dict[str, int]:
         """How many instances there are, by status. Reads the whole table."""
@@ -85,7 +85,7 @@ class Claims(Protocol):
         """
 
     async def commit(self, batch: Sequence[Settlement]) -> list[str]:
-        """Writes outcomes. Returns the ids whose claim was no longer ours; an outcome written before is not one of them."""
+        """Writes outcomes. Returns the ids whose claim was no longer ours; an outcome written before is not stale."""
 
     async def release(self, claims: Sequence[tuple[str, int]]) -> None:
         """Gives back claims, by id and epoch, that were not run. Costs no attempt."""
@@ -189,7 +189,7 @@ class Bell(Protocol):
     """Hints between processes: may be lost, doubled or late."""
 
     async def listen(self, heard: Callable[[str], None]) -> None:
-        """Calls `heard` with what others ring, from the event loop, until closed. `heard("*")`: anything may have changed."""
+        """Calls `heard` with what others ring, on the event loop, until closed; "*": anything may have changed."""
 
     def ring(self, message: str) -> None:
         """Tells other processes, soon. Never waits, never raises."""
