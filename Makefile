@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV UV_PYTHON PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench lock clean
+.PHONY: help setup demo test check fix bench chaos lock clean
 
 help: ## List the commands.
 	@echo "usage: make COMMAND [PYTHON=python3.12] [ARGS=...]"
@@ -54,6 +54,9 @@ fix: $(STAMP) ## Mend what a machine can mend.
 
 bench: $(STAMP) ## Measure. ARGS goes to the benchmark: ARGS="--help".
 	@$(BIN)/python -m bench $(ARGS)
+
+chaos: $(STAMP) ## Kill, freeze and starve real processes, at full scale; ten minutes. ARGS="--help".
+	@$(BIN)/python -m chaos $(ARGS)
 
 lock: $(STAMP) ## Resolve uv.lock again after pyproject.toml changed.
 	@$(BIN)/uv lock --python $(BIN)/python

@@ -254,7 +254,10 @@ def stage(
     mutation: str | None = None,
     make_place: MakePlace | None = None,
 ) -> Report:
-    """Runs a scenario in an arena of its own, and reports. What it leaves is kept after a violation, else deleted."""
+    """Runs a scenario in an arena of its own, and reports.
+
+    What it leaves is deleted, but kept after a failure that nobody planted.
+    """
     folder = Path(tempfile.mkdtemp(prefix="outlast-chaos-"))
     with ExitStack() as stack:
         try:
@@ -275,7 +278,7 @@ def stage(
         )
         act(arena)
         report = arena.report()
-    if report.passed:
+    if report.passed or mutation is not None:
         shutil.rmtree(folder)
     else:
         report.kept = str(folder)

@@ -74,8 +74,9 @@ def recovery_us(fault: Fault, stories: Mapping[str, Story]) -> int:
         since_us = fault.until_us or fault.at_us
         after = [at for story in stories.values() for at, _ in story.commits.values() if at > since_us]
         return min(after, default=since_us) - since_us
-    story = stories.get(fault.name)
-    interrupted = dict(story.open_at(fault.at_us)) if story is not None else {}
+    story = stories[fault.name]
+    # What was committed after all is not run again; if it is, that is its next attempt, which has a time of its own.
+    interrupted = dict(claim for claim in story.open_at(fault.at_us) if claim not in story.commits)
     if not interrupted:
         return 0
     again: dict[str, int] = {}

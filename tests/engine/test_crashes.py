@@ -84,10 +84,6 @@ async def test_neighbours_of_a_bomb_finish(engines: Engines, table: Table) -> No
     assert max(crashes) == 2
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="a claim cannot leave suspects out: another queue's is held for the moment in which the process dies",
-)
 async def test_neighbours_in_another_queue_finish_too(engines: Engines, table: Table) -> None:
     engine = await engines.open(queues={})
     bad = await engine.start(bomb.new(), queue="one", priority=-1)

@@ -27,12 +27,12 @@ async def test_suspects_in_front_do_not_hold_up_those_behind(engines: Engines, t
 
     submitter = await engines.open(queues={})
     suspects = await submitter.start_many((wait.new(n=n) for n in range(SUSPECTS)), priority=-1)
-    table.query("UPDATE {instances} SET crashes = 2")
+    table.query("UPDATE {instances} SET crashes = 3")
     behind = await submitter.start_many(go.new(n=n) for n in range(100))
 
     await engines.open(queues={"default": CONCURRENCY}, programs=[wait, go])
     results = [await soon(handle.result()) for handle in behind]
-    claimed_often = table.query("SELECT id FROM {instances} WHERE crashes = 2 AND epoch > 2")
+    claimed_often = table.query("SELECT id FROM {instances} WHERE crashes = 3 AND epoch > 2")
 
     assert results == list(range(100))
     assert claimed_often == []

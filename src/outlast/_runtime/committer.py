@@ -33,8 +33,6 @@ class Committer:
     Args:
         claims: Where outcomes are written.
         batch_max: Outcomes in one transaction at most.
-        on_room: Called after each flush, when lanes may go on.
-        queue_of: The queue of a claim by id, for waking it up after a retry.
     """
 
     def __init__(

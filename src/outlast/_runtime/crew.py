@@ -141,6 +141,7 @@ class Crew:
                 on_doubt=self._reconciler.wake,
                 on_clear=self._ring,
                 grace_s=config.lease,
+                max_crashes=config.max_crashes,
                 poll_s=config.poll_interval,
                 poll_s_max=config.max_poll_interval,
                 events=self.events,

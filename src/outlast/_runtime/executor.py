@@ -102,6 +102,7 @@ class Executor:
         self.progress = progress
         self.running: dict[str, Run] = {}
         self.suspect: str | None = None  # the one instance, claimed here, that processes have died over; see Lane.
+        self.asks_for_suspects = False  # a lane is claiming, and may get one.
         self._catalogue = catalogue
         self._committer = committer
         self._retention_s = retention_s

@@ -26,8 +26,8 @@ BUFFER_S_LONG: Final = 0.2
 """A buffer that lasted longer than this was too large."""
 HOLD_S: Final = 1.0
 """Claims that have waited this long for a slot are given back, for others to take."""
-SUSPECT_CRASHES: Final = 2
-"""From this many crashes on, an instance is run with no other suspect beside it."""
+SUSPECT_LEFT: Final = 2
+"""An instance that this many more crashes would quarantine is a suspect: it is run with no other one beside it."""
 
 
 class Lane:
@@ -56,6 +56,7 @@ class Lane:
         on_doubt: Callable[[], None],
         on_clear: Callable[[], None],
         grace_s: float,
+        max_crashes: int,
         poll_s: float,
         poll_s_max: float,
         events: Events,
@@ -71,6 +72,7 @@ class Lane:
         self._on_doubt = on_doubt
         self._on_clear = on_clear
         self._grace_s = grace_s
+        self._suspect_crashes = max(1, max_crashes - SUSPECT_LEFT)
         self._poll_s = poll_s
         self._poll_s_max = poll_s_max
         self._events = events
@@ -155,6 +157,8 @@ class Lane:
             self._measure()
         node = self._node()
         limit, crashes_max = self._bounds(limit)
+        asks_for_suspects = crashes_max == CRASHES_ANY
+        self._executor.asks_for_suspects |= asks_for_suspects
         try:
             taken = await self._claims.take(self.name, node, self._known(), limit, self._grace_s, crashes_max)
         except TRANSIENT as error:
@@ -167,14 +171,17 @@ class Lane:
             self._more = True
             await wait_for_event(self._stopping, self._patience.next_s(error))
             return False
+        finally:
+            if asks_for_suspects:
+                self._executor.asks_for_suspects = False
         self._patience.well()
         if self._stopped or self._node() != node:
             if taken:
                 self._release(taken)
             return False
         self._more = len(taken) == limit
-        if crashes_max == CRASHES_ANY:
-            self._crowded = any(claim.crashes >= SUSPECT_CRASHES for claim in taken)
+        if asks_for_suspects:
+            self._crowded = any(claim.crashes >= self._suspect_crashes for claim in taken)
         if taken:
             await self._accept(taken)
             if self._events.wanted:
@@ -185,10 +192,11 @@ class Lane:
         """How many to claim, and with how many crashes at most.
 
         While a suspect runs, others are left in the queue: claimed and given back again and again, they would keep
-        everybody behind them waiting. When it is over, the next in line is claimed alone.
+        everybody behind them waiting. When it is over, the next in line is claimed alone. One lane at a time asks for
+        any: a suspect held for a moment beside another one would share its crash.
         """
-        if self._executor.suspect is not None:
-            return demand, SUSPECT_CRASHES - 1
+        if self._executor.suspect is not None or self._executor.asks_for_suspects:
+            return demand, self._suspect_crashes - 1
         return (1 if self._crowded else demand), CRASHES_ANY
 
     async def _accept(self, taken: list[Claim]) -> None:
@@ -209,7 +217,7 @@ class Lane:
         kept: list[Claim] = []
         back: list[Claim] = []
         for claim in taken:
-            if claim.crashes >= SUSPECT_CRASHES:
+            if claim.crashes >= self._suspect_crashes:
                 if self._executor.suspect is not None:
                     back.append(claim)
                     continue

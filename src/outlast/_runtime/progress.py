@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Final
 
@@ -37,7 +38,8 @@ class ProgressBook:
             first = not self._last
             self._last[id] = (id, epoch, fraction, clean_text(note, chars_max=500))
         if first and self._loop is not None and self._rounds is not None:
-            self._loop.call_soon_threadsafe(self._rounds.wake)
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and a step that was given up goes on.
+                self._loop.call_soon_threadsafe(self._rounds.wake)
 
     async def beat(self) -> float:
         """Writes what was reported since."""
