@@ -142,6 +142,7 @@ class Crew:
                 on_clear=self._ring,
                 grace_s=config.lease,
                 max_crashes=config.max_crashes,
+                payload_bytes_max=config.payload_bytes_max,
                 poll_s=config.poll_interval,
                 poll_s_max=config.max_poll_interval,
                 events=self.events,

@@ -20,6 +20,8 @@ from outlast.errors import StoreError
 
 PREFETCH_MAX: Final = 1_000
 """No lane that measures for itself keeps more claims waiting than this."""
+CLAIM_BYTES_MAX: Final = 256 * 1024 * 1024
+"""No claim takes more instances than have this much state together, each at its largest."""
 BUFFER_S_SHORT: Final = 0.05
 """A buffer used up faster than this was too small."""
 BUFFER_S_LONG: Final = 0.2
@@ -57,6 +59,7 @@ class Lane:
         on_clear: Callable[[], None],
         grace_s: float,
         max_crashes: int,
+        payload_bytes_max: int,
         poll_s: float,
         poll_s_max: float,
         events: Events,
@@ -72,6 +75,7 @@ class Lane:
         self._on_doubt = on_doubt
         self._on_clear = on_clear
         self._grace_s = grace_s
+        self._claim_max = max(1, CLAIM_BYTES_MAX // payload_bytes_max)
         self._suspect_crashes = max(1, max_crashes - SUSPECT_LEFT)
         self._poll_s = poll_s
         self._poll_s_max = poll_s_max
@@ -147,10 +151,10 @@ class Lane:
         how = self._how
         if self._stopped or not self._committer.has_room or not self._node():
             return 0
-        demand = how.concurrency - self._running + self._prefetch - len(self._buffer)
+        demand = min(self._claim_max, how.concurrency - self._running + self._prefetch - len(self._buffer))
         if self._running == 0 and not self._buffer:
             return max(1, demand)
-        return demand if demand >= max(how.min_demand, self._prefetch // 2, 1) else 0
+        return demand if demand >= min(max(how.min_demand, self._prefetch // 2, 1), self._claim_max) else 0
 
     async def _claim(self, limit: int) -> bool:
         if self._more and self._how.prefetch is None:

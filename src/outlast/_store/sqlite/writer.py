@@ -162,8 +162,7 @@ class Writer:
         self._opened.set_result(None)
         try:
             with contextlib.closing(connection):
-                self._serve(connection)
-                self._fold(connection)
+                self._serve(connection)  # SQLite folds the log back itself when the last connection closes.
         finally:
             self._refuse_rest()
             self._ended.set_result(None)
