@@ -29,6 +29,7 @@ from harness.waiting import eventually
 
 LEASE_S = 0.5
 MUTANT_S = 4.0
+"""A planted bug may keep the work from ever being done: this long is waited for it."""
 _POLL_S = 0.005
 _TROUBLES = ("Traceback (most recent call last)", "was never retrieved", "was destroyed but it is pending")
 
@@ -48,7 +49,10 @@ class Member:
     @property
     def is_stopped(self) -> bool:
         """Whether SIGSTOP holds it."""
-        stat = Path(f"/proc/{self.pid}/stat").read_text()
+        try:
+            stat = Path(f"/proc/{self.pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
         return stat.rpartition(")")[2].split()[0] == "T"
 
 
@@ -135,6 +139,8 @@ class Arena:
 
     def kill(self, worker: Member) -> None:
         """SIGKILL."""
+        if (code := self.zygote.exit_code(worker.pid)) is not None:
+            self.said.append(f"exit: {worker.name} ended with {code} before anything was done to it")
         self.faults.append(Fault("kill", worker.name, now_us()))
         worker.send(signal.SIGKILL)
         self.members.remove(worker)
@@ -166,25 +172,28 @@ class Arena:
 
     def await_beat(self, member: Member, *, patience_s: float = 10.0) -> None:
         """Waits until a process has renewed its lease once more."""
-        seen = sum(map(len, member.watch.look().beats.values()))
-        eventually(
-            lambda: sum(map(len, member.watch.look().beats.values())) > seen,
-            timeout=patience_s,
-            poll=0.05,
-            what=f"a beat of {member.name}",
-        )
+
+        def beats() -> int:
+            return sum(map(len, member.watch.look().beats.values()))
+
+        seen = beats()
+        self._await(lambda: beats() > seen, timeout_s=patience_s, what=f"a beat of {member.name}")
+
+    def await_commit(self, *, patience_s: float = 20.0) -> None:
+        """Waits until the work goes on: any outcome acknowledged from now on."""
+        seen = self._commits()
+        self._await(lambda: self._commits() > seen, timeout_s=patience_s, what="a commit")
+
+    def _commits(self) -> int:
+        return sum(len(member.watch.look().commits) for member in self.members)
 
     def finish(self, feeder: Member, *, patience_s: float, watcher: Member | None = None) -> None:
         """Faults have ended: waits until everything is done, then ends all processes."""
         for member in self.members:
             member.send(signal.SIGCONT)
-        # A planted bug may keep the work from ever being done.
         deadline = time.monotonic() + (patience_s if self.mutation is None else min(patience_s, MUTANT_S))
         self.await_exit(feeder, timeout_s=deadline - time.monotonic())
-        try:
-            eventually(self._is_done, timeout=deadline - time.monotonic(), poll=0.05, what="finishing all jobs")
-        except AssertionError as error:
-            self.said.append(f"unfinished: {error}")
+        self._await(self._is_done, timeout_s=deadline - time.monotonic(), what="finishing all jobs")
         if watcher is not None:  # so that it has watched until after the last fault.
             self.await_beat(watcher)
         for member in self.members:
@@ -192,6 +201,12 @@ class Arena:
             member.send(signal.SIGTERM)
         for member in list(self.members):
             self.await_exit(member, timeout_s=15.0)
+
+    def _await(self, predicate: Callable[[], bool], *, timeout_s: float, what: str) -> None:
+        try:
+            eventually(predicate, timeout=timeout_s, poll=0.02, what=what)
+        except AssertionError as error:
+            self.said.append(f"stuck: {error}")
 
     def _is_done(self) -> bool:
         try:

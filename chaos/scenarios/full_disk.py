@@ -44,6 +44,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
             arena.wait(0.1)
             with arena.fault("full"), no_space(arena.folder / "disk"):
                 time.sleep(arena.lease_s * arena.dice.uniform(*FULL_LEASES))
+            arena.await_commit()
         arena.finish(feeder, patience_s=60.0)
 
     return stage("full-disk", act, store=store, scale=scale, seed=seed, mutation=mutation, make_place=small_disk)

@@ -45,6 +45,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
                 is_long = number % LONG_EVERY == 2
                 time.sleep(arena.lease_s * (arena.dice.uniform(2.1, 3.0) if is_long else arena.dice.uniform(0.0, 0.8)))
                 server.start()
+            arena.await_commit()
         arena.finish(feeder, patience_s=60.0)
 
     return stage("outages", act, store=store, scale=scale, seed=seed, lease_s=LEASE_S, mutation=mutation)

@@ -32,12 +32,13 @@ async def test_it_deletes_in_batches_until_there_is_no_more(
 
 
 async def test_it_spares_what_is_live_kept_or_not_yet_over(given: Given, clock: Clock, pruner: Pruner) -> None:
-    await given.node()
-    spared = [await given.standing(status) for status in ("scheduled", "ready", "running", "blocked", "waiting")]
-    spared.append(await given.ended("quarantined"))
-    spared.append(await given.ended(retention_s=None))
-    spared.append(await given.ended(retention_s=10_001.0))
     over = await given.ended(retention_s=9_000.0)
+    spared = [
+        await given.ended("quarantined"),
+        await given.ended(retention_s=None),
+        await given.ended(retention_s=10_001.0),
+        *[await given.standing(status) for status in ("running", "scheduled", "blocked", "waiting", "ready")],
+    ]
     clock.advance(10_000.0)
 
     while await pruner.beat() == 0.0:
@@ -50,8 +51,8 @@ async def test_it_spares_what_is_live_kept_or_not_yet_over(given: Given, clock: 
 async def test_every_table_is_empty_again_after_work_and_retention(
     given: Given, clock: Clock, pruner: Pruner
 ) -> None:
-    for _ in range(5):
-        await given.ended(retention_s=1.0, key=f"key {_}")
+    for number in range(5):
+        await given.ended(retention_s=1.0, key=f"key {number}")
     clock.advance(1.0)
 
     while await pruner.beat() == 0.0:

@@ -1,0 +1,244 @@
+"""Group commit: who shares a transaction, what is told afterwards, and what a refusal costs."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from outlast._runtime.committer import UNFLUSHED_BATCHES, Committer
+from outlast._runtime.events import Events
+from outlast._runtime.waiters import Waiters
+from outlast.errors import StoreError, StoreUnavailable
+from tests.runtime.stage import Clock, Heard, Rings, ids_of, soon, turns
+from tests.store.given import Given, settlement
+
+BATCH_MAX = 10
+
+
+class Held:
+    """Holds the database's answers back, and notes what was asked."""
+
+    def __init__(self, given: Given) -> None:
+        self.batches: list[list[str]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._real = given.store.claims.commit
+        given.store.claims.commit = self._commit  # type: ignore[method-assign]
+
+    async def _commit(self, batch: Any) -> Any:
+        self.batches.append([item.id for item in batch])
+        await self.gate.wait()
+        return await self._real(batch)
+
+
+@pytest.fixture
+async def held(given: Given) -> Held:
+    return Held(given)
+
+
+@pytest.fixture
+def committer(given: Given, held: Held, clock: Clock, rings: Rings, events: Events) -> Committer:
+    return Committer(
+        given.store.claims,
+        batch_max=BATCH_MAX,
+        waiters=Waiters(given.store.instances),
+        doorbell=rings,
+        events=events,
+        world=clock,
+    )
+
+
+async def test_one_outcome_is_committed_at_once(given: Given, committer: Committer, rings: Rings) -> None:
+    claim = await given.claim()
+
+    committer.put(settlement(claim), "default")
+    await soon(committer.settled())
+
+    assert await given.status(claim.id) == "done"
+    assert rings.bell.rung == [f"f:{claim.id}"]
+    assert committer.unflushed == 0
+
+
+async def test_those_of_one_turn_share_a_commit_and_the_next_gathers_meanwhile(
+    given: Given, held: Held, committer: Committer
+) -> None:
+    claims = await given.claimed(8)
+    held.gate.clear()
+    for claim in claims[:3]:
+        committer.put(settlement(claim), "default")
+    await turns()
+    for claim in claims[3:]:
+        committer.put(settlement(claim), "default")
+    await turns()
+    assert (len(held.batches), committer.unflushed) == (1, 8)
+
+    held.gate.set()
+    await soon(committer.settled())
+
+    assert held.batches == [[claim.id for claim in claims[:3]], [claim.id for claim in claims[3:]]]
+    assert await given.store.instances.totals() == {"done": 8}
+
+
+async def test_a_batch_has_its_limit(given: Given, held: Held, committer: Committer) -> None:
+    for claim in await given.claimed(2 * BATCH_MAX + 3):
+        committer.put(settlement(claim), "default")
+
+    await soon(committer.settled())
+
+    assert [len(batch) for batch in held.batches] == [BATCH_MAX, BATCH_MAX, 3]
+
+
+async def test_what_is_not_durable_is_held_and_bounded(given: Given, held: Held, committer: Committer) -> None:
+    claims = await given.claimed(UNFLUSHED_BATCHES * BATCH_MAX)
+    room: list[bool] = []
+    committer.on_room(lambda: room.append(committer.has_room))
+    held.gate.clear()
+
+    for claim in claims[:-1]:
+        committer.put(settlement(claim), "default")
+    await turns()
+    assert committer.has_room
+    committer.put(settlement(claims[-1]), "default")
+
+    assert not committer.has_room
+    assert committer.holds() == ids_of(claims)
+    held.gate.set()
+    await soon(committer.settled())
+    assert room == [True] * UNFLUSHED_BATCHES
+    assert committer.holds() == set()
+
+
+async def test_a_stale_outcome_is_told_and_answers_nobody(
+    given: Given, committer: Committer, rings: Rings, heard: Heard
+) -> None:
+    stale, mine = await given.claimed(2)
+    await given.store.claims.release([(stale.id, stale.epoch)])
+
+    committer.put(settlement(stale), "default")
+    committer.put(settlement(mine), "default")
+    await soon(committer.settled())
+
+    assert [said["id"] for said in heard.of("claim.stale")] == [stale.id]
+    assert rings.bell.rung == [f"f:{mine.id}"]
+    assert heard.of("commit.stop")[0]["stale"] == 1
+    assert await given.status(stale.id) == "ready"
+
+
+@pytest.mark.parametrize(
+    ("status", "woken", "rung"),
+    [
+        ("done", [], "f:"),
+        ("failed", [], "f:"),
+        ("cancelled", [], "f:"),
+        ("quarantined", [], "f:"),
+        ("ready", ["queue"], "q:default"),
+        ("scheduled", ["timer"], "t"),
+    ],
+)
+async def test_each_outcome_wakes_whom_it_concerns(
+    given: Given, committer: Committer, rings: Rings, status: str, woken: list[str], rung: str
+) -> None:
+    claim = await given.claim()
+
+    committer.put(settlement(claim, status), "default")
+    await soon(committer.settled())
+
+    assert await given.status(claim.id) == status
+    assert rings.woken == woken
+    assert rings.bell.rung == [rung + (claim.id if rung == "f:" else "")]
+
+
+async def test_what_was_not_run_goes_back_and_others_are_told(
+    given: Given, committer: Committer, rings: Rings
+) -> None:
+    claims = await given.claimed(3)
+
+    committer.release([(claim.id, claim.epoch) for claim in claims], "default")
+    assert committer.holds() == ids_of(claims)
+    await soon(committer.settled())
+
+    assert await given.store.instances.totals() == {"ready": 3}
+    assert (rings.woken, rings.bell.rung) == ([], ["q:default"])
+    assert committer.holds() == set()
+
+
+async def test_one_refused_row_is_found_by_halving(
+    given: Given, held: Held, committer: Committer, heard: Heard
+) -> None:
+    claims = await given.claimed(8)
+    poison = claims[5].id
+    real = given.store.claims.commit
+
+    async def picky(batch: Any) -> Any:
+        if any(item.id == poison and item.status == "done" for item in batch):
+            held.batches.append([item.id for item in batch])
+            raise StoreError("value out of range")
+        return await real(batch)
+
+    given.store.claims.commit = picky  # type: ignore[method-assign]
+    for claim in claims:
+        committer.put(settlement(claim), "default")
+    await soon(committer.settled())
+
+    assert [len(batch) for batch in held.batches] == [8, 4, 4, 2, 1, 1, 1, 2]
+    assert await given.store.instances.totals() == {"done": 7, "failed": 1}
+    row = await given.read(poison)
+    assert row.error is not None
+    assert "the database refused the outcome: value out of range" in row.error
+    assert [said["id"] for said in heard.of("outcome.refused")] == [poison]
+
+
+async def test_a_row_whose_plain_record_is_refused_costs_the_others_nothing(
+    given: Given, committer: Committer, heard: Heard
+) -> None:
+    poison, good = await given.claimed(2)
+    real = given.store.claims.commit
+
+    async def picky(batch: Any) -> Any:
+        if any(item.id == poison.id for item in batch):
+            raise StoreError("no")
+        return await real(batch)
+
+    given.store.claims.commit = picky  # type: ignore[method-assign]
+    committer.put(settlement(poison), "default")
+    committer.put(settlement(good), "default")
+    await soon(committer.settled())
+
+    assert await given.status(good.id) == "done"
+    assert await given.status(poison.id) == "running"  # the reconciler will find it.
+    assert len(heard.of("outcome.refused")) == 2
+
+
+async def test_trouble_of_the_whole_database_is_waited_out(
+    given: Given, held: Held, committer: Committer, heard: Heard
+) -> None:
+    claim = await given.claim()
+    real = given.store.claims.commit
+    errors = [StoreUnavailable("away")] * 2
+
+    async def away(batch: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return await real(batch)
+
+    given.store.claims.commit = away  # type: ignore[method-assign]
+    committer.put(settlement(claim), "default")
+    await soon(committer.settled())
+
+    assert await given.status(claim.id) == "done"
+    assert [name for name, _ in heard.all if name.startswith("store.")] == ["store.away", "store.back"]
+
+
+async def test_after_closing_nothing_is_taken(given: Given, held: Held, committer: Committer) -> None:
+    waiting, late = await given.claimed(2)
+    held.gate.clear()
+    committer.put(settlement(waiting), "default")
+    await turns()
+
+    await soon(committer.close())
+    committer.put(settlement(late), "default")
+    committer.release([(late.id, late.epoch)], "default")
+    await soon(committer.settled())
+
+    assert held.batches == [[waiting.id]]
+    assert await given.status(late.id) == "running"
