@@ -32,6 +32,10 @@ def test_every_command_exists(tmp_path: Path) -> None:
 
     for command in sorted(commands):
         ran = subprocess.run(
-            [sys.executable, "-m", "outlast", command, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "outlast", command, "--help"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert ran.returncode == 0, command

@@ -148,9 +148,7 @@ async def test_each_outcome_wakes_whom_it_concerns(
     assert rings.bell.rung == [rung + (claim.id if rung == "f:" else "")]
 
 
-async def test_what_was_not_run_goes_back_and_others_are_told(
-    given: Given, committer: Committer, rings: Rings
-) -> None:
+async def test_what_was_not_run_goes_back_and_others_are_told(given: Given, committer: Committer, rings: Rings) -> None:
     claims = await given.claimed(3)
 
     committer.release([(claim.id, claim.epoch) for claim in claims], "default")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from harness.waiting import eventually_async
 from outlast._runtime.events import Events
 from outlast._runtime.node import FENCE_SHARE, Node
 from outlast._world import SystemWorld
 from outlast.errors import StoreUnavailable
-from harness.waiting import eventually_async
 from tests.runtime.stage import Clock, Heard, soon
 from tests.store.given import Given
 
@@ -85,7 +85,7 @@ async def test_it_registers_and_renews_from_its_own_thread(given: Given, watched
     assert (nodes.id, nodes.lease_s, nodes.running) == (watched.node.id, LEASE_S, 0)
     first = (await _beats(given))[watched.node.id]
 
-    assert await asyncio.to_thread(_stand_still, watched)  # however long the loop does something else.
+    assert _stand_still(watched)  # the loop itself stands still meanwhile.
 
     assert (await _beats(given))[watched.node.id] > first
     assert watched.told == []
@@ -145,9 +145,7 @@ async def test_a_renewal_ends_the_doubt(watched: Watched) -> None:
     assert watched.node.claims_as == watched.node.id
 
 
-async def test_a_buried_node_lets_go_registers_anew_and_is_well(
-    given: Given, watched: Watched, heard: Heard
-) -> None:
+async def test_a_buried_node_lets_go_registers_anew_and_is_well(given: Given, watched: Watched, heard: Heard) -> None:
     former = watched.node.id
 
     given.database.query("DELETE FROM {nodes}")
@@ -217,9 +215,7 @@ async def test_an_error_of_our_own_does_not_end_the_renewals(watched: Watched, h
     assert heard.of("loop.failed")[0]["loop"] == "lease"
 
 
-async def test_a_process_that_was_frozen_doubts_before_it_is_told(
-    given: Given, events: Events, clock: Clock
-) -> None:
+async def test_a_process_that_was_frozen_doubts_before_it_is_told(given: Given, events: Events, clock: Clock) -> None:
     watched = Watched(given, events, clock, renew_s=3_600.0)
     await watched.node.open()
     assert watched.node.claims_as == watched.node.id

@@ -48,9 +48,7 @@ async def test_it_spares_what_is_live_kept_or_not_yet_over(given: Given, clock: 
     assert await given.store.instances.get(over) is None
 
 
-async def test_every_table_is_empty_again_after_work_and_retention(
-    given: Given, clock: Clock, pruner: Pruner
-) -> None:
+async def test_every_table_is_empty_again_after_work_and_retention(given: Given, clock: Clock, pruner: Pruner) -> None:
     for number in range(5):
         await given.ended(retention_s=1.0, key=f"key {number}")
     clock.advance(1.0)
