@@ -75,6 +75,30 @@ async def test_what_does_not_end_in_time_is_cancelled_and_given_back(
     assert _standing(table, handle.id) == ("done", 0, 0, 1)
 
 
+@pytest.mark.parametrize("kind", ["async def", "async def with a timeout"])
+async def test_a_step_that_answers_its_cancellation_with_an_error_loses_no_attempt(
+    engines: Engines, table: Table, kind: str
+) -> None:
+    engine = engines.new(drain_timeout=0)
+    begun = Tally()
+
+    @job(name="test_drain.translate", max_attempts=1, timeout=60 if "timeout" in kind else None)
+    async def translate() -> None:
+        begun.add()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError("the connection was closed") from None
+
+    await engine.open()
+    handle = await engine.start(translate.new())
+    await begun.reaches(1)
+
+    await soon(engine.close())
+
+    assert _standing(table, handle.id) == ("ready", 0, 0, 0)
+
+
 async def test_work_moves_to_another_engine_at_once(engines: Engines, work: Work) -> None:
     other = await engines.open(queues={"default": 1}, programs=[work.job])
     blocker = await other.start(work.job.new())

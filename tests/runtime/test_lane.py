@@ -11,13 +11,17 @@ from outlast._model import Claim
 from outlast._runtime import lane as module
 from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
-from outlast._runtime.lane import SUSPECT_CRASHES, Lane
+from outlast._runtime.lane import SUSPECT_LEFT, Lane
 from outlast._runtime.waiters import Waiters
 from outlast._world import SystemWorld
 from outlast.config import Queue
 from outlast.errors import StoreUnavailable
 from tests.runtime.stage import Heard, Rings, ids_of, soon, turns
 from tests.store.given import KNOWN, NODE, Given, settlement
+
+MAX_CRASHES = 5
+SUSPECT_CRASHES = MAX_CRASHES - SUSPECT_LEFT
+PAYLOAD_BYTES_MAX = 262_144
 
 
 class Run:
@@ -90,7 +94,7 @@ class Stage:
         self.limits.append(limit)
         return await self.real_take(queue, node, known, limit, *more)
 
-    def open(self, how: Queue, *, poll_s: float = 60.0) -> Lane:
+    def open(self, how: Queue, *, poll_s: float = 60.0, payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> Lane:
         """A running lane; it polls once a minute: what it does without a ring shows in the test's time."""
         lane = Lane(
             "default",
@@ -103,6 +107,8 @@ class Stage:
             on_doubt=self._doubt,
             on_clear=self._clear,
             grace_s=5.0,
+            max_crashes=MAX_CRASHES,
+            payload_bytes_max=payload_bytes_max,
             poll_s=poll_s,
             poll_s_max=60.0,
             events=self._events,
@@ -521,3 +527,15 @@ async def test_a_claim_that_failed_is_made_again_and_looked_for(
     assert stage.doubts == (1 if isinstance(error, StoreUnavailable) else 0)
     assert stage.executor.asks_for_suspects is False
     assert [name for name, _ in heard.all if name.startswith("store.")] == ["store.away", "store.back"]
+
+
+async def test_a_claim_is_bound_by_what_it_may_weigh(
+    given: Given, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CLAIM_BYTES_MAX", 3 * PAYLOAD_BYTES_MAX)
+    await given.added(10)
+
+    stage.open(Queue(10, prefetch=10))
+    await stage.executor.has_started(10)
+
+    assert max(stage.limits) == 3

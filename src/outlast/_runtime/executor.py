@@ -134,12 +134,10 @@ class Executor:
                 outcome = await self._run_timed(run, run.program.timeout_s)
             if isinstance(outcome, Done):
                 self._refuse_large(run, outcome)
-        except asyncio.CancelledError as error:
-            outcome = self._stopped(run, error)
         except BaseException as error:  # SystemExit and KeyboardInterrupt of user code are its failures, not ours.
             if isinstance(error, GeneratorExit) and not _runs_now(run.task):
                 raise  # nobody raised it: this coroutine is being thrown away, with its loop.
-            outcome = self._failed(run, error)
+            outcome = self._outcome_of(run, error)
         if outcome is not None:
             retention_s = run.program.retention_s(self._retention_s)
             self._committer.put(settle(run.claim, outcome, retention_s=retention_s), run.queue)
@@ -172,14 +170,14 @@ class Executor:
             if size > limit:
                 raise ValueTooLarge(f"the result of {run.program.name!r}", size, limit)
 
-    def _stopped(self, run: Run, error: BaseException) -> Outcome | None:
+    def _outcome_of(self, run: Run, error: BaseException) -> Outcome | None:
+        """What an exception means: the user's, unless we stopped the run; then it is what came of that."""
         claim = run.claim
-        if run.why is Why.LOST:
-            return None
-        if run.why is not None:
+        if run.why is None:
+            return self._failed(run, error)
+        if run.why is not Why.LOST:
             self._committer.release([(claim.id, claim.epoch)], run.queue)
-            return None
-        return self._failed(run, error)  # the user's own code raised or let out a cancellation.
+        return None
 
     def _failed(self, run: Run, error: BaseException) -> Outcome:
         try:
