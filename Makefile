@@ -55,7 +55,7 @@ fix: $(STAMP) ## Mend what a machine can mend.
 bench: $(STAMP) ## Measure. ARGS goes to the benchmark: ARGS="--help".
 	@$(BIN)/python -m bench $(ARGS)
 
-chaos: $(STAMP) ## Kill, freeze and starve real processes, at full scale; ten minutes. ARGS="--help".
+chaos: $(STAMP) ## Kill, freeze and starve real processes, at full scale; six minutes. ARGS="--help".
 	@$(BIN)/python -m chaos $(ARGS)
 
 lock: $(STAMP) ## Resolve uv.lock again after pyproject.toml changed.

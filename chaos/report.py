@@ -103,4 +103,5 @@ class Report:
 
 def versions(store: str, version: str) -> dict[str, str]:
     """Of what runs here."""
-    return {"outlast": outlast.__version__, "Python": platform.python_version(), store.capitalize(): version}
+    database = {"sqlite": "SQLite", "postgres": "PostgreSQL"}[store]
+    return {"outlast": outlast.__version__, "Python": platform.python_version(), database: version}

@@ -171,6 +171,15 @@ async def test_no_maintenance_promotes_nothing(engines: Engines) -> None:
     assert (await handle.get()).status == "scheduled"
 
 
+async def test_without_a_doorbell_polling_finds_the_work(engines: Engines) -> None:
+    deaf = {"doorbell": "local", "poll_interval": 0.05, "max_poll_interval": 0.05}
+    await engines.open(programs=[noop], **deaf)
+    submitter = await engines.open(queues={}, **deaf)
+
+    assert await (await submitter.start(noop.new())).result(SOON_S) == "ran"
+    assert await (await submitter.start(noop.new(), schedule_in=0.05)).result(SOON_S) == "ran"
+
+
 async def test_each_queue_has_its_own_slots(engines: Engines) -> None:
     engine = await engines.open(queues={"slow": 1, "fast": 1})
     begun, gate = Tally(), asyncio.Event()

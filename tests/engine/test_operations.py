@@ -140,6 +140,28 @@ async def test_a_late_commit_of_a_cancelled_instance_is_refused(engine: Engine, 
     assert (instance.status, instance.result, table.seen(handle.id, "commits")) == ("cancelled", None, 0)
 
 
+async def test_an_instance_that_vanished_under_its_step_is_forgotten(engine: Engine, table: Table) -> None:
+    ear, begun, gate = Ear(engine), Tally(), asyncio.Event()
+
+    @job
+    async def work() -> None:
+        begun.add()
+        await gate.wait()
+
+    handle = await engine.start(work.new())
+    await begun.reaches(1)
+    waiting = asyncio.create_task(handle.result())
+    table.delete(handle.id)
+    gate.set()
+
+    await ear.hears("claim.stale", id=handle.id)
+    with pytest.raises(NotFound):
+        await soon(waiting)
+    assert engine._crew is not None
+    assert engine._crew.committer.holds() == set()
+    assert await (await engine.start(noop.new())).result(SOON_S) == "ran"
+
+
 async def test_cancelling_again_changes_nothing(engine: Engine) -> None:
     handle = await engine.start(noop.new(), schedule_in=3600)
     first = await handle.cancel("first")

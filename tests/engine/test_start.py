@@ -9,7 +9,7 @@ import pytest
 
 from outlast import Engine, job, minutes
 from outlast.errors import ConfigError, EngineStateError, ValueTooLarge
-from tests.engine.given import SOON_S, Ear, Engines, Table, Tally, own_connection, soon
+from tests.engine.given import SOON_S, Ear, Engines, Spoilt, Table, Tally, own_connection, soon
 
 
 @job(name="test_start.noop")
@@ -63,6 +63,17 @@ async def test_a_past_instant_runs_at_once(engine: Engine, past: timedelta) -> N
 
 async def test_no_delay_runs_at_once(engine: Engine) -> None:
     await (await engine.start(noop.new(), schedule_in=0)).result(SOON_S)
+
+
+async def test_a_start_in_the_future_makes_nobody_look_for_work(engine: Engine) -> None:
+    await (await engine.start(noop.new())).result(SOON_S)
+    take = Spoilt(engine._store.claims, "take")
+
+    await engine.start(noop.new(), schedule_in=3_600)
+    await engine.start(noop.new(), schedule_at=datetime(2050, 1, 1, tzinfo=UTC))
+    await asyncio.sleep(0.05)
+
+    assert take.calls == 0
 
 
 async def test_an_earlier_due_time_is_not_slept_through(engine: Engine) -> None:
@@ -218,6 +229,15 @@ async def test_a_start_in_the_callers_transaction_exists_when_it_commits(engine:
 
         # On Postgres the commit rings; across SQLite connections the change counter does.
         await handle.result(SOON_S)
+
+
+async def test_an_earlier_due_time_in_the_callers_transaction_is_not_slept_through(engine: Engine) -> None:
+    await engine.start(noop.new(), schedule_in=3_600)
+    with own_connection(engine.config.url) as connection:
+        handle = await engine.start(noop.new(), schedule_in=0.1, connection=connection)
+        connection.commit()
+
+    await handle.result(SOON_S)
 
 
 async def test_a_start_in_a_transaction_that_is_rolled_back_never_was(engine: Engine) -> None:

@@ -390,6 +390,48 @@ async def test_an_unknown_program_leaves_its_slot(given: Given, stage: Stage) ->
     assert ids_of(stage.executor.started) == {known}
 
 
+async def test_one_claim_that_cannot_be_started_costs_the_others_nothing(
+    given: Given, stage: Stage, heard: Heard
+) -> None:
+    bad, *good = await given.added(20)
+    real = stage.executor.start
+
+    def start(claim: Claim, slot: Lane) -> bool:
+        if claim.id == bad:
+            raise ZeroDivisionError("a bug of ours")
+        return real(claim, slot)
+
+    stage.executor.start = start  # type: ignore[method-assign]
+    stage.open(Queue(20, prefetch=0))
+    await stage.executor.has_started(19)
+    await soon(stage.committer.settled())
+
+    assert ids_of(stage.executor.started) == set(good)
+    assert await given.status(bad) == "ready"
+    assert "a bug of ours" in heard.of("loop.failed")[0]["error"]
+
+
+async def test_an_error_that_nobody_expected_does_not_end_the_lane(given: Given, stage: Stage, heard: Heard) -> None:
+    for id in await given.added(2):
+        given.database.poke(id, crashes=SUSPECT_CRASHES)
+    real = given.store.claims.release
+    errors = [ZeroDivisionError("a bug of ours")]
+
+    async def release(claims: Any) -> None:
+        if errors:
+            raise errors.pop()
+        await real(claims)
+
+    given.store.claims.release = release  # type: ignore[method-assign]
+    lane = stage.open(Queue(10, prefetch=0))
+    await eventually_async(lambda: heard.of("loop.failed"))
+    good = await given.one()
+    lane.ring()
+
+    await eventually_async(lambda: good in ids_of(stage.executor.started))
+    assert stage.doubts >= 1  # what was in hand is looked for.
+
+
 async def test_without_a_name_it_neither_claims_nor_starts(given: Given, stage: Stage) -> None:
     await given.added(3)
     lane = stage.open(Queue(1, prefetch=2))
@@ -524,7 +566,7 @@ async def test_a_claim_that_failed_is_made_again_and_looked_for(
     stage.open(Queue(2, prefetch=0))
 
     await stage.executor.has_started(2)
-    assert stage.doubts == (1 if isinstance(error, StoreUnavailable) else 0)
+    assert stage.doubts == 1
     assert stage.executor.asks_for_suspects is False
     assert [name for name, _ in heard.all if name.startswith("store.")] == ["store.away", "store.back"]
 

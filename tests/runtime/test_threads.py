@@ -105,7 +105,7 @@ async def test_an_idle_thread_is_used_before_a_new_one(pool: Pool) -> None:
 
     names = {await threads.run(threading.get_ident) for _ in range(20)}
 
-    assert len(names) <= 2  # the answer may come a moment before its thread is idle again.
+    assert len(names) == 1
 
 
 @pytest.mark.parametrize(
@@ -150,6 +150,7 @@ async def test_a_call_given_up_before_it_began_never_begins(pool: Pool, gate: Ga
     await turns()
 
     waiting.cancel()
+    await turns()
     gate.open.set()
 
     assert await soon(busy) == "through"

@@ -16,7 +16,6 @@ from outlast._runtime.rounds import wait_for_event
 from outlast._store.contract import CRASHES_ANY, Claims
 from outlast._world import World
 from outlast.config import Queue
-from outlast.errors import StoreError
 
 PREFETCH_MAX: Final = 1_000
 """No lane that measures for itself keeps more claims waiting than this."""
@@ -143,8 +142,19 @@ class Lane:
                 self._wake.clear()
                 continue
             self._rung = False
-            if await self._claim(demand):
-                pause_s = self._poll_s
+            try:
+                if await self._claim(demand):
+                    pause_s = self._poll_s
+            except Exception as error:
+                await self._recover(error)
+
+    async def _recover(self, error: Exception) -> None:
+        """After an error that nobody expected: what is in hand goes back, what may be in the air is looked for."""
+        self._events.emit("loop.failed", loop=f"lane {self.name}", error=f"{type(error).__name__}: {error}")
+        self.give_back()
+        self._on_doubt()
+        self._more = True
+        await wait_for_event(self._stopping, self._patience.next_s(error))
 
     def _demand(self) -> int:
         """How many to claim now; 0: not yet."""
@@ -168,11 +178,6 @@ class Lane:
         except TRANSIENT as error:
             self._more = True
             self._on_doubt()
-            await wait_for_event(self._stopping, self._patience.next_s(error))
-            return False
-        except Exception as error:
-            self._events.emit("loop.failed", loop=f"lane {self.name}", error=f"{type(error).__name__}: {error}")
-            self._more = True
             await wait_for_event(self._stopping, self._patience.next_s(error))
             return False
         finally:
@@ -235,9 +240,6 @@ class Lane:
         try:
             claims = [(claim.id, claim.epoch) for claim in others]
             await self._patience.until_done(lambda: self._claims.release(claims))
-        except StoreError as error:  # they are looked for, as after a lost reply.
-            self._events.emit("loop.failed", loop=f"lane {self.name}", error=f"{type(error).__name__}: {error}")
-            self._on_doubt()
         finally:
             self._isolating = False
 
@@ -255,11 +257,19 @@ class Lane:
         while buffer and self._running < how.concurrency and self._committer.has_room:
             claim = buffer.popleft()
             self._running += 1
-            if not self._executor.start(claim, self):
+            if not self._begin(claim):
                 self._running -= 1
                 self._acquit({claim.id})
         if (self._more or self._rung) and self._demand():
             self._wake.set()
+
+    def _begin(self, claim: Claim) -> bool:
+        try:
+            return self._executor.start(claim, self)
+        except Exception as error:  # one that cannot be started must not cost the others their turn.
+            self._events.emit("loop.failed", loop=f"lane {self.name}", error=f"{type(error).__name__}: {error}")
+            self._release([claim])
+            return False
 
     def freed(self, run: Run) -> None:
         """A run is over: its slot is free."""

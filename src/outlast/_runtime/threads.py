@@ -93,7 +93,8 @@ class Threads:
         self._events.emit("step.abandoned", stuck=stuck)
 
     def _serve(self) -> None:
-        while True:
+        belongs = True
+        while belongs:
             work = self._queue.get()
             with self._lock:
                 self._idle -= 1
@@ -102,13 +103,7 @@ class Threads:
                     return
                 self._queued -= 1
                 work.started = not work.abandoned
-            if work.started:
-                self._do(work)
-            with self._lock:
-                if len(self._threads) - self._stuck > self._limit or (work.abandoned and self._closing):
-                    self._leave()
-                    return
-                self._idle += 1
+            belongs = self._do(work)
 
     def _leave(self) -> None:
         """This thread belongs to the pool no more. The lock is held."""
@@ -118,19 +113,26 @@ class Threads:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more.
                 loop.call_soon_threadsafe(ended.set)
 
-    def _do(self, work: _Work) -> None:
+    def _do(self, work: _Work) -> bool:
+        """Runs one call, if it is still wanted. Whether this thread still belongs to the pool."""
         value, error = None, None
-        try:
-            value = work.context.run(work.call)
-        except BaseException as raised:
-            error = raised
-        with self._lock:
+        if work.started:
+            try:
+                value = work.context.run(work.call)
+            except BaseException as raised:
+                error = raised
+        with self._lock:  # idle before the answer is out: who hears it may send the next call at once.
             work.ended = True
-            if work.abandoned:
-                self._stuck -= 1
-                return
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more.
-            work.loop.call_soon_threadsafe(_settle, work.future, value, error)
+            self._stuck -= work.started and work.abandoned
+            belongs = len(self._threads) - self._stuck <= self._limit and not (work.abandoned and self._closing)
+            if belongs:
+                self._idle += 1
+            else:
+                self._leave()
+        if not work.abandoned:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more.
+                work.loop.call_soon_threadsafe(_settle, work.future, value, error)
+        return belongs
 
     async def close(self) -> None:
         """Ends idle threads; those in a step that was given up end after it."""
