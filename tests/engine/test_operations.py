@@ -206,13 +206,15 @@ async def test_nobody_cannot_be_moved(engine: Engine) -> None:
             await call(NOBODY)
 
 
-@pytest.mark.parametrize("id", ["", "7", "not-an-id", NOBODY + "0", NOBODY.replace("-", ""), 7, None, "'; --"])
-async def test_what_is_no_id_is_refused(engine: Engine, id: Any) -> None:
-    for call in (engine.cancel, engine.retry, engine.delete, engine.get):
+async def test_what_is_no_id_is_refused(engine: Engine) -> None:
+    wrong: list[Any] = ["", "7", "not-an-id", NOBODY + "0", NOBODY.replace("-", ""), 7, None, "'; --"]
+
+    for id in wrong:
+        for call in (engine.cancel, engine.retry, engine.delete, engine.get):
+            with pytest.raises(ConfigError, match="an instance id looks like"):
+                await call(id)
         with pytest.raises(ConfigError, match="an instance id looks like"):
-            await call(id)
-    with pytest.raises(ConfigError, match="an instance id looks like"):
-        engine.handle(id)
+            engine.handle(id)
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
