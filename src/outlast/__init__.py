@@ -6,7 +6,7 @@ runs the step again.
 
 from outlast import errors
 from outlast._kernel import backoff
-from outlast._kernel.outcomes import Cancel, Retry
+from outlast._kernel.outcomes import Cancel, Done, Next, Retry, Stop
 from outlast._model import Instance, Node, Progress, QueueCounts
 from outlast.config import Queue, days, hours, minutes, seconds
 from outlast.engine import Engine, Handle
@@ -18,12 +18,14 @@ from outlast.errors import (
     ResultTimeout,
 )
 from outlast.jobs import Context, Job, job
+from outlast.machines import Machine, StepContext, step, upgrade
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "Cancel",
     "Context",
+    "Done",
     "DuplicateKey",
     "Engine",
     "Handle",
@@ -31,6 +33,8 @@ __all__ = [
     "InstanceCancelled",
     "InstanceFailed",
     "Job",
+    "Machine",
+    "Next",
     "Node",
     "OutlastError",
     "Progress",
@@ -38,6 +42,8 @@ __all__ = [
     "QueueCounts",
     "ResultTimeout",
     "Retry",
+    "StepContext",
+    "Stop",
     "backoff",
     "days",
     "errors",
@@ -45,4 +51,6 @@ __all__ = [
     "job",
     "minutes",
     "seconds",
+    "step",
+    "upgrade",
 ]

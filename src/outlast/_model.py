@@ -11,7 +11,11 @@ import msgspec
 
 
 class NewInstance(msgspec.Struct, gc=False):
-    """An instance to insert. `delay_s` counts from the store's now; `due_us` is absolute; at most one is set."""
+    """An instance to insert. `delay_s` counts from the store's now; `due_us` is absolute; at most one is set.
+
+    A child names its `parent`, the parent's `round` of children and its number `child` within it. `concurrency_key` and
+    `rate_limit` are texts as `_kernel.limits` writes them. `trace` is the caller's trace context (W3C traceparent).
+    """
 
     id: str
     program: str
@@ -25,10 +29,23 @@ class NewInstance(msgspec.Struct, gc=False):
     delay_s: float | None = None
     due_us: int | None = None
     timeout_s: float | None = None
+    parent: str | None = None
+    round: int = 0
+    child: int = 0
+    concurrency_key: str | None = None
+    rate_limit: str | None = None
+    rate_weight: float = 1.0
+    fair_key: str | None = None
+    fair_weight: float = 1.0
+    trace: str | None = None
 
 
 class Claim(msgspec.Struct, array_like=True, gc=False):
-    """A claimed instance, as a node holds it. The field order is that of the claim statements."""
+    """A claimed instance, as a node holds it. The field order is that of the claim statements.
+
+    `awaits` is a JSON list of the signal names it last waited for; `round` counts its spawns. `kept` is the node's own
+    note that this claim has written an outcome already.
+    """
 
     id: str
     program: str
@@ -40,13 +57,28 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
     crashes: int
     priority: int
     correlation_key: str | None
+    commits: int = 0
+    awaits: str | None = None
+    round: int = 0
+    concurrency_key: str | None = None
+    rate_limit: str | None = None
+    rate_weight: float = 1.0
+    trace: str | None = None
+    kept: bool = False
 
 
 class Settlement(msgspec.Struct, gc=False):
     """What one claim's outcome writes. Fenced by `id` and `epoch`.
 
-    `status` is the status after the commit: a final one, `ready`, or `scheduled` with `delay_s`.
-    `retention_s` counts from the commit; None keeps the row for ever.
+    `status` is the status after the commit: a final one, `ready`, `scheduled` with `delay_s`, or `running`, which keeps
+    the claim for the next step; others may take it away after `deadline_s`. `retention_s` counts from the commit; None
+    keeps the row for ever. `step`, `state` and `version` stay as they are where they are None. `commits` is how many
+    outcomes the row held when the step began: a claim that writes more than one needs it to tell them apart.
+
+    `waiting` comes with `awaits` (signal names that wake it) or `children` (spawned in the same transaction; it wakes
+    when `need` of them have ended, None: all that were inserted), and `wake_s`, seconds until it wakes in any case.
+    `consumed` are ids of signals that this outcome uses up; `shown` those that the step saw: they do not wake it again.
+    `concurrency_key` and `rate_limit` apply from the next step on: None keeps what the row has, "" clears it.
     """
 
     id: str
@@ -57,6 +89,76 @@ class Settlement(msgspec.Struct, gc=False):
     error: str | None = None
     delay_s: float | None = None
     retention_s: float | None = None
+    step: str | None = None
+    state: str | None = None
+    version: int | None = None
+    deadline_s: float | None = None
+    commits: int | None = None
+    awaits: list[str] | None = None
+    wake_s: float | None = None
+    consumed: list[str] | None = None
+    shown: list[str] | None = None
+    children: list[NewInstance] | None = None
+    need: int | None = None
+    concurrency_key: str | None = None
+    rate_limit: str | None = None
+    rate_weight: float | None = None
+
+
+class Committed(NamedTuple):
+    """What became of a batch of outcomes.
+
+    `stale` are the ids whose claim was no longer ours; `queues` those in which the commit itself made instances ready:
+    parents whose join opened, parks that found their signal there already, children.
+    """
+
+    stale: list[str]
+    queues: list[str]
+
+
+class Signal(msgspec.Struct, gc=False):
+    """A signal to deliver, to an instance or to the holder of a correlation key: exactly one of them is set.
+
+    `id` is a UUIDv7 made by the sender, so that sending again after a lost reply is harmless. `payload` is JSON text.
+    """
+
+    id: str
+    name: str
+    payload: str
+    instance: str | None = None
+    key: str | None = None
+    dedup_key: str | None = None
+
+
+class Receipt(NamedTuple):
+    """What became of a signal (`delivered`, `duplicate`, `no_target`, `ended`), whom it met, where it woke it."""
+
+    id: str
+    result: str
+    instance: str | None
+    queue: str | None
+
+
+class Letter(NamedTuple):
+    """A stored signal. `payload` is JSON text; `consumed_at` is None while no step has used it up."""
+
+    id: str
+    instance: str
+    name: str
+    payload: str
+    dedup_key: str | None
+    sent_at: datetime
+    consumed_at: datetime | None
+
+
+class Stopped(NamedTuple):
+    """What a cancel met: the former status of the instance named, and, of all that it ended, the nodes that ran any,
+    the ids, and the queues in which it made others ready (a parent whose join opened)."""
+
+    former: str
+    nodes: list[str]
+    ids: list[str]
+    queues: list[str]
 
 
 class Held(NamedTuple):
@@ -256,6 +358,17 @@ class Row(NamedTuple):
     finished_at: datetime | None
     expires_at: datetime | None
     node: str | None
+    awaits: str | None = None
+    wake_at: datetime | None = None
+    parent: str | None = None
+    round: int = 0
+    child: int = 0
+    concurrency_key: str | None = None
+    rate_limit: str | None = None
+    rate_weight: float = 1.0
+    blocked_on: str | None = None
+    fair_key: str | None = None
+    fair_weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

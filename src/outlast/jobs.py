@@ -22,7 +22,7 @@ from typing import Any, Concatenate, Final, Generic, NotRequired, ParamSpec, Typ
 from outlast._codec import Codec, clean_text, decode_any, encode
 from outlast._kernel.backoff import Backoff, check_policy, checked_delay_s, exponential
 from outlast._kernel.failures import failure_text, reason_text
-from outlast._kernel.outcomes import Again, Cancel, Cancelled, Done, Failed, Outcome, Retry, Unreadable
+from outlast._kernel.outcomes import Again, Cancel, Cancelled, Failed, Finished, Outcome, Retry, Unreadable
 from outlast._kernel.program import DEFINED, Activation, StartRequest
 from outlast._world import instant
 from outlast.config import checked_name, duration_s
@@ -283,9 +283,9 @@ class Job(Generic[P, Q, Raw, R]):
             return self._again(activation, answer)
         if answer is None:
             return _DONE_WITH_NOTHING
-        return Done(encode(answer, what=self._result_what))
+        return Finished(encode(answer, what=self._result_what))
 
-    def failed(self, activation: Activation, error: BaseException) -> Outcome:
+    async def failed(self, activation: Activation, error: BaseException) -> Outcome:
         """An exception is a failed attempt: run again after the backoff, up to `max_attempts` executions.
 
         A result that cannot be stored is final: the same code would give the same answer after the same effects.
@@ -337,7 +337,7 @@ class Job(Generic[P, Q, Raw, R]):
         return f"<job {self.name!r} version {self.version}>"
 
 
-_DONE_WITH_NOTHING = Done("null")
+_DONE_WITH_NOTHING = Finished("null")
 AsyncResult = Coroutine[Any, Any, R]
 
 

@@ -289,10 +289,9 @@ async def test_an_engine_that_is_not_open_says_so(engines: Engines) -> None:
     engine = engines.new()
 
     async def all_are_refused() -> None:
-        for name, call in CALLS.items():
+        for call in CALLS.values():
             with pytest.raises(EngineStateError, match="not open"):
                 await call(engine)
-                pytest.fail(f"{name} was answered")
 
     await all_are_refused()
     async with engine:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from outlast import Cancel, Context, Retry, backoff, job
-from outlast._kernel.outcomes import Again, Cancelled, Done, Failed, Outcome, Unreadable
+from outlast._kernel.outcomes import Again, Cancelled, Failed, Finished, Outcome, Unreadable
 from outlast._kernel.program import DEFINED
 from outlast._model import Claim
 from outlast.errors import ArgumentError, ConfigError, DefinitionError, EncodingError
@@ -45,7 +45,7 @@ async def outcome_of(program: Any, *, attempt: int = 0, state: str = "{}") -> Ou
     try:
         found: Outcome = await program.run(activation)
     except BaseException as error:
-        found = program.failed(activation, error)
+        found = await program.failed(activation, error)
     return found
 
 
@@ -220,7 +220,7 @@ async def test_a_run_gets_the_arguments_as_their_types() -> None:
     state = look.new(Order(UUID(int=7), date(2030, 1, 1)), moment).start_request().state
     activation = Activation(state, attempt=2, deadline_us=1_900_000_000_000_000)
 
-    assert await look.run(activation) == Done("null")
+    assert await look.run(activation) == Finished("null")
 
     ctx, *others = seen
     assert others == [Order(UUID(int=7), date(2030, 1, 1)), moment, "none"]
@@ -252,7 +252,7 @@ async def test_the_context_may_stand_anywhere(where: str) -> None:
     program: Any = {"first": first, "last": last, "keyword": keyword, "default": default}[where]
 
     assert stated(program.new(x=1)) == {"x": 1}
-    assert await outcome_of(program, state='{"x":1}') == Done('["id-1",1]')
+    assert await outcome_of(program, state='{"x":1}') == Finished('["id-1",1]')
     with pytest.raises(ArgumentError, match="no argument 'ctx'"):
         program.new(x=1, ctx=Context())
 
@@ -277,7 +277,7 @@ def test_a_note_of_progress_is_made_safe_to_store() -> None:
 async def test_a_plain_function_runs_in_a_thread() -> None:
     activation = Activation('{"to":"ann"}')
 
-    assert await send.run(activation) == Done('{"to":"ann","subject":"hi","copies":1}')
+    assert await send.run(activation) == Finished('{"to":"ann","subject":"hi","copies":1}')
 
     assert activation.threaded
 
@@ -289,7 +289,7 @@ async def test_a_coroutine_function_runs_on_the_loop() -> None:
 
     activation = Activation()
 
-    assert await here.run(activation) == Done('"here"')
+    assert await here.run(activation) == Finished('"here"')
     assert not activation.threaded
 
 
@@ -301,14 +301,14 @@ async def test_a_plain_function_that_gives_a_coroutine_is_awaited() -> None:
     def wrapped() -> Awaitable[int]:
         return work()
 
-    assert await outcome_of(wrapped) == Done("5")
+    assert await outcome_of(wrapped) == Finished("5")
 
 
 ANSWERS = [
-    (5, Done("5")),
-    (None, Done("null")),
-    ({"a": [1, None]}, Done('{"a":[1,null]}')),
-    (date(2030, 1, 1), Done('"2030-01-01"')),
+    (5, Finished("5")),
+    (None, Finished("null")),
+    ({"a": [1, None]}, Finished('{"a":[1,null]}')),
+    (date(2030, 1, 1), Finished('"2030-01-01"')),
 ]
 
 
@@ -373,7 +373,9 @@ async def test_stored_arguments_that_no_longer_fit_wait_for_an_operator(state: s
 
 
 async def test_arguments_that_the_function_no_longer_takes_are_dropped() -> None:
-    assert await outcome_of(send, state='{"to":"ann","colour":"red"}') == Done('{"to":"ann","subject":"hi","copies":1}')
+    assert await outcome_of(send, state='{"to":"ann","colour":"red"}') == Finished(
+        '{"to":"ann","subject":"hi","copies":1}'
+    )
 
 
 async def test_a_backoff_of_ones_own_is_asked_with_the_count_of_failures() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from outlast._kernel.outcomes import Again, Cancelled, Done, Failed, Outcome, Unreadable
+from outlast._kernel.outcomes import Again, Cancelled, Failed, Finished, Outcome, Unreadable
 from outlast._kernel.settle import settle
 from outlast._model import Claim, Settlement
 
@@ -12,7 +12,7 @@ CLAIM = Claim("id", "greet", 1, "run", "{}", 7, 3, 1, 0, "key")
 @pytest.mark.parametrize(
     ("outcome", "written"),
     [
-        (Done("42"), Settlement("id", 7, "done", 3, "42", None, None, 60.0)),
+        (Finished("42"), Settlement("id", 7, "done", 3, "42", None, None, 60.0)),
         (Failed('{"e":1}'), Settlement("id", 7, "failed", 4, None, '{"e":1}', None, 60.0)),
         (Cancelled('{"e":1}'), Settlement("id", 7, "cancelled", 3, None, '{"e":1}', None, 60.0)),
         (Again(2.5, '{"e":1}'), Settlement("id", 7, "scheduled", 4, None, '{"e":1}', 2.5, None)),
@@ -29,16 +29,16 @@ def test_only_what_ended_has_a_retention() -> None:
     kept = [settle(CLAIM, outcome, retention_s=60.0).retention_s for outcome in (Again(1.0, None), Unreadable("{}"))]
 
     assert kept == [None, None]
-    assert settle(CLAIM, Done("1"), retention_s=None).retention_s is None
+    assert settle(CLAIM, Finished("1"), retention_s=None).retention_s is None
 
 
 def test_only_failures_count_as_attempts() -> None:
     counts = {
         type(outcome).__name__: settle(CLAIM, outcome, retention_s=None).attempt - CLAIM.attempt
-        for outcome in (Done("1"), Failed("{}"), Cancelled("{}"), Again(0.0, None), Unreadable("{}"))
+        for outcome in (Finished("1"), Failed("{}"), Cancelled("{}"), Again(0.0, None), Unreadable("{}"))
     }
 
-    assert counts == {"Done": 0, "Failed": 1, "Cancelled": 0, "Again": 1, "Unreadable": 0}
+    assert counts == {"Finished": 0, "Failed": 1, "Cancelled": 0, "Again": 1, "Unreadable": 0}
 
 
 def test_what_is_no_outcome_is_refused() -> None:

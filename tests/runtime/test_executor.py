@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outlast._kernel.outcomes import Again, Done, Outcome
+from outlast._kernel.outcomes import Again, Finished, Outcome
 from outlast._kernel.program import Activation, Catalogue
 from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
@@ -26,6 +26,9 @@ class Slot:
 
     def __init__(self) -> None:
         self.freed_ids: list[str] = []
+
+    def may_go_on(self, steps: int) -> bool:
+        return True
 
     def freed(self, run: Any) -> None:
         self.freed_ids.append(run.claim.id)
@@ -53,9 +56,9 @@ class Greet:
                 self.cancelled += 1
                 if not self.deaf:
                     raise
-        return Done('"hello"')
+        return Finished('"hello"')
 
-    def failed(self, activation: Activation, error: BaseException) -> Outcome:
+    async def failed(self, activation: Activation, error: BaseException) -> Outcome:
         if self.bad_failed:
             raise ZeroDivisionError("a bug in a program")
         return Again(60.0, "{}")
@@ -86,7 +89,8 @@ class Stage:
             threads=self.threads,
             progress=ProgressBook(given.store.claims),
             retention_s=60.0,
-            result_bytes_max=1_024,
+            bytes_max=1_024,
+            grace_s=5.0,
             events=events,
             world=world,
         )

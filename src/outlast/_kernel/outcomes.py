@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from outlast.config import duration_s
+from outlast.errors import DefinitionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,61 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Next:
+    """Go on with another step, once this one is committed. Resets the attempts.
+
+    Attributes:
+        step: The step, as `self.ship` or by name.
+        inline: False hands the instance back to its queue even where the same process could go on at once.
+    """
+
+    step: Callable[..., object] | str
+    inline: bool = True
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+        return step_name(self.step)
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """Ended well; `result` is JSON text."""
+    """End well.
+
+    Attributes:
+        result: What `Handle.result()` returns; anything that can be stored.
+    """
+
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End as `failed`, for good.
+
+    Attributes:
+        reason: Why: text, or the exception itself.
+    """
+
+    reason: object = ""
+
+
+def step_name(step: Callable[..., object] | str) -> str:
+    """The name of a step given as a method or by name. Raises: DefinitionError: it is neither."""
+    if isinstance(step, str):
+        return step
+    name = getattr(step, "outlast_step", None)
+    if not isinstance(name, str):
+        raise DefinitionError(f"{step!r} is not a step: name one, or pass a method that is marked with @step")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Ended well; `result` is JSON text, and so is `state`, or None where it stays as it was."""
 
     result: str
+    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +102,7 @@ class Failed:
     """Ended badly, for good; `error` is JSON text."""
 
     error: str
+    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +114,20 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """This attempt failed; the next one starts in `delay_s` seconds. `error` is JSON text or None."""
+    """This attempt is over; the same step starts again in `delay_s` seconds. `error` is JSON text or None."""
 
     delay_s: float
     error: str | None
+    state: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The step is done; `step` comes next, with `state` (JSON text). `inline`: at once, if this process may."""
+
+    step: str
+    state: str
+    inline: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,5 +137,5 @@ class Unreadable:
     error: str
 
 
-Outcome = Done | Failed | Cancelled | Again | Unreadable
+Outcome = Finished | Failed | Cancelled | Again | Moved | Unreadable
 """What a program gives back to the runtime."""

@@ -38,7 +38,7 @@ class Program(Protocol):
     async def run(self, activation: Activation) -> Outcome:
         """Runs one step. Exceptions are the user's and go to `failed`."""
 
-    def failed(self, activation: Activation, error: BaseException) -> Outcome:
+    async def failed(self, activation: Activation, error: BaseException) -> Outcome:
         """What an exception of `run` means. Never raises."""
 
     def retention_s(self, default_s: float | None) -> float | None:
@@ -67,6 +67,7 @@ class Catalogue:
 
     def __init__(self, programs: Iterable[Program] = ()) -> None:
         self._programs: dict[tuple[str, int], Program] = {}
+        self._upgrading: dict[tuple[str, int], Program] = {}
         self.changes = 0
         for program in programs:
             self.add(program)
@@ -83,11 +84,17 @@ class Catalogue:
                 f"({_source(known)} and {_source(program)}); give one of them name=... or version=..."
             )
         self._programs[key] = program
+        for version in getattr(program, "older_versions", ()):
+            self._upgrading[program.name, version] = program
         self.changes += 1
+
+    def known(self) -> list[str]:
+        """What can be run, as "name@version", older versions that are upgraded included."""
+        return sorted(f"{name}@{version}" for name, version in self._programs.keys() | self._upgrading.keys())
 
     def find(self, name: str, version: int) -> Program | None:
         """The program, or None."""
-        return self._programs.get((name, version))
+        return self._programs.get((name, version)) or self._upgrading.get((name, version))
 
     def newest(self, name: str) -> Program:
         """The program's highest version. Raises: UnknownProgram."""

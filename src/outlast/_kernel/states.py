@@ -35,6 +35,8 @@ MOVES: Final[Mapping[str, Mapping[str, str]]] = {
     "fail": {RUNNING: FAILED},
     "give_up": {RUNNING: CANCELLED},
     "again": {RUNNING: READY},
+    "next": {RUNNING: READY},
+    "next_inline": {RUNNING: RUNNING},
     "later": {RUNNING: SCHEDULED},
     "unreadable": {RUNNING: QUARANTINED},
     "cancel": dict.fromkeys(LIVE, CANCELLED),

@@ -56,6 +56,7 @@ class Committer:
         self._released_queues: set[str] = set()
         self._in_flight = 0
         self._holding: set[str] = set()
+        self._answers: dict[str, asyncio.Future[bool]] = {}
         self._task: asyncio.Task[None] | None = None
         self._on_room: Callable[[], None] = _nothing
         self._closed = False
@@ -87,6 +88,13 @@ class Committer:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-committer")
 
+    async def durable(self, settlement: Settlement, queue: str) -> bool:
+        """Takes an outcome and waits until it is durable. False: the claim was no longer ours."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._answers[settlement.id] = future
+        self.put(settlement, queue)
+        return await future
+
     def release(self, claims: list[tuple[str, int]], queue: str) -> None:
         """Gives claims of a queue back that were not run, or whose run does not count."""
         if self._closed:
@@ -112,10 +120,10 @@ class Committer:
         try:
             while self._pending or self._released:
                 try:
+                    if self._pending:  # first: a claim that is given back may have a step on its way.
+                        await self._next_batch()
                     if self._released:
                         await self._give_back()
-                    if self._pending:
-                        await self._next_batch()
                 except Exception as error:
                     # What was in hand is dropped: its rows stay ours without our knowing, and the reconciler gives
                     # them back. The rest must go on.
@@ -132,9 +140,17 @@ class Committer:
         try:
             await self._commit(batch)
         finally:
+            if self._answers:
+                for item, _ in batch:
+                    self._answer(item.id, ours=False)
             self._in_flight = 0
             self._holding = set()
         self._on_room()
+
+    def _answer(self, id: str, *, ours: bool) -> None:
+        future = self._answers.pop(id, None)
+        if future is not None and not future.done():
+            future.set_result(ours)
 
     async def _give_back(self) -> None:
         claims, self._released = self._released, []
@@ -178,6 +194,8 @@ class Committer:
         later = False
         for item, queue in batch:
             id, status = item.id, item.status
+            if self._answers:
+                self._answer(id, ours=id not in stale)
             if stale and id in stale:
                 self._events.emit("claim.stale", id=id, epoch=item.epoch, status=status)
                 continue

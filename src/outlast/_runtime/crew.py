@@ -75,7 +75,8 @@ class Crew:
             threads=self.threads,
             progress=self.progress,
             retention_s=config.retention,
-            result_bytes_max=config.payload_bytes_max,
+            bytes_max=config.payload_bytes_max,
+            grace_s=config.lease,
             events=self.events,
             world=world,
         )
@@ -195,7 +196,7 @@ class Crew:
         self._refresh()
         changes, known = self._known
         if changes != self._catalogue.changes:
-            known = sorted(f"{program.name}@{program.version}" for program in self._catalogue)
+            known = self._catalogue.known()
             self._known = (self._catalogue.changes, known)
         return known
 

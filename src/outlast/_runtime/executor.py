@@ -10,10 +10,10 @@ from random import Random
 from typing import Any, Protocol
 
 from outlast._kernel.failures import failure_text
-from outlast._kernel.outcomes import Again, Done, Failed, Outcome
+from outlast._kernel.outcomes import Again, Failed, Moved, Outcome
 from outlast._kernel.program import Catalogue, Program
 from outlast._kernel.settle import settle
-from outlast._model import Claim
+from outlast._model import Claim, Settlement
 from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
 from outlast._runtime.progress import ProgressBook
@@ -41,6 +41,9 @@ class Slot(Protocol):
     def freed(self, run: Run) -> None:
         """The run is over."""
 
+    def may_go_on(self, steps: int) -> bool:
+        """Whether a run that has taken `steps` steps may take another before others have their turn."""
+
 
 class Run:
     """One claimed instance being run. What programs know as their activation."""
@@ -54,6 +57,7 @@ class Run:
         "program",
         "queue",
         "slot",
+        "steps",
         "task",
         "threaded",
         "why",
@@ -70,6 +74,7 @@ class Run:
         self.why: Why | None = None
         self.threaded = False
         self.begun = False
+        self.steps = 0
         self.task: asyncio.Task[None] | None = None
 
     def report(self, fraction: float, note: str) -> None:
@@ -93,7 +98,8 @@ class Executor:
         threads: Threads,
         progress: ProgressBook,
         retention_s: float | None,
-        result_bytes_max: int,
+        bytes_max: int,
+        grace_s: float,
         events: Events,
         world: World,
     ) -> None:
@@ -106,7 +112,8 @@ class Executor:
         self._catalogue = catalogue
         self._committer = committer
         self._retention_s = retention_s
-        self._result_bytes_max = result_bytes_max
+        self._bytes_max = bytes_max
+        self._grace_s = grace_s
         self._events = events
         # Steps begin in the context in which the engine was opened: never in that of the step before them.
         self._context = contextvars.copy_context()
@@ -123,8 +130,26 @@ class Executor:
         return True
 
     async def _run(self, run: Run) -> None:
-        outcome: Outcome | None
         run.begun = True
+        while True:
+            outcome = await self._step(run)
+            if self._events.wanted:
+                kind = type(outcome).__name__.lower()
+                self._events.emit(
+                    "step.stop", id=run.claim.id, program=run.claim.program, step=run.claim.step, kind=kind
+                )
+            if isinstance(outcome, Moved) and self._goes_on(run, outcome):
+                if await self._advance(run, outcome):
+                    continue
+            elif outcome is not None:
+                self._committer.put(self._settlement(run, outcome), run.queue)
+            break
+        if self.running.get(run.claim.id) is run:
+            del self.running[run.claim.id]
+        run.slot.freed(run)
+
+    async def _step(self, run: Run) -> Outcome | None:
+        """One step's outcome; None: nothing is to be written."""
         try:
             if run.why is not None:
                 raise asyncio.CancelledError
@@ -132,21 +157,44 @@ class Executor:
                 outcome = await run.program.run(run)
             else:
                 outcome = await self._run_timed(run, run.program.timeout_s)
-            if isinstance(outcome, Done):
-                self._refuse_large(run, outcome)
+            self._refuse_large(run, outcome)
+            return outcome
         except BaseException as error:  # SystemExit and KeyboardInterrupt of user code are its failures, not ours.
             if isinstance(error, GeneratorExit) and not _runs_now(run.task):
                 raise  # nobody raised it: this coroutine is being thrown away, with its loop.
-            outcome = self._outcome_of(run, error)
-        if outcome is not None:
-            retention_s = run.program.retention_s(self._retention_s)
-            self._committer.put(settle(run.claim, outcome, retention_s=retention_s), run.queue)
-        if self._events.wanted:
-            kind = type(outcome).__name__.lower()
-            self._events.emit("step.stop", id=run.claim.id, program=run.claim.program, kind=kind)
-        if self.running.get(run.claim.id) is run:
-            del self.running[run.claim.id]
-        run.slot.freed(run)
+            return await self._outcome_of(run, error)
+
+    def _settlement(self, run: Run, outcome: Outcome, *, ahead: bool = False) -> Settlement:
+        program, claim = run.program, run.claim
+        timeout_s = program.timeout_s if ahead else None
+        return settle(
+            claim,
+            outcome,
+            retention_s=program.retention_s(self._retention_s),
+            version=program.version if program.version != claim.version else None,
+            ahead=ahead,
+            deadline_s=None if timeout_s is None else timeout_s + self._grace_s,
+        )
+
+    def _goes_on(self, run: Run, outcome: Moved) -> bool:
+        """Whether the next step may begin in this very task, once this one is durable."""
+        run.steps += 1
+        return outcome.inline and run.why is None and run.slot.may_go_on(run.steps)
+
+    async def _advance(self, run: Run, outcome: Moved) -> bool:
+        """Makes the step durable and keeps the claim. False: the run ends here."""
+        claim = run.claim
+        try:
+            ours = await self._committer.durable(self._settlement(run, outcome, ahead=True), run.queue)
+        except asyncio.CancelledError:
+            ours = True  # it is on its way to the database, or there; what follows it gives the claim back.
+        if run.why is not None and run.why is not Why.LOST:
+            self._committer.release([(claim.id, claim.epoch)], run.queue)
+        if not ours or run.why is not None:
+            return False
+        claim.step, claim.state, claim.version = outcome.step, outcome.state, run.program.version
+        claim.attempt, claim.commits, claim.kept = 0, claim.commits + 1, True
+        return True
 
     async def _run_timed(self, run: Run, timeout_s: float) -> Outcome:
         run.deadline_us = self.world.wall_us() + int(timeout_s * 1_000_000)
@@ -163,25 +211,27 @@ class Executor:
             cause = error
         raise StepTimeout(f"the step ran longer than its timeout of {timeout_s:g} s") from cause
 
-    def _refuse_large(self, run: Run, outcome: Done) -> None:
-        size, limit = len(outcome.result), self._result_bytes_max
-        if size > limit // 4:  # a character takes four bytes at most.
-            size = len(outcome.result.encode())
-            if size > limit:
-                raise ValueTooLarge(f"the result of {run.program.name!r}", size, limit)
+    def _refuse_large(self, run: Run, outcome: Outcome) -> None:
+        for what in ("result", "state"):
+            text = getattr(outcome, what, None)
+            if text is not None and len(text) > self._bytes_max // 4:  # a character takes four bytes at most.
+                size = len(text.encode())
+                if size > self._bytes_max:
+                    raise ValueTooLarge(f"the {what} of {run.program.name!r}", size, self._bytes_max)
 
-    def _outcome_of(self, run: Run, error: BaseException) -> Outcome | None:
+    async def _outcome_of(self, run: Run, error: BaseException) -> Outcome | None:
         """What an exception means: the user's, unless we stopped the run; then it is what came of that."""
         claim = run.claim
         if run.why is None:
-            return self._failed(run, error)
+            return await self._failed(run, error)
         if run.why is not Why.LOST:
             self._committer.release([(claim.id, claim.epoch)], run.queue)
         return None
 
-    def _failed(self, run: Run, error: BaseException) -> Outcome:
+    async def _failed(self, run: Run, error: BaseException) -> Outcome:
         try:
-            outcome = run.program.failed(run, error)
+            outcome = await run.program.failed(run, error)
+            self._refuse_large(run, outcome)
         except Exception as second:
             outcome = Failed(failure_text(second))
         if self._events.wanted or not isinstance(outcome, Again):

@@ -27,6 +27,8 @@ BUFFER_S_LONG: Final = 0.2
 """A buffer that lasted longer than this was too large."""
 HOLD_S: Final = 1.0
 """Claims that have waited this long for a slot are given back, for others to take."""
+INLINE_STEPS: Final = 20
+"""Steps that a run may take in a row while others wait for its slot."""
 SUSPECT_LEFT: Final = 2
 """An instance that this many more crashes would quarantine is a suspect: it is run with no other one beside it."""
 
@@ -270,6 +272,10 @@ class Lane:
             self._events.emit("loop.failed", loop=f"lane {self.name}", error=f"{type(error).__name__}: {error}")
             self._release([claim])
             return False
+
+    def may_go_on(self, steps: int) -> bool:
+        """Whether a run may take another step at once: always while nobody waits for its slot."""
+        return not self._stopped and (steps < INLINE_STEPS or not self._buffer)
 
     def freed(self, run: Run) -> None:
         """A run is over: its slot is free."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import Any, Final
 
 from msgspec.structs import astuple
 
@@ -12,6 +13,22 @@ from outlast._store.contract import CRASHES_ANY
 from outlast._store.postgres.desk import Desk
 
 _id = attrgetter("id")
+_COMMIT_COLUMNS: Final = (
+    "ids",
+    "epochs",
+    "statuses",
+    "attempts",
+    "results",
+    "errors",
+    "delays_s",
+    "retentions_s",
+    "steps",
+    "states",
+    "versions",
+    "deadlines_s",
+    "commits",
+)
+"""The fields of a settlement, in their order, as the arrays that `commit` takes."""
 
 
 class Claims:
@@ -47,22 +64,12 @@ class Claims:
         desk = self._desk
         # Two batches that lock the same rows in the same order cannot wait for each other in a circle.
         columns = zip(*map(astuple, sorted(batch, key=_id)), strict=True)
-        ids, epochs, statuses, attempts, results, errors, delays_s, retentions_s = columns
-        changed = await desk.run(
-            "commit",
-            ids=ids,
-            epochs=epochs,
-            statuses=statuses,
-            attempts=attempts,
-            results=results,
-            errors=errors,
-            delays_s=delays_s,
-            retentions_s=retentions_s,
-            now=desk.now(),
-        )
+        values: dict[str, Any] = dict(zip(_COMMIT_COLUMNS, columns, strict=False))
+        changed = await desk.run("commit", **values, now=desk.now())
         if changed == len(batch):
             return []
-        ours = {row[0] for row in await desk.rows("settled", ids=ids, epochs=epochs)}
+        which = {name: values[name] for name in ("ids", "epochs", "commits")}
+        ours = {row[0] for row in await desk.rows("settled", **which)}
         return [item.id for item in batch if item.id not in ours]
 
     async def release(self, claims: Sequence[tuple[str, int]]) -> None:

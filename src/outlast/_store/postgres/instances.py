@@ -126,7 +126,7 @@ def columns_of(rows: Sequence[NewInstance]) -> dict[str, Any]:
     """
     if any(row.correlation_key is not None for row in rows):
         rows = sorted(rows, key=lambda row: row.correlation_key or "")
-    columns = list(zip(*map(astuple, rows), strict=True))
+    columns = list(zip(*map(astuple, rows), strict=True))[:12]
     ids, programs, versions, queues, priorities, steps, states, keys, scopes, delays_s, dues_us, timeouts_s = columns
     return {
         "ids": ids,

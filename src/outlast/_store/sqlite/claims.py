@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from outlast._model import Claim, Settlement
 from outlast._store.contract import CRASHES_ANY
@@ -49,7 +50,7 @@ class Claims:
 
     async def commit(self, batch: Sequence[Settlement]) -> list[str]:
         desk = self._desk
-        text = _json([(s.id, s.epoch, s.status, s.attempt, s.result, s.error, s.delay_s, s.retention_s) for s in batch])
+        text = _json([astuple(item) for item in batch])
         commit, settled = desk.text("commit"), desk.text("settled")
 
         def write(connection: sqlite3.Connection) -> list[str]:

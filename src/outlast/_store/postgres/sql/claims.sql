@@ -17,9 +17,9 @@ WITH taken AS (
             ORDER BY priority, due_at, id
             LIMIT :take_max::bigint
             FOR NO KEY UPDATE SKIP LOCKED))
-    RETURNING id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, due_at
+    RETURNING id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits, due_at
 )
-SELECT id::text, program, version, step, state, epoch, attempt, crashes, priority, correlation_key
+SELECT id::text, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits
 FROM taken ORDER BY priority, due_at, taken.id;
 
 -- name: commit
@@ -27,25 +27,30 @@ FROM taken ORDER BY priority, due_at, taken.id;
 -- gives: the count of rows changed; fewer than the batch means that some claims were lost (see settled)
 -- index: primary key
 UPDATE {schema}.instances AS i
-SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, i.error), node = NULL,
-    deadline_at = NULL, commit_epoch = i.epoch, commits = i.commits + 1,
+SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, i.error),
+    node = CASE WHEN o.status = 'running' THEN i.node END,
+    deadline_at = COALESCE(:now::timestamptz, now()) + o.deadline_s * interval '1 second', commit_epoch = i.epoch,
+    commits = i.commits + 1, step = COALESCE(o.step, i.step), state = COALESCE(o.state, i.state),
+    version = COALESCE(o.version, i.version),
     due_at = CASE WHEN o.delay_s IS NULL THEN i.due_at
-        ELSE COALESCE(:now::timestamptz, now()) + o.delay_s * interval '1 second' END,
+        ELSE COALESCE(:now, now()) + o.delay_s * interval '1 second' END,
     finished_at = CASE WHEN o.status IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
         THEN COALESCE(:now, now()) END,
     expires_at = COALESCE(:now, now()) + o.retention_s * interval '1 second'
 FROM unnest(:ids::uuid[], :epochs::bigint[], :statuses::text[], :attempts::integer[], :results::text[],
-        :errors::text[], :delays_s::double precision[], :retentions_s::double precision[])
-    AS o (id, epoch, status, attempt, result, error, delay_s, retention_s)
-WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';
+        :errors::text[], :delays_s::double precision[], :retentions_s::double precision[],
+        :steps::text[], :states::text[], :versions::integer[], :deadlines_s::double precision[], :commits::bigint[])
+    AS o (id, epoch, status, attempt, result, error, delay_s, retention_s, step, state, version, deadline_s, commits)
+WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running'
+    AND (o.commits IS NULL OR i.commits = o.commits);
 
 -- name: settled
--- takes: ids and epochs of a batch as for commit
+-- takes: ids, epochs and commits of a batch as for commit
 -- gives: ids of the batch whose last written outcome is this very claim's: written now, or by an earlier try
 -- index: primary key
-SELECT i.id::text FROM unnest(:ids::uuid[], :epochs::bigint[]) AS o (id, epoch)
+SELECT i.id::text FROM unnest(:ids::uuid[], :epochs::bigint[], :commits::bigint[]) AS o (id, epoch, commits)
 JOIN {schema}.instances AS i ON i.id = o.id
-WHERE i.id = ANY (:ids) AND i.commit_epoch = o.epoch;
+WHERE i.id = ANY (:ids) AND i.commit_epoch = o.epoch AND (o.commits IS NULL OR i.commits = o.commits + 1);
 
 -- name: release
 -- takes: claims as parallel arrays, sorted by id

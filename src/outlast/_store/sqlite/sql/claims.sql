@@ -9,9 +9,9 @@ SELECT 1 FROM {schema}_instances WHERE queue = :queue AND status = 'ready' LIMIT
 -- index: instances_ready
 -- One value and not many rows: every row fetched would hand the interpreter's lock back and forth.
 SELECT json_group_array(json_array(id, program, version, step, state, epoch + 1, attempt, crashes, priority,
-    correlation_key))
+    correlation_key, commits))
 FROM (
-    SELECT id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key
+    SELECT id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits
     FROM {schema}_instances
     WHERE queue = :queue AND status = 'ready' AND program || '@' || version IN (SELECT value FROM json_each(:known))
         AND crashes <= :crashes_max
@@ -33,8 +33,11 @@ WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:claims)) AND sta
 -- gives: the count of rows changed; fewer than the batch means that some claims were lost (see settled)
 -- index: primary key
 UPDATE {schema}_instances
-SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, {schema}_instances.error), node = NULL,
-    deadline_us = NULL, commit_epoch = {schema}_instances.epoch, commits = commits + 1,
+SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, {schema}_instances.error),
+    node = CASE WHEN o.status = 'running' THEN node END,
+    deadline_us = :now_us + CAST(o.deadline_s * 1000000 AS INTEGER), commit_epoch = {schema}_instances.epoch,
+    commits = {schema}_instances.commits + 1, step = COALESCE(o.step, {schema}_instances.step),
+    state = COALESCE(o.state, {schema}_instances.state), version = COALESCE(o.version, {schema}_instances.version),
     due_us = CASE WHEN o.delay_s IS NULL THEN due_us ELSE :now_us + CAST(o.delay_s * 1000000 AS INTEGER) END,
     finished_us = CASE WHEN o.status IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
         THEN :now_us END,
@@ -43,17 +46,22 @@ FROM (
     SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch,
         json_extract(value, '$[2]') AS status, json_extract(value, '$[3]') AS attempt,
         json_extract(value, '$[4]') AS result, json_extract(value, '$[5]') AS error,
-        json_extract(value, '$[6]') AS delay_s, json_extract(value, '$[7]') AS retention_s
+        json_extract(value, '$[6]') AS delay_s, json_extract(value, '$[7]') AS retention_s,
+        json_extract(value, '$[8]') AS step, json_extract(value, '$[9]') AS state,
+        json_extract(value, '$[10]') AS version, json_extract(value, '$[11]') AS deadline_s,
+        json_extract(value, '$[12]') AS commits
     FROM json_each(:batch)
 ) AS o
-WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';
+WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running'
+    AND (o.commits IS NULL OR {schema}_instances.commits = o.commits);
 
 -- name: settled
 -- takes: batch as for commit
 -- gives: ids of the batch whose last written outcome is this very claim's: written now, or by an earlier try
 -- index: primary key
 SELECT i.id FROM json_each(:batch) AS o JOIN {schema}_instances AS i ON i.id = json_extract(o.value, '$[0]')
-WHERE i.commit_epoch = json_extract(o.value, '$[1]');
+WHERE i.commit_epoch = json_extract(o.value, '$[1]')
+    AND (json_extract(o.value, '$[12]') IS NULL OR i.commits = json_extract(o.value, '$[12]') + 1);
 
 -- name: release
 -- takes: claims, a JSON array of [id, epoch]
