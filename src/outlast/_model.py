@@ -43,8 +43,9 @@ class NewInstance(msgspec.Struct, gc=False):
 class Claim(msgspec.Struct, array_like=True, gc=False):
     """A claimed instance, as a node holds it. The field order is that of the claim statements.
 
-    `awaits` is a JSON list of the signal names it last waited for; `round` counts its spawns. `kept` is the node's own
-    note that this claim has written an outcome already.
+    `awaits` is a JSON list of the signal names it last waited for; `round` counts its spawns; `mail` says that it was
+    sent a signal once. The node's own notes: `kept` says that this claim has written an outcome already, `letters` are
+    the unread signals.
     """
 
     id: str
@@ -64,7 +65,10 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
     rate_limit: str | None = None
     rate_weight: float = 1.0
     trace: str | None = None
+    mail: bool = False
+    parent: str | None = None
     kept: bool = False
+    letters: Sequence[Letter] = ()
 
 
 class Settlement(msgspec.Struct, gc=False):
@@ -78,6 +82,7 @@ class Settlement(msgspec.Struct, gc=False):
     `waiting` comes with `awaits` (signal names that wake it) or `children` (spawned in the same transaction; it wakes
     when `need` of them have ended, None: all that were inserted), and `wake_s`, seconds until it wakes in any case.
     `consumed` are ids of signals that this outcome uses up; `shown` those that the step saw: they do not wake it again.
+    `parent` is whom the end of this child may wake; `round` the number of the children's round.
     `concurrency_key` and `rate_limit` apply from the next step on: None keeps what the row has, "" clears it.
     """
 
@@ -103,6 +108,13 @@ class Settlement(msgspec.Struct, gc=False):
     concurrency_key: str | None = None
     rate_limit: str | None = None
     rate_weight: float | None = None
+    parent: str | None = None
+    round: int | None = None
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether it changes more than its own row."""
+        return bool(self.awaits or self.consumed or self.parent) or self.children is not None
 
 
 class Committed(NamedTuple):
@@ -151,6 +163,27 @@ class Letter(NamedTuple):
     consumed_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredSignal:
+    """A signal as the database holds it.
+
+    Attributes:
+        id: Its own id.
+        name: What it is called.
+        payload: What it carries, as plain data.
+        dedup_key: Of signals with the same key only the first was stored, or None.
+        sent_at: When it was stored, an aware instant in UTC.
+        consumed_at: When a step used it up, or None.
+    """
+
+    id: str
+    name: str
+    payload: Any
+    dedup_key: str | None
+    sent_at: datetime
+    consumed_at: datetime | None
+
+
 class Stopped(NamedTuple):
     """What a cancel met: the former status of the instance named, and, of all that it ended, the nodes that ran any,
     the ids, and the queues in which it made others ready (a parent whose join opened)."""
@@ -187,11 +220,13 @@ class Beat(NamedTuple):
 
 
 class Due(NamedTuple):
-    """One round of the timekeeper: queues that received work, and seconds until the next due time (None: never)."""
+    """One round of the timekeeper: queues that received work, how many instances were promoted, seconds until the next
+    due time (None: never), and how many of those promoted had waited in vain for a signal or for children."""
 
     queues: Sequence[str]
     promoted: int
     next_s: float | None
+    timed_out: int = 0
 
 
 class Reclaimed(NamedTuple):
@@ -308,6 +343,13 @@ class Instance:
         correlation_key: Business key, or None.
         created_at, due_at, claimed_at, finished_at, expires_at: Aware instants in UTC, or None.
         node: The node that runs it, or None.
+        awaits: Names of the signals that it waits for, or last waited for; or None.
+        wake_at: When a waiting instance wakes in any case, or None.
+        parent: The instance that spawned it, or None; then also its `round` (which `Spawn`, from 1) and its number
+            `child` (from 0). For a parent `round` counts the rounds it has spawned.
+        concurrency_key, rate_limit, rate_weight: What must let it through before its step runs.
+        blocked_on: What a blocked instance waits for, `k:` a key or `r:` a rate limit; or None.
+        fair_key, fair_weight: Whose share it counts against, or None.
     """
 
     id: str
@@ -331,6 +373,17 @@ class Instance:
     finished_at: datetime | None
     expires_at: datetime | None
     node: str | None
+    awaits: tuple[str, ...] | None = None
+    wake_at: datetime | None = None
+    parent: str | None = None
+    round: int = 0
+    child: int = 0
+    concurrency_key: str | None = None
+    rate_limit: str | None = None
+    rate_weight: float = 1.0
+    blocked_on: str | None = None
+    fair_key: str | None = None
+    fair_weight: float = 1.0
 
 
 class Row(NamedTuple):

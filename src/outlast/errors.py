@@ -148,6 +148,18 @@ class InstanceQuarantined(InstanceError):
     """The instance cannot be run and waits for an operator (`retry`, `cancel` or `delete` it)."""
 
 
+class ChildrenFailed(OutlastError):
+    """Some children of a machine did not end well.
+
+    Attributes:
+        ids: Those that did not, in order.
+    """
+
+    def __init__(self, message: str, ids: list[str]) -> None:
+        super().__init__(message)
+        self.ids = ids
+
+
 class ResultTimeout(OutlastError, TimeoutError):
     """The instance had not ended in time. It goes on; call `result()` again to wait longer.
 

@@ -23,7 +23,8 @@ from outlast._codec import Codec, clean_text, decode_any, encode
 from outlast._kernel.backoff import Backoff, check_policy, checked_delay_s, exponential
 from outlast._kernel.failures import failure_text, reason_text
 from outlast._kernel.outcomes import Again, Cancel, Cancelled, Failed, Finished, Outcome, Retry, Unreadable
-from outlast._kernel.program import DEFINED, Activation, StartRequest
+from outlast._kernel.program import DEFINED, Activation
+from outlast._kernel.requests import StartRequest
 from outlast._world import instant
 from outlast.config import checked_name, duration_s
 from outlast.errors import ArgumentError, ConfigError, DefinitionError, EncodingError, did_you_mean
@@ -112,7 +113,7 @@ class Start(Generic[R_co]):
         self._job = job
         self._state = state
 
-    def start_request(self) -> StartRequest:
+    def start_request(self) -> StartRequest[R_co]:
         """The request, as data."""
         return StartRequest(self._job, STEP, self._state, self._job.read_result)
 

@@ -64,7 +64,7 @@ async def test_a_silent_node_is_buried_after_a_whole_lease_of_its_own_watching(
     assert rings.woken == ["queue"]
     assert rings.bell.rung == ["q:default"]
     assert [said["dead_node"] for said in heard.of("claims.reclaimed") if "dead_node" in said] == ["gone"]
-    assert await given.store.claims.commit([settlement(claim)]) == [claim.id]
+    assert (await given.store.claims.commit([settlement(claim)])).stale == [claim.id]
 
 
 async def test_a_node_that_renews_lives_for_ever(given: Given, clock: Clock, make_reaper: MakeReaper) -> None:

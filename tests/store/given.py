@@ -8,9 +8,9 @@ from typing import Any
 
 import psycopg
 
+from outlast._kernel.identity import scope_text
 from outlast._model import Claim, NewInstance, Row, Settlement
 from outlast._store.contract import Store
-from outlast._store.rows import scope_text
 from outlast._world import SystemWorld
 
 NODE = "ann"
@@ -141,7 +141,7 @@ class Given:
     async def ended(self, status: str = "done", *, retention_s: float | None = 60.0, **columns: Any) -> str:
         """One row that ended; its id."""
         claim = await self.claim(**columns)
-        assert await self.store.claims.commit([settlement(claim, status, retention_s=retention_s)]) == []
+        assert (await self.store.claims.commit([settlement(claim, status, retention_s=retention_s)])).stale == []
         return claim.id
 
     async def standing(self, status: str, **columns: Any) -> str:

@@ -16,12 +16,12 @@ from django.utils.connection import ConnectionProxy
 from sqlalchemy import orm
 
 from harness.waiting import eventually_async
+from outlast._kernel.identity import scope_text
 from outlast._model import Claim, Held, NewInstance
 from outlast._store.contract import Store
 from outlast._store.door import open_store
 from outlast._store.enlist import enlist
 from outlast._store.enlist.inserts import MESSAGE_BYTES_MAX, TRIES_MAX, Inserts
-from outlast._store.rows import scope_text
 from outlast._world import SystemWorld, instant
 from outlast.config import Config
 from outlast.errors import ConfigError, StoreError

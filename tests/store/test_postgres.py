@@ -237,7 +237,7 @@ async def test_a_lock_that_stays_makes_the_store_unavailable(make: Make, other: 
         with pytest.raises(StoreUnavailable):
             await store.claims.commit([outcome])
 
-    assert await store.claims.commit([outcome]) == []
+    assert (await store.claims.commit([outcome])).stale == []
 
 
 async def test_a_write_once_begun_is_finished_when_its_caller_is_cancelled(
@@ -366,7 +366,7 @@ async def test_statements_work_behind_a_transaction_pooler(make: Make, other: as
     await store.bell.listen(pytest.fail)
     store.bell.ring("q:q")
 
-    assert await store.claims.commit(outcomes) == []
+    assert (await store.claims.commit(outcomes)).stale == []
     assert await store._links.engine.read("SELECT name FROM pg_prepared_statements", []) == []
     assert (await store._links.engine.read("SHOW plan_cache_mode", []))[0][0] == "auto"
     assert await other.fetchval("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%bell'") == 0
@@ -377,7 +377,7 @@ async def test_schemas_named_like_words_of_sql_work(make: Make) -> None:
     await store.schema.migrate()
     await store.open()
 
-    assert await store.claims.commit(await claimed(store)) == []
+    assert (await store.claims.commit(await claimed(store))).stale == []
 
 
 async def test_a_role_without_rights_is_told_so(store: PostgresStore, make: Make, postgres_url: str) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from outlast._kernel import states
+from outlast._kernel.identity import checked_key, scope_text
 from outlast._model import QueueCounts
-from outlast._store.rows import assemble_counts, checked_key, scope_text
+from outlast._store.rows import assemble_counts
 from outlast.errors import ConfigError
 
 

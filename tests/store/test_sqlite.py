@@ -569,7 +569,7 @@ async def main(url, node, count):
     for _ in range(count):
         await store.instances.add([NewInstance(world.new_id(), "p", 1, "default", 0, "run", "{}")])
         for claim in await store.claims.take("default", node, ["p@1"], 3, 5.0):
-            stale = await store.claims.commit([Settlement(claim.id, claim.epoch, "done", 0, "1")])
+            stale = (await store.claims.commit([Settlement(claim.id, claim.epoch, "done", 0, "1")])).stale
             assert stale == [], stale
     await store.close()
 

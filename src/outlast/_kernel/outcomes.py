@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import enum
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final, Unpack
 
-from outlast.config import duration_s
-from outlast.errors import DefinitionError
+from outlast._kernel.requests import (
+    PLAIN,
+    LimitName,
+    Startable,
+    Starting,
+    StartOptions,
+    checked_weight,
+    limit_text,
+    start_options,
+)
+from outlast._model import NewInstance
+from outlast.config import checked_name, duration_s
+from outlast.errors import ConfigError, DefinitionError
+
+StepName = Callable[..., object] | str
+"""A step, as `self.ship` or by name."""
+
+
+class Keep(enum.Enum):
+    """Leaves something as it is, where None says something of its own."""
+
+    KEEP = "keep"
+
+    def __repr__(self) -> str:
+        return "KEEP"
+
+
+KEEP: Final = Keep.KEEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +72,113 @@ class Next:
 
     Attributes:
         step: The step, as `self.ship` or by name.
-        inline: False hands the instance back to its queue even where the same process could go on at once.
+        inline: Whether the same process may go on at once, without a way through the queue; None (default): as the
+            machine says. A step with a rate limit, or another concurrency key, always goes through the queue.
+        rate_limit: A rate limit that the next step waits for, as a name or (name, partition); None (default): none.
+        weight: Tokens that the next step takes from it.
+        concurrency_key: Another key for the steps from here on, as a name or (name, partition); None gives the key up;
+            left out, it stays as it is.
+
+    Raises: ConfigError.
     """
 
-    step: Callable[..., object] | str
-    inline: bool = True
+    step: StepName
+    inline: bool | None = None
+    rate_limit: LimitName | None = None
+    weight: float = 1.0
+    concurrency_key: LimitName | Keep | None = KEEP
+
+    def __post_init__(self) -> None:
+        if self.rate_limit is not None:
+            object.__setattr__(self, "rate_limit", limit_text(self.rate_limit, what="Next.rate_limit"))
+        object.__setattr__(self, "weight", checked_weight(self.weight, what="Next.weight"))
+        key = self.concurrency_key
+        if key is not None and not isinstance(key, Keep):
+            object.__setattr__(self, "concurrency_key", limit_text(key, what="Next.concurrency_key"))
 
     @property
     def name(self) -> str:
         """The step's name."""
         return step_name(self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Wait for a signal, holding nothing but a row. Resets the attempts. Signals that came before count.
+
+    Attributes:
+        names: A signal's name, or several: any one of them wakes the instance.
+        then: The step that runs then, with the signals in `ctx.awaited`; None (default) runs this same step again.
+        timeout: Seconds (or a timedelta) after which it wakes in any case, with `ctx.awaited` empty; None: never.
+
+    Raises: ConfigError.
+    """
+
+    names: str | Iterable[str]
+    then: StepName | None = None
+    timeout: float | timedelta | None = None
+
+    def __post_init__(self) -> None:
+        given = (self.names,) if isinstance(self.names, str) else self.names
+        if not isinstance(given, Iterable):
+            raise ConfigError(f"Await.names must be a signal's name or several, not {given!r}")
+        names = tuple(dict.fromkeys(checked_name(name, what="a signal's name") for name in given))
+        if not names:
+            raise ConfigError("Await needs at least one signal's name: nothing could ever wake it")
+        object.__setattr__(self, "names", names)
+        _set_timeout(self, "Await.timeout")
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Child:
+    """One child of a `Spawn`, with options of its own: those of `engine.start`.
+
+    Attributes:
+        what: A description made by `.new(...)`, or a machine.
+    """
+
+    what: Startable[Any]
+    options: StartOptions
+
+    def __init__(self, what: Startable[Any], **options: Unpack[Starting]) -> None:
+        object.__setattr__(self, "what", _checked_child(what))
+        object.__setattr__(self, "options", start_options(**options))
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start children and wait until they have ended, in one transaction. Resets the attempts.
+
+    Attributes:
+        children: What to start: descriptions made by `.new(...)`, machines, or `Child(...)`; a generator is fine.
+        then: The step that runs when they have ended, well or not; it finds them in `ctx.children`.
+        need: Wake when this many have ended; None (default): all. The others run on.
+        timeout: Seconds (or a timedelta) after which it wakes in any case; None: never.
+
+    Raises: ConfigError.
+    """
+
+    children: Iterable[Startable[Any] | Child]
+    then: StepName
+    need: int | None = None
+    timeout: float | timedelta | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.children, (str, bytes)) or not isinstance(self.children, Iterable):
+            raise ConfigError(f"Spawn.children must be a list of what to start, not {self.children!r}")
+        children = [child if isinstance(child, Child) else _checked_child(child) for child in self.children]
+        object.__setattr__(self, "children", children)
+        if self.need is not None and (
+            isinstance(self.need, bool) or not isinstance(self.need, int) or not 1 <= self.need <= len(children)
+        ):
+            raise ConfigError(
+                f"Spawn.need must be a whole number from 1 to the {len(children):,} children, not {self.need!r}"
+            )
+        _set_timeout(self, "Spawn.timeout")
+
+    def described(self) -> Sequence[tuple[Startable[Any], StartOptions]]:
+        """Each child with its options."""
+        return [(c.what, c.options) if isinstance(c, Child) else (c, PLAIN) for c in self.children]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +203,7 @@ class Stop:
     reason: object = ""
 
 
-def step_name(step: Callable[..., object] | str) -> str:
+def step_name(step: StepName) -> str:
     """The name of a step given as a method or by name. Raises: DefinitionError: it is neither."""
     if isinstance(step, str):
         return step
@@ -89,12 +213,27 @@ def step_name(step: Callable[..., object] | str) -> str:
     return name
 
 
+def _set_timeout(outcome: Await | Spawn, name: str) -> None:
+    if outcome.timeout is not None:
+        object.__setattr__(outcome, "timeout", duration_s(outcome.timeout, name=name, least_s=0.001))
+
+
+def _checked_child(what: Any) -> Startable[Any]:
+    if not hasattr(what, "start_request"):
+        raise ConfigError(f"a child must be what .new(...) returns, or a machine, not {what!r}")
+    return what  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Ended well; `result` is JSON text, and so is `state`, or None where it stays as it was."""
+    """Ended well; `result` is JSON text, and so is `state`, or None where it stays as it was.
+
+    `consumed` are the ids of signals that are used up with this outcome, here and below.
+    """
 
     result: str
     state: str | None = None
+    consumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +242,7 @@ class Failed:
 
     error: str
     state: str | None = None
+    consumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +250,7 @@ class Cancelled:
     """Ended by its own wish; `error` is JSON text that holds the reason."""
 
     error: str
+    consumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +264,45 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The step is done; `step` comes next, with `state` (JSON text). `inline`: at once, if this process may."""
+    """The step is done; `step` comes next, with `state` (JSON text). `inline`: at once, if this process may.
+
+    `concurrency_key`: None keeps the instance's key, "" gives it up, other text takes its place.
+    """
 
     step: str
     state: str
     inline: bool = True
+    consumed: tuple[str, ...] = ()
+    rate_limit: str | None = None
+    rate_weight: float = 1.0
+    concurrency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The step is done; `step` (None: the same) comes when one of the signals `awaits` is there, or after `wake_s`.
+
+    `shown` are the ids of signals that the step saw: they do not wake it again.
+    """
+
+    step: str | None
+    state: str
+    awaits: tuple[str, ...]
+    wake_s: float | None = None
+    shown: tuple[str, ...] = ()
+    consumed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The step is done; `step` comes when `need` of the children (None: all) have ended, or after `wake_s`."""
+
+    step: str
+    state: str
+    children: Sequence[NewInstance]
+    need: int | None = None
+    wake_s: float | None = None
+    consumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,5 +312,5 @@ class Unreadable:
     error: str
 
 
-Outcome = Finished | Failed | Cancelled | Again | Moved | Unreadable
+Outcome = Finished | Failed | Cancelled | Again | Moved | Parked | Spawned | Unreadable
 """What a program gives back to the runtime."""

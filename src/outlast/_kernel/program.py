@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from random import Random
 from typing import Any, Protocol
 
 from outlast._kernel.outcomes import Outcome
-from outlast._model import Claim
+from outlast._kernel.requests import StartOptions, StartRequest
+from outlast._model import Claim, NewInstance, Row
 from outlast.errors import DefinitionError, UnknownProgram, did_you_mean
 
 
@@ -25,6 +25,12 @@ class Activation(Protocol):
 
     def in_thread(self, call: Callable[[], Any]) -> Awaitable[Any]:
         """Runs blocking code on a thread of the engine's own pool, with this context's variables."""
+
+    def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
+        """A described start as a row to insert. Raises: ValueTooLarge, ConfigError."""
+
+    async def children(self, round: int | None, after: tuple[int, int] | None, limit: int) -> Sequence[Row]:
+        """Children of this instance, by (round, number), those after a place in that order."""
 
 
 class Program(Protocol):
@@ -43,23 +49,6 @@ class Program(Protocol):
 
     def retention_s(self, default_s: float | None) -> float | None:
         """Seconds to keep an ended instance; None keeps it for ever."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartRequest:
-    """What `.new(...)` describes: which program, at which step, with which state (JSON text)."""
-
-    program: Program
-    step: str
-    state: str
-    read_result: Callable[[str], Any]
-
-
-class Startable(Protocol):
-    """Anything that `engine.start` takes."""
-
-    def start_request(self) -> StartRequest:
-        """The request, as data."""
 
 
 class Catalogue:

@@ -27,6 +27,9 @@ ALL: Final = LIVE + FINAL
 
 MOVES: Final[Mapping[str, Mapping[str, str]]] = {
     "promote": {SCHEDULED: READY},
+    "block": {SCHEDULED: BLOCKED},
+    "unblock": {BLOCKED: READY},
+    "deny": {RUNNING: BLOCKED},
     "claim": {READY: RUNNING},
     "release": {RUNNING: READY},
     "reclaim": {RUNNING: READY},

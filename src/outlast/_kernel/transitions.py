@@ -7,7 +7,7 @@ import inspect
 import textwrap
 from typing import Final
 
-_OUTCOMES: Final = {"Next": ("step", 0)}
+_OUTCOMES: Final = {"Next": ("step", 0), "Await": ("then", 1), "Spawn": ("then", 1)}
 """Outcomes that name a step: the keyword, and the place among the positional arguments."""
 
 

@@ -8,7 +8,7 @@ not yet durable is bounded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from outlast._kernel.failures import reason_text
@@ -161,17 +161,18 @@ class Committer:
         finally:
             self._holding = set()
         self._doorbell.others(queues)
+        self._doorbell.timer()  # what has a limit went back to the timekeeper.
 
     async def _commit(self, batch: list[tuple[Settlement, str]]) -> None:
         settlements = [item for item, _ in batch]
         try:
-            stale = await self._patience.until_done(lambda: self._claims.commit(settlements))
+            committed = await self._patience.until_done(lambda: self._claims.commit(settlements))
         except StoreError as error:
             if isinstance(error, TRANSIENT):
                 raise
             await self._split(batch, error)
             return
-        self._tell(batch, set(stale))
+        self._tell(batch, set(committed.stale), committed.queues)
 
     async def _split(self, batch: list[tuple[Settlement, str]], error: StoreError) -> None:
         """The database refused a row of this batch: halve until it stands alone, then record that instead."""
@@ -188,9 +189,9 @@ class Committer:
         instead = Settlement(refused.id, refused.epoch, FAILED, refused.attempt, None, text, None, refused.retention_s)
         await self._commit([(instead, queue)])
 
-    def _tell(self, batch: list[tuple[Settlement, str]], stale: set[str]) -> None:
+    def _tell(self, batch: list[tuple[Settlement, str]], stale: set[str], queues: Iterable[str]) -> None:
         ended: list[str] = []
-        ready: set[str] = set()
+        ready = set(queues)
         later = False
         for item, queue in batch:
             id, status = item.id, item.status
@@ -203,7 +204,7 @@ class Committer:
                 ended.append(id)
             elif status == READY:
                 ready.add(queue)
-            elif status == SCHEDULED:
+            elif status == SCHEDULED or item.wake_s is not None:
                 later = True
             elif status == QUARANTINED:
                 self._events.emit("instance.quarantined", id=id, error=item.error)

@@ -12,12 +12,13 @@ from outlast._runtime.committer import Committer
 from outlast._runtime.doorbell import Doorbell
 from outlast._runtime.events import Events
 from outlast._runtime.executor import Executor, Why
-from outlast._runtime.intake import Intake
+from outlast._runtime.intake import Intake, Post
 from outlast._runtime.lane import Lane
 from outlast._runtime.node import Node
 from outlast._runtime.patience import Patience
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.rounds import Actor, Rounds
+from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
 from outlast._runtime.upkeep import Pruner, Reaper, Reconciler, Timekeeper
 from outlast._runtime.waiters import Waiters
@@ -60,7 +61,9 @@ class Crew:
         self.waiters = Waiters(store.instances)
         self.threads = Threads(config.threads, self.events)
         self.progress = ProgressBook(store.claims)
+        self.starts = Starts(catalogue, bytes_max=config.payload_bytes_max, world=world)
         self.intake = Intake(store.instances, batch_max=config.commit_batch, events=self.events, world=world)
+        self.post = Post(store.signals, batch_max=config.commit_batch, events=self.events, world=world)
         self.committer = Committer(
             store.claims,
             batch_max=config.commit_batch,
@@ -72,6 +75,8 @@ class Crew:
         self.executor = Executor(
             catalogue,
             self.committer,
+            instances=store.instances,
+            starts=self.starts,
             threads=self.threads,
             progress=self.progress,
             retention_s=config.retention,
@@ -135,6 +140,7 @@ class Crew:
                 name,
                 how,
                 claims=self._store.claims,
+                signals=self._store.signals,
                 executor=self.executor,
                 committer=self.committer,
                 node=self._claims_as,
@@ -261,6 +267,7 @@ class Crew:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_COMMITS_S):
                     await self.intake.settled()
+                    await self.post.settled()
                     await self.committer.settled()
         finally:
             await self.abort()
@@ -271,13 +278,14 @@ class Crew:
         if self._look_later is not None:
             self._look_later.cancel()
         stopped = self.executor.stop(Why.DRAIN)
-        tasks = [*self._tasks, *self._lane_tasks, *self.intake.tasks()]
+        tasks = [*self._tasks, *self._lane_tasks, *self.intake.tasks(), *self.post.tasks()]
         for task in tasks:
             task.cancel()
         tasks += [run.task for run in stopped if run.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
         self.intake.close()
+        self.post.close()
         self.executor.forget(stopped)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):

@@ -79,11 +79,12 @@ class Doorbell:
             for id in ids:
                 self._bell.ring(f"f:{id}")
 
-    def cancelled(self, id: str) -> None:
-        """A running instance was cancelled; whoever runs it should stop."""
-        self._cancelled(id)
-        if self._remote:
-            self._bell.ring(f"c:{id}")
+    def cancelled(self, ids: list[str]) -> None:
+        """Instances that may be running were cancelled; whoever runs them should stop."""
+        for id in ids if len(ids) <= ENDED_NAMED_MAX else ["*"]:
+            self._cancelled(id)
+            if self._remote:
+                self._bell.ring(f"c:{id}")
 
     def heard(self, message: str) -> None:
         """Another process rang."""

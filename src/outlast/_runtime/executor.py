@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import enum
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any, Protocol
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Again, Failed, Moved, Outcome
 from outlast._kernel.program import Catalogue, Program
-from outlast._kernel.settle import settle
-from outlast._model import Claim, Settlement
+from outlast._kernel.requests import StartOptions, StartRequest
+from outlast._kernel.settle import may_run_ahead, settle
+from outlast._model import Claim, NewInstance, Row, Settlement
 from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
 from outlast._runtime.progress import ProgressBook
+from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
+from outlast._store.contract import Instances
 from outlast._world import World
 from outlast.errors import StepTimeout, ValueTooLarge
 
@@ -41,8 +44,8 @@ class Slot(Protocol):
     def freed(self, run: Run) -> None:
         """The run is over."""
 
-    def may_go_on(self, steps: int) -> bool:
-        """Whether a run that has taken `steps` steps may take another before others have their turn."""
+    def may_go_on(self, run: Run) -> bool:
+        """Whether a run may take another step before others have their turn."""
 
 
 class Run:
@@ -86,6 +89,14 @@ class Run:
         self.threaded = True
         return self.executor.threads.run(call)
 
+    def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
+        """See `kernel.program.Activation`."""
+        return self.executor.starts.row(request, options)
+
+    async def children(self, round: int | None, after: tuple[int, int] | None, limit: int) -> Sequence[Row]:
+        """See `kernel.program.Activation`."""
+        return await self.executor.instances.children(self.claim.id, round=round, after=after, limit=limit)
+
 
 class Executor:
     """Starts runs and hands their outcomes to the committer."""
@@ -95,6 +106,8 @@ class Executor:
         catalogue: Catalogue,
         committer: Committer,
         *,
+        instances: Instances,
+        starts: Starts,
         threads: Threads,
         progress: ProgressBook,
         retention_s: float | None,
@@ -104,6 +117,8 @@ class Executor:
         world: World,
     ) -> None:
         self.world = world
+        self.instances = instances
+        self.starts = starts
         self.threads = threads
         self.progress = progress
         self.running: dict[str, Run] = {}
@@ -179,7 +194,7 @@ class Executor:
     def _goes_on(self, run: Run, outcome: Moved) -> bool:
         """Whether the next step may begin in this very task, once this one is durable."""
         run.steps += 1
-        return outcome.inline and run.why is None and run.slot.may_go_on(run.steps)
+        return may_run_ahead(outcome) and run.why is None and run.slot.may_go_on(run)
 
     async def _advance(self, run: Run, outcome: Moved) -> bool:
         """Makes the step durable and keeps the claim. False: the run ends here."""
@@ -194,6 +209,9 @@ class Executor:
             return False
         claim.step, claim.state, claim.version = outcome.step, outcome.state, run.program.version
         claim.attempt, claim.commits, claim.kept = 0, claim.commits + 1, True
+        claim.awaits = claim.rate_limit = None
+        if outcome.consumed:
+            claim.letters = [letter for letter in claim.letters if letter.id not in outcome.consumed]
         return True
 
     async def _run_timed(self, run: Run, timeout_s: float) -> Outcome:

@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from outlast._model import Claim
+from outlast._model import Claim, Letter
 from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
 from outlast._runtime.executor import Executor, Run
 from outlast._runtime.patience import TRANSIENT, Patience
 from outlast._runtime.rounds import wait_for_event
-from outlast._store.contract import CRASHES_ANY, Claims
+from outlast._store.contract import CRASHES_ANY, Claims, Signals
 from outlast._world import World
 from outlast.config import Queue
 
@@ -40,6 +40,7 @@ class Lane:
         queue: Its name.
         how: Its concurrency and prefetch.
         claims: Where work is taken.
+        signals: Where the signals of claimed instances are read.
         node: Under which id to claim; empty while nothing may be begun.
         known: "name@version" of what this process can run, asked at every claim.
         on_doubt: Called when a claim's reply was lost, so that what it took is looked for.
@@ -52,6 +53,7 @@ class Lane:
         how: Queue,
         *,
         claims: Claims,
+        signals: Signals,
         executor: Executor,
         committer: Committer,
         node: Callable[[], str],
@@ -69,6 +71,7 @@ class Lane:
         self.name = queue
         self._how = how
         self._claims = claims
+        self._signals = signals
         self._executor = executor
         self._committer = committer
         self._node = node
@@ -177,6 +180,7 @@ class Lane:
         self._executor.asks_for_suspects |= asks_for_suspects
         try:
             taken = await self._claims.take(self.name, node, self._known(), limit, self._grace_s, crashes_max)
+            await self._hand_letters(taken)
         except TRANSIENT as error:
             self._more = True
             self._on_doubt()
@@ -198,6 +202,16 @@ class Lane:
             if self._events.wanted:
                 self._events.emit("claim.stop", queue=self.name, count=len(taken), demand=limit)
         return bool(taken)
+
+    async def _hand_letters(self, taken: list[Claim]) -> None:
+        """Reads the signals of those that were ever sent any."""
+        if not (addressed := {claim.id: claim for claim in taken if claim.mail}):
+            return
+        letters: dict[str, list[Letter]] = {}
+        for letter in await self._signals.inbox(list(addressed)):
+            letters.setdefault(letter.instance, []).append(letter)
+        for id, found in letters.items():
+            addressed[id].letters = found
 
     def _bounds(self, demand: int) -> tuple[int, int]:
         """How many to claim, and with how many crashes at most.
@@ -273,9 +287,14 @@ class Lane:
             self._release([claim])
             return False
 
-    def may_go_on(self, steps: int) -> bool:
-        """Whether a run may take another step at once: always while nobody waits for its slot."""
-        return not self._stopped and (steps < INLINE_STEPS or not self._buffer)
+    def may_go_on(self, run: Run) -> bool:
+        """Whether a run may take another step at once: always while nobody is known to wait for its slot.
+
+        Who waits for its concurrency key is not known here, so that one goes round after a while.
+        """
+        if run.steps < INLINE_STEPS:
+            return not self._stopped
+        return not self._stopped and not self._buffer and run.claim.concurrency_key is None
 
     def freed(self, run: Run) -> None:
         """A run is over: its slot is free."""

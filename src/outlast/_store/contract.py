@@ -14,17 +14,22 @@ from typing import Any, Final, Protocol
 from outlast._model import (
     Beat,
     Claim,
+    Committed,
     Due,
     Ended,
     Filter,
     Held,
+    Letter,
     NewInstance,
     Node,
     QueueCounts,
+    Receipt,
     Reclaimed,
     Row,
     Settlement,
+    Signal,
     Standing,
+    Stopped,
 )
 
 CRASHES_ANY: Final = 2**31 - 1
@@ -49,8 +54,11 @@ class Instances(Protocol):
     async def ended(self, ids: Sequence[str]) -> list[Ended]:
         """How these stand, ended or not. What does not exist is left out."""
 
-    async def cancel(self, id: str, error: str, retention_s: float | None) -> tuple[str, str | None] | None:
-        """Ends a live instance as cancelled, whoever runs it. Returns its former status and node; None: no such row."""
+    async def cancel(self, id: str, error: str, retention_s: float | None, *, tree: bool = False) -> Stopped | None:
+        """Ends a live instance as cancelled, whoever runs it; with `tree` all its live descendants, too.
+
+        None: there is no such row.
+        """
 
     async def retry(self, id: str) -> tuple[str, str] | Held | None:
         """Makes an ended or quarantined instance ready, with fresh counts. Returns its former status and queue,
@@ -61,6 +69,12 @@ class Instances(Protocol):
 
     async def totals(self) -> dict[str, int]:
         """How many instances there are, by status. Reads the whole table."""
+
+    async def children(self, parent: str, *, round: int | None, after: tuple[int, int] | None, limit: int) -> list[Row]:
+        """Children of an instance by (round, number), those after a place in that order; `round` None: of any."""
+
+    async def add_and_send(self, row: NewInstance, signal: Signal) -> tuple[list[Held], Receipt]:
+        """In one transaction: inserts a row unless its key is held, then delivers the signal to the key's holder."""
 
     async def list(self, wanted: Filter) -> list[Row]:
         """Instances, newest first."""
@@ -84,8 +98,8 @@ class Claims(Protocol):
         before others may take the instance away. Those that more than `crashes_max` processes died over are left.
         """
 
-    async def commit(self, batch: Sequence[Settlement]) -> list[str]:
-        """Writes outcomes. Returns the ids whose claim was no longer ours; an outcome written before is not stale."""
+    async def commit(self, batch: Sequence[Settlement]) -> Committed:
+        """Writes outcomes. An outcome that an earlier try has written is not stale."""
 
     async def release(self, claims: Sequence[tuple[str, int]]) -> None:
         """Gives back claims, by id and epoch, that were not run. Costs no attempt."""
@@ -95,6 +109,19 @@ class Claims(Protocol):
 
     async def report(self, reports: Sequence[tuple[str, int, float, str]]) -> None:
         """Progress of running instances: id, epoch, fraction, note."""
+
+
+class Signals(Protocol):
+    """Durable messages to instances."""
+
+    async def send(self, batch: Sequence[Signal]) -> list[Receipt]:
+        """Delivers signals and wakes whoever waits for them. One receipt each, in order; sending again is harmless."""
+
+    async def inbox(self, ids: Sequence[str]) -> list[Letter]:
+        """What these instances were sent and no step has used up, oldest first."""
+
+    async def list(self, instance: str) -> list[Letter]:
+        """All that is kept of an instance's signals, oldest first; used ones are kept while they have a dedup key."""
 
 
 class Leases(Protocol):
@@ -203,6 +230,10 @@ class Store(Protocol):
     @property
     def instances(self) -> Instances:
         """The rows."""
+
+    @property
+    def signals(self) -> Signals:
+        """Messages to them."""
 
     @property
     def claims(self) -> Claims:

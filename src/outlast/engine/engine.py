@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterable
-from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, Unpack
 
-from outlast._kernel.program import StartRequest
+from outlast._kernel.requests import Startable, Starting, StartingMany, StartRequest, start_options
 from outlast._model import Held, NewInstance
 from outlast._runtime.crew import Crew
 from outlast._store.contract import Enlisted
-from outlast._store.rows import checked_key, scope_text
-from outlast.config import checked_name
-from outlast.engine.checks import checked_id, checked_priority, due, one_of
+from outlast.config import shown
+from outlast.engine.checks import checked_id, one_of
 from outlast.engine.handles import Handle
-from outlast.engine.operations import Operations
-from outlast.errors import ConfigError, DuplicateKey, ValueTooLarge
-from outlast.jobs import Start
+from outlast.engine.messages import Messages, SignalResult
+from outlast.errors import ConfigError, DuplicateKey
 
 R = TypeVar("R")
 
@@ -29,7 +26,7 @@ _CLOCKS_APART_US: Final = 1_000_000
 OnConflict = Literal["raise", "return"]
 
 
-class Engine(Operations):
+class Engine(Messages):
     """Starts durable work, runs it, and answers questions about it.
 
         async with Engine("sqlite:///app.db", queues={"default": 10}) as engine:
@@ -48,37 +45,39 @@ class Engine(Operations):
 
     async def start(
         self,
-        what: Start[R],
+        what: Startable[R],
         *,
-        schedule_in: float | timedelta | None = None,
-        schedule_at: datetime | None = None,
-        priority: int = 0,
-        queue: str | None = None,
-        correlation_key: str | None = None,
-        correlation_scope: str | Iterable[str] = "live",
         on_conflict: OnConflict = "raise",
         connection: Any = None,
+        **options: Unpack[Starting],
     ) -> Handle[R]:
         """Starts an instance. When this returns it is committed (or is part of your transaction).
 
         Args:
-            what: A description made by `.new(...)`.
+            what: A description made by `.new(...)`, or a machine.
             schedule_in: Seconds (or a timedelta) to wait before it may run.
             schedule_at: An aware instant before which it does not run; not together with `schedule_in`.
             priority: A lower number goes first; 0 by default, negative ones jump the line.
             queue: Where it goes; the program's own queue by default.
-            correlation_key: Its business key: at most one instance holds a key.
+            correlation_key: Its business key: at most one instance holds a key. Signals reach it by this key.
             correlation_scope: How long it holds the key: "live" (until it ends), "always" (until it is deleted),
                 "none", or the statuses themselves (all live ones and any final ones).
+            concurrency_key: Of the steps with the same key, one runs at a time in the whole cluster, or as many as
+                `concurrency_limits` says for its name. A name, or (name, partition).
+            rate_limit: A limit of `rate_limits` that its first step waits for. A name, or (name, partition).
+            weight: Tokens that the first step takes from the rate limit; 1 by default.
+            fair_key: Whose share of the queue it counts against (a tenant, say): keys take turns.
+            fair_weight: How many of this key run for one of a key with weight 1.
             on_conflict: When the key is held: "raise" DuplicateKey, or "return" the holder's handle.
             connection: Your own database connection or session: the instance is inserted in your transaction, and
                 exists when you commit. asyncpg, psycopg 3, SQLAlchemy 2, Django, sqlite3.
 
-        Raises: DuplicateKey, EncodingError, ConfigError, StoreError, EngineStateError.
+        Raises: DuplicateKey, EncodingError, ConfigError, ArgumentError, StoreError, EngineStateError.
         """
-        row, request = self._row(what, schedule_in, schedule_at, priority, queue, correlation_key, correlation_scope)
+        request, given = _request(what), start_options(**options)
         one_of("on_conflict", on_conflict, ("raise", "return"))
         crew = self._running()
+        row = crew.starts.row(request, given)
         held = await self._insert(crew, [row], connection)
         if held:
             holder: Handle[R] = Handle(self, held[0].holder, request.read_result)
@@ -87,15 +86,38 @@ class Engine(Operations):
             raise DuplicateKey(held[0].key, holder)
         return Handle(self, row.id, request.read_result)
 
-    async def start_many(
+    async def signal_or_start(
         self,
-        many: Iterable[Start[R]],
+        what: Startable[R],
+        name: str,
+        payload: Any = None,
         *,
-        schedule_in: float | timedelta | None = None,
-        schedule_at: datetime | None = None,
-        priority: int = 0,
-        queue: str | None = None,
-        connection: Any = None,
+        correlation_key: str,
+        dedup_key: str | None = None,
+        **options: Unpack[StartingMany],
+    ) -> tuple[Handle[R], SignalResult]:
+        """Sends a signal to the instance that holds the key, and starts one first if there is none: one transaction.
+
+        Args are those of `start` and `signal`; the key is held until the instance ends.
+
+        Returns: The instance's handle, and what became of the signal (`delivered` or `duplicate`).
+
+        Raises: as `start` and `signal`.
+        """
+        request, crew = _request(what), self._running()
+        row = crew.starts.row(request, start_options(correlation_key=correlation_key, **options))
+        signal = self._new_signal(row.id, name, payload, dedup_key)
+        signal.instance, signal.key = None, row.correlation_key
+        held, receipt = await crew.patiently(lambda: self._store.instances.add_and_send(row, signal))
+        if not held:
+            crew.doorbell.work([row.queue])
+            crew.doorbell.timer()
+        self._ring(receipt)
+        handle: Handle[R] = Handle(self, receipt.instance or row.id, request.read_result)
+        return handle, receipt.result  # type: ignore[return-value]
+
+    async def start_many(
+        self, many: Iterable[Startable[R]], *, connection: Any = None, **options: Unpack[StartingMany]
     ) -> list[Handle[R]]:
         """Starts many, 1,000 to a transaction, in bounded memory: `many` may be a generator.
 
@@ -104,6 +126,7 @@ class Engine(Operations):
 
         Returns: Handles, in order.
         """
+        given = start_options(**options)
         crew = self._running()
         handles: list[Handle[R]] = []
         source = iter(many)
@@ -113,9 +136,9 @@ class Engine(Operations):
             while chunk := list(itertools.islice(source, CHUNK)):
                 rows = []
                 for what in chunk:
-                    row, request = self._row(what, schedule_in, schedule_at, priority, queue, None, "none")
-                    rows.append(row)
-                    handles.append(Handle(self, row.id, request.read_result))
+                    request = _request(what)
+                    rows.append(crew.starts.row(request, given))
+                    handles.append(Handle(self, rows[-1].id, request.read_result))
                 if connection is not None:
                     await self._insert(crew, rows, connection)
                     continue
@@ -135,45 +158,6 @@ class Engine(Operations):
             raise
         return handles
 
-    def _row(
-        self,
-        what: Start[Any],
-        schedule_in: float | timedelta | None,
-        schedule_at: datetime | None,
-        priority: int,
-        queue: str | None,
-        key: str | None,
-        scope: str | Iterable[str],
-    ) -> tuple[NewInstance, StartRequest]:
-        if not hasattr(what, "start_request"):
-            raise ConfigError(f"start takes what .new(...) returns, such as my_job.new(x=1), not {what!r}")
-        request = what.start_request()
-        program = request.program
-        size = len(request.state)
-        if size > self.config.payload_bytes_max // 4 and len(request.state.encode()) > self.config.payload_bytes_max:
-            raise ValueTooLarge(
-                f"the arguments of {program.name!r}",
-                len(request.state.encode()),
-                self.config.payload_bytes_max,
-            )
-        if self._catalogue.find(program.name, program.version) is not program:
-            self._catalogue.add(program)
-        row = NewInstance(
-            self._world.new_id(),
-            program.name,
-            program.version,
-            program.queue if queue is None else checked_name(queue, what="queue"),
-            checked_priority(priority),
-            request.step,
-            request.state,
-            timeout_s=program.timeout_s,
-        )
-        if schedule_in is not None or schedule_at is not None:
-            row.delay_s, row.due_us = due(schedule_in, schedule_at)
-        if key is not None:
-            row.correlation_key, row.correlation_scope = checked_key(key), scope_text(scope)
-        return row, request
-
     async def _insert(self, crew: Crew, rows: list[NewInstance], connection: Any) -> list[Held]:
         soon_us = self._world.wall_us() + _CLOCKS_APART_US
         queues = {row.queue for row in rows if row.delay_s is None and (row.due_us is None or row.due_us < soon_us)}
@@ -181,7 +165,7 @@ class Engine(Operations):
         if connection is None:
             held = await crew.intake.add(rows)
             crew.doorbell.work(queues)
-            if any(row.delay_s is not None or row.due_us is not None for row in rows):
+            if any(not _is_plain(row) for row in rows):
                 crew.doorbell.timer()
             return held
         enlisted = self._store.enlist(connection)
@@ -200,3 +184,14 @@ class Engine(Operations):
     def enlist(self, connection: Any) -> Enlisted:
         """The caller's own connection as a place to insert. Raises: ConfigError: of a kind that is not known."""
         return self._store.enlist(connection)
+
+
+def _request(what: Startable[R]) -> StartRequest[R]:
+    if isinstance(what, type) or not hasattr(what, "start_request"):
+        raise ConfigError(f"start takes what .new(...) returns, or a machine such as Mine(x=1), not {shown(what)}")
+    return what.start_request()
+
+
+def _is_plain(row: NewInstance) -> bool:
+    """Whether it can be claimed at once, without the timekeeper."""
+    return row.delay_s is None and row.due_us is None and row.concurrency_key is None and row.rate_limit is None

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from outlast._kernel.failures import reason_text
+from outlast._kernel.identity import checked_key
+from outlast._kernel.requests import moment_us
 from outlast._kernel.states import CANCELLED, LIVE, MOVES, RUNNING
 from outlast._model import Ended, Filter, Held, Instance, Node, QueueCounts, Standing
 from outlast._runtime.waiters import SETTLED
-from outlast._store.rows import checked_key
 from outlast.config import checked_name, duration_s
-from outlast.engine.checks import checked_id, checked_limit, checked_statuses, moment_us
+from outlast.engine.checks import checked_id, checked_limit, checked_statuses
 from outlast.engine.handles import Handle
 from outlast.engine.life import Life
 from outlast.engine.reading import read_instance
@@ -99,8 +100,10 @@ class Operations(Life):
             raise ConfigError(f"several instances have an id that begins with {prefix!r}; give more of it")
         return found[0].id
 
-    async def cancel(self, id: str, reason: str = "") -> Instance:
+    async def cancel(self, id: str, reason: str = "", *, tree: bool = False) -> Instance:
         """Ends a live instance as `cancelled`, whatever it is doing; cancelling it again changes nothing.
+
+        With `tree` its live descendants end with it, in the same transaction; without, its children run on.
 
         A running step can no longer commit from this moment. Its code is cancelled as soon as its process hears of
         it; a plain `def` runs to its end, unheard.
@@ -109,16 +112,19 @@ class Operations(Life):
         """
         crew = self._running()
         error = reason_text(reason, kind="Cancel")
-        found = await crew.patiently(lambda: self._store.instances.cancel(checked_id(id), error, self.config.retention))
-        if found is None:
+        cancel = self._store.instances.cancel
+        stopped = await crew.patiently(lambda: cancel(checked_id(id), error, self.config.retention, tree=tree))
+        if stopped is None:
             raise NotFound(f"no instance has the id {id}")
-        former, node = found
-        if former not in LIVE and former != CANCELLED:
-            raise IllegalMove(f"instance {id} has ended as {former!r} and cannot be cancelled", former)
-        if node is not None:
-            crew.doorbell.cancelled(id)
-        crew.waiters.heard(id)
-        crew.doorbell.ended([id])
+        if stopped.former not in LIVE and stopped.former != CANCELLED:
+            raise IllegalMove(f"instance {id} has ended as {stopped.former!r} and cannot be cancelled", stopped.former)
+        ended = stopped.ids or [id]
+        if stopped.nodes:
+            crew.doorbell.cancelled(ended)
+        for each in ended:
+            crew.waiters.heard(each)
+        crew.doorbell.ended(ended)
+        crew.doorbell.work(stopped.queues)
         return await self.get(id)
 
     async def retry(self, id: str) -> Instance:

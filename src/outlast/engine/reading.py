@@ -7,7 +7,7 @@ from typing import Any
 from outlast._codec import decode_any
 from outlast._kernel.failures import read_error
 from outlast._kernel.states import CANCELLED, DONE, FAILED, QUARANTINED
-from outlast._model import Ended, Instance, Progress, Row
+from outlast._model import Ended, Instance, Letter, Progress, Row, StoredSignal
 from outlast.errors import EncodingError, InstanceCancelled, InstanceFailed, InstanceQuarantined
 
 
@@ -48,6 +48,24 @@ def read_instance(row: Row) -> Instance:
         finished_at=row.finished_at,
         expires_at=row.expires_at,
         node=row.node,
+        awaits=None if row.awaits is None else tuple(decode_any(row.awaits)),
+        wake_at=row.wake_at,
+        parent=row.parent,
+        round=row.round,
+        child=row.child,
+        concurrency_key=row.concurrency_key,
+        rate_limit=row.rate_limit,
+        rate_weight=row.rate_weight,
+        blocked_on=row.blocked_on,
+        fair_key=row.fair_key,
+        fair_weight=row.fair_weight,
+    )
+
+
+def read_stored(letter: Letter) -> StoredSignal:
+    """A stored signal as callers see it."""
+    return StoredSignal(
+        letter.id, letter.name, _readable(letter.payload), letter.dedup_key, letter.sent_at, letter.consumed_at
     )
 
 

@@ -156,7 +156,7 @@ async def test_an_outcome_is_written_once_and_whole(given: Given, world: PinnedW
     world.advance(1)
     outcome = settlement(claim, status, attempt=2, error='{"type":"E"}', result='"r"' if status == "done" else None)
 
-    assert await given.store.claims.commit([outcome]) == []
+    assert (await given.store.claims.commit([outcome])).stale == []
 
     row = await given.read(claim.id)
     assert (row.status, row.attempt, row.node, row.epoch) == (status, 2, None, 1)
@@ -186,7 +186,7 @@ async def test_a_stale_claim_changes_nothing(given: Given, status: str, how: str
         claim.epoch += 1
     before = await given.read(claim.id)
 
-    assert await store.claims.commit([settlement(claim, status)]) == [claim.id]
+    assert (await store.claims.commit([settlement(claim, status)])).stale == [claim.id]
 
     assert await given.read(claim.id) == before
     assert given.database.peek(claim.id, "commits") == 0
@@ -202,7 +202,7 @@ async def test_a_commit_repeated_after_a_lost_reply_is_ours_and_writes_once(
     before = await given.read(claim.id)
     world.advance(60)
 
-    assert await given.store.claims.commit([settlement(claim, status)]) == []
+    assert (await given.store.claims.commit([settlement(claim, status)])).stale == []
 
     assert await given.read(claim.id) == before
     assert given.database.peek(claim.id, "commits") == 1
@@ -214,10 +214,10 @@ async def test_a_repeated_commit_does_not_touch_the_next_claim(given: Given) -> 
     (again,) = await given.taken(node="bob")
     before = await given.read(claim.id)
 
-    assert await given.store.claims.commit([settlement(claim, "ready")]) == []
+    assert (await given.store.claims.commit([settlement(claim, "ready")])).stale == []
 
     assert await given.read(claim.id) == before
-    assert await given.store.claims.commit([settlement(again)]) == []
+    assert (await given.store.claims.commit([settlement(again)])).stale == []
 
 
 async def test_only_stale_claims_of_a_batch_are_left_out(given: Given) -> None:
@@ -226,7 +226,7 @@ async def test_only_stale_claims_of_a_batch_are_left_out(given: Given) -> None:
     await given.store.claims.release([(deleted.id, deleted.epoch)])
     await given.store.instances.delete(deleted.id)
 
-    stale = await given.store.claims.commit([settlement(claim) for claim in (released, good, deleted)])
+    stale = (await given.store.claims.commit([settlement(claim) for claim in (released, good, deleted)])).stale
 
     assert sorted(stale) == sorted([released.id, deleted.id])
     assert [await given.status(claim.id) for claim in (good, released)] == ["done", "ready"]
@@ -235,7 +235,7 @@ async def test_only_stale_claims_of_a_batch_are_left_out(given: Given) -> None:
 async def test_one_claim_twice_in_a_batch_is_written_once(given: Given) -> None:
     claim = await given.claim()
 
-    assert await given.store.claims.commit([settlement(claim), settlement(claim)]) == []
+    assert (await given.store.claims.commit([settlement(claim), settlement(claim)])).stale == []
 
     assert given.database.peek(claim.id, "commits") == 1
 
@@ -243,16 +243,18 @@ async def test_one_claim_twice_in_a_batch_is_written_once(given: Given) -> None:
 async def test_every_outcome_fits_into_one_batch(given: Given) -> None:
     claims = await given.claimed(len(OUTCOMES))
 
-    stale = await given.store.claims.commit(
-        [settlement(claim, status) for claim, status in zip(claims, OUTCOMES, strict=True)]
-    )
+    stale = (
+        await given.store.claims.commit(
+            [settlement(claim, status) for claim, status in zip(claims, OUTCOMES, strict=True)]
+        )
+    ).stale
 
     assert stale == []
     assert [await given.status(claim.id) for claim in claims] == OUTCOMES
 
 
 async def test_committing_and_releasing_nothing_is_harmless(store: Store) -> None:
-    assert await store.claims.commit([]) == []
+    assert (await store.claims.commit([])).stale == []
     await store.claims.release([])
     await store.claims.report([])
 

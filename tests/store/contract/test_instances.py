@@ -295,7 +295,7 @@ async def test_cancelling_a_running_row_makes_its_commit_stale(given: Given) -> 
     await given.store.instances.cancel(claim.id, "{}", 60.0)
     before = await given.read(claim.id)
 
-    assert await given.store.claims.commit([settlement(claim)]) == [claim.id]
+    assert (await given.store.claims.commit([settlement(claim)])).stale == [claim.id]
 
     assert await given.read(claim.id) == before
     assert await given.store.claims.owned("ann") == []
@@ -360,7 +360,7 @@ async def test_a_commit_from_before_a_retry_is_still_known_as_ours(given: Given)
     await given.store.claims.commit([settlement(claim, "failed")])
     await given.store.instances.retry(claim.id)
 
-    assert await given.store.claims.commit([settlement(claim, "failed")]) == []
+    assert (await given.store.claims.commit([settlement(claim, "failed")])).stale == []
 
     assert await given.status(claim.id) == "ready"
 
@@ -379,7 +379,7 @@ async def test_delete_leaves_what_runs(given: Given) -> None:
 
     assert await given.store.instances.delete(claim.id) == "running"
 
-    assert await given.store.claims.commit([settlement(claim)]) == []
+    assert (await given.store.claims.commit([settlement(claim)])).stale == []
 
 
 async def test_one_key_wanted_by_many_at_once_goes_to_one(given: Given, open_store: OpenStore) -> None:
@@ -429,7 +429,7 @@ async def test_an_operator_and_a_claimer_at_once_have_one_winner(given: Given, o
         return await (other.instances.cancel(id, "{}", 60.0) if act == "cancel" else other.instances.delete(id))
 
     claims, _ = await asyncio.gather(given.taken(), asyncio.gather(*(steer(id) for id in added)))
-    stale = await given.store.claims.commit([settlement(claim) for claim in claims])
+    stale = (await given.store.claims.commit([settlement(claim) for claim in claims])).stale
 
     totals = await given.store.instances.totals()
     assert totals.get("done", 0) == len(claims) - len(stale)

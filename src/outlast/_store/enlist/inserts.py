@@ -89,7 +89,7 @@ class Inserts:
         if not self._notify:
             return None
         words = [f"q:{queue}" for queue in sorted(queues)]
-        if any(row.delay_s or row.due_us is not None for row in rows):
+        if any(row.delay_s or row.due_us is not None or row.concurrency_key or row.rate_limit for row in rows):
             words.append("t")  # The timekeeper may have to get up earlier.
         if not words:
             return None

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import astuple
 
-from outlast._model import Claim, Settlement
+from outlast._model import Claim, Committed, Settlement
 from outlast._store.contract import CRASHES_ANY
 from outlast._store.postgres.desk import Desk
+from outlast._store.postgres.effects import fences, settle_within, stale
 
 _id = attrgetter("id")
 _COMMIT_COLUMNS: Final = (
@@ -27,8 +29,19 @@ _COMMIT_COLUMNS: Final = (
     "versions",
     "deadlines_s",
     "commits",
+    "awaits",
+    "wakes_s",
+    "consumed",
+    "shown",
+    "children",
+    "needs",
+    "concurrency_keys",
+    "rate_limits",
+    "rate_weights",
+    "parents",
+    "rounds",
 )
-"""The fields of a settlement, in their order, as the arrays that `commit` takes."""
+"""The fields of a settlement, in their order, by the names of the arrays that `commit` takes."""
 
 
 class Claims:
@@ -58,19 +71,16 @@ class Claims:
         )
         return [Claim(*row) for row in found]
 
-    async def commit(self, batch: Sequence[Settlement]) -> list[str]:
+    async def commit(self, batch: Sequence[Settlement]) -> Committed:
         if not batch:
-            return []
-        desk = self._desk
-        # Two batches that lock the same rows in the same order cannot wait for each other in a circle.
-        columns = zip(*map(astuple, sorted(batch, key=_id)), strict=True)
-        values: dict[str, Any] = dict(zip(_COMMIT_COLUMNS, columns, strict=False))
+            return Committed([], [])
+        desk, values = self._desk, _columns(batch)
+        if any(item.has_effects for item in batch):
+            return await desk.transact(lambda transaction: settle_within(transaction, batch, values))
         changed = await desk.run("commit", **values, now=desk.now())
-        if changed == len(batch):
-            return []
-        which = {name: values[name] for name in ("ids", "epochs", "commits")}
-        ours = {row[0] for row in await desk.rows("settled", **which)}
-        return [item.id for item in batch if item.id not in ours]
+        return Committed(
+            [] if changed == len(batch) else stale(batch, await desk.rows("settled", **fences(values))), []
+        )
 
     async def release(self, claims: Sequence[tuple[str, int]]) -> None:
         if claims:
@@ -84,3 +94,15 @@ class Claims:
         if reports:
             ids, epochs, fractions, notes = zip(*sorted(reports), strict=True)
             await self._desk.run("report", ids=ids, epochs=epochs, fractions=fractions, notes=notes)
+
+
+def _columns(batch: Sequence[Settlement]) -> dict[str, Any]:
+    # Two batches that lock the same rows in the same order cannot wait for each other in a circle.
+    columns = zip(*map(astuple, sorted(batch, key=_id)), strict=True)
+    values: dict[str, Any] = dict(zip(_COMMIT_COLUMNS, columns, strict=True))
+    values["awaits"] = tuple(None if names is None else _json(names) for names in values["awaits"])
+    return values
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

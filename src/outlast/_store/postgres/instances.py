@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from msgspec.structs import astuple
-
-from outlast._model import Ended, Filter, Held, NewInstance, Row
-from outlast._store.postgres.desk import Desk
+from outlast._kernel.states import FINAL, RUNNING
+from outlast._model import Ended, Filter, Held, NewInstance, Receipt, Row, Signal, Stopped
+from outlast._store.postgres.barriers import lower
+from outlast._store.postgres.columns import columns_of, is_id, one_row
+from outlast._store.postgres.desk import Desk, Transaction
 from outlast._store.postgres.faults import is_key_taken
+from outlast._store.postgres.signals import send_within
+from outlast._store.rows import is_plain
 from outlast._world import instant
 from outlast.errors import StoreError
 
 _LEAST: Final = "00000000-0000-0000-0000-000000000000"
 _GREATEST: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 class Instances:
@@ -27,7 +28,7 @@ class Instances:
 
     async def add(self, rows: Sequence[NewInstance]) -> list[Held]:
         desk = self._desk
-        if len(rows) == 1:
+        if len(rows) == 1 and is_plain(rows[0]):
             changed = await desk.run("add_one", shielded=False, **one_row(rows[0]), now=desk.now())
         elif rows:
             changed = await desk.run("add", shielded=False, **columns_of(rows), now=desk.now())
@@ -55,12 +56,26 @@ class Instances:
         known = tuple(id for id in ids if is_id(id))
         return [Ended(*row) for row in await self._desk.rows("ended", ids=known)] if known else []
 
-    async def cancel(self, id: str, error: str, retention_s: float | None) -> tuple[str, str | None] | None:
+    async def cancel(self, id: str, error: str, retention_s: float | None, *, tree: bool = False) -> Stopped | None:
         if not is_id(id):
             return None
-        desk = self._desk
-        found = await desk.change("cancel", id=id, error=error, retention_s=retention_s, now=desk.now())
-        return (found[0][0], found[0][1]) if found else None
+
+        async def cancel(transaction: Transaction) -> Stopped | None:
+            stood = await transaction.rows("lock_instance", id=id)
+            if not stood:
+                return None
+            ids = [id]
+            while tree:  # until nobody has spawned any more while we waited for the locks.
+                found = [row[0] for row in await transaction.rows("tree", ids=ids)]
+                if len(found) == len(ids):
+                    break
+                ids = found
+            ended = await transaction.rows("cancel", ids=ids, error=error, retention_s=retention_s, now=transaction.now)
+            queues = await lower(transaction, [row[0] for row in ended])
+            nodes = sorted({row[1] for row in ended if row[1] is not None})
+            return Stopped(stood[0][0], nodes, [row[0] for row in ended], sorted(queues))
+
+        return await self._desk.transact(cancel)
 
     async def retry(self, id: str) -> tuple[str, str] | Held | None:
         if not is_id(id):
@@ -86,8 +101,41 @@ class Instances:
         return Held(id, key, found[0][0]) if found and found[0][0] != id else None
 
     async def delete(self, id: str) -> str | None:
-        found = await self._desk.change("delete", id=id) if is_id(id) else []
-        return str(found[0][0]) if found else None
+        if not is_id(id):
+            return None
+
+        async def delete(transaction: Transaction) -> str | None:
+            stood = await transaction.rows("lock_instance", id=id)
+            if not stood:
+                return None
+            status: str = stood[0][0]
+            if status != RUNNING:
+                if status not in FINAL:
+                    await lower(transaction, [id])
+                await transaction.run("forget", ids=[id])
+                await transaction.run("delete", id=id)
+            return status
+
+        return await self._desk.transact(delete)
+
+    async def children(self, parent: str, *, round: int | None, after: tuple[int, int] | None, limit: int) -> list[Row]:
+        if not is_id(parent):
+            return []
+        after_round, after_child = after or (-1, -1)
+        found = await self._desk.rows(
+            "children", parent=parent, round=round, after_round=after_round, after_child=after_child, list_max=limit
+        )
+        return [Row(*row) for row in found]
+
+    async def add_and_send(self, row: NewInstance, signal: Signal) -> tuple[list[Held], Receipt]:
+        async def add_and_send(transaction: Transaction) -> tuple[list[Held], Receipt]:
+            changed = await transaction.run("add", **columns_of([row]), now=transaction.now)
+            receipt = (await send_within(transaction, [signal]))[0]
+            if changed or receipt.instance == row.id:
+                return [], receipt
+            return [Held(row.id, row.correlation_key or "", receipt.instance or row.id)], receipt
+
+        return await self._desk.transact(add_and_send)
 
     async def totals(self) -> dict[str, int]:
         return dict(await self._desk.rows("totals"))
@@ -112,51 +160,3 @@ class Instances:
             list_max=wanted.limit,
         )
         return [Row(*row) for row in found]
-
-
-def is_id(text: str) -> bool:
-    """Whether this is an id as we write them; Postgres refuses others, and reads some that we never wrote."""
-    return _ID.fullmatch(text) is not None
-
-
-def columns_of(rows: Sequence[NewInstance]) -> dict[str, Any]:
-    """Rows as the `add` statement takes them.
-
-    Sorted by key: two batches with the same keys in opposite orders would wait for each other.
-    """
-    if any(row.correlation_key is not None for row in rows):
-        rows = sorted(rows, key=lambda row: row.correlation_key or "")
-    columns = list(zip(*map(astuple, rows), strict=True))[:12]
-    ids, programs, versions, queues, priorities, steps, states, keys, scopes, delays_s, dues_us, timeouts_s = columns
-    return {
-        "ids": ids,
-        "programs": programs,
-        "versions": versions,
-        "queues": queues,
-        "priorities": priorities,
-        "steps": steps,
-        "states": states,
-        "correlation_keys": keys,
-        "correlation_scopes": scopes,
-        "delays_s": delays_s,
-        "due_ats": [None if us is None else instant(us) for us in dues_us],
-        "timeouts_s": timeouts_s,
-    }
-
-
-def one_row(row: NewInstance) -> dict[str, Any]:
-    """A row as the `add_one` statement takes it."""
-    return {
-        "id": row.id,
-        "program": row.program,
-        "version": row.version,
-        "queue": row.queue,
-        "priority": row.priority,
-        "step": row.step,
-        "state": row.state,
-        "correlation_key": row.correlation_key,
-        "correlation_scope": row.correlation_scope,
-        "delay_s": row.delay_s,
-        "due_at": None if row.due_us is None else instant(row.due_us),
-        "timeout_s": row.timeout_s,
-    }

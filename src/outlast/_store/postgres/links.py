@@ -1,6 +1,6 @@
 """Connections to Postgres: two lanes of a few each, and single ones for the bell and the renewer.
 
-No transaction of the engine's work ever spans two round trips, so a connection is held for one statement.
+Hardly any transaction of the engine's work spans two round trips: most hold a connection for one statement.
 """
 
 from __future__ import annotations
@@ -177,6 +177,15 @@ class Lane:
             return int(tag[tag.rindex(" ") :])
 
         return await self._tried(execute, self._finish_whole if shielded else self._finish)
+
+    async def transact(self, call: Call[T]) -> T:
+        """What `call` makes of a connection within one transaction. Once begun it is finished."""
+
+        async def within(connection: Connection) -> T:
+            async with connection.transaction():
+                return await call(connection)
+
+        return await self._tried(within, self._finish_whole)
 
     async def _tried(self, call: Call[T], finish: Callable[[Connection, Call[T]], Awaitable[T]]) -> T:
         """The call's answer on a free connection; again when another transaction was in the way."""

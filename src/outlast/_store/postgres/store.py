@@ -14,6 +14,7 @@ from outlast._store.postgres.instances import Instances
 from outlast._store.postgres.leases import Leases
 from outlast._store.postgres.links import Links
 from outlast._store.postgres.schema import Schema, quoted
+from outlast._store.postgres.signals import Signals
 from outlast._store.postgres.upkeep import Queues, Timers, Upkeep
 from outlast._store.statements import load
 from outlast._world import World
@@ -34,6 +35,7 @@ class PostgresStore:
         engine = Desk(self._links.engine, sql, world)
         client = Desk(self._links.client, sql, world)
         self.instances = Instances(client)
+        self.signals = Signals(client)
         self.claims = Claims(engine)
         self.leases = Leases(engine, self._links, patience_s=max(1.0, config.lease / 3))
         self.timers = Timers(engine)

@@ -25,8 +25,10 @@ class Timers:
 
     async def promote(self, limit: int, now_us: int | None = None) -> Due:
         found = await self._desk.change("promote", promote_max=limit, now=self._desk.now(now_us))
-        queues, promoted, next_s = found[0]
-        return Due(queues or (), promoted, None if next_s is None else max(0.0, next_s))
+        queues, promoted, woken, next_s = found[0]
+        if woken:
+            next_s = 0.0  # those of them that have a limit are due at once.
+        return Due(queues or (), promoted, None if next_s is None else max(0.0, next_s), woken)
 
 
 class Queues:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import astuple
 
-from outlast._model import Claim, Settlement
+from outlast._model import Claim, Committed, Settlement
 from outlast._store.contract import CRASHES_ANY
 from outlast._store.sqlite.desk import Desk, scalar
+from outlast._store.sqlite.effects import write_effects
 
 _claims = msgspec.json.Decoder(list[Claim])
+_CHILDREN: Final = Settlement.__struct_fields__.index("children")
 
 
 class Claims:
@@ -48,20 +50,26 @@ class Claims:
         text = await desk.writer.write(claim, probe=has_work)
         return _claims.decode(text) if text else []
 
-    async def commit(self, batch: Sequence[Settlement]) -> list[str]:
+    async def commit(self, batch: Sequence[Settlement]) -> Committed:
         desk = self._desk
-        text = _json([astuple(item) for item in batch])
-        commit, settled = desk.text("commit"), desk.text("settled")
+        text, now_us = _json([_columns(item) for item in batch]), desk.now_us()
+        commit, settled, find_ours = desk.text("commit"), desk.text("settled"), desk.text("find_ours")
+        has_effects = any(item.has_effects for item in batch)
 
-        def write(connection: sqlite3.Connection) -> list[str]:
-            changed = connection.execute(commit, {"batch": text, "now_us": desk.now_us()}).rowcount
+        def write(connection: sqlite3.Connection) -> Committed:
+            ours = msgspec.json.decode(scalar(connection, find_ours, {"batch": text})) if has_effects else ()
+            changed = connection.execute(commit, {"batch": text, "now_us": now_us}).rowcount
+            queues: set[str] = set()
+            if ours:
+                known = set(ours)
+                queues = write_effects(connection, desk, [item for item in batch if item.id in known], now_us)
             if changed == len(batch):
-                return []
-            ours = {row[0] for row in connection.execute(settled, {"batch": text})}
-            return [item.id for item in batch if item.id not in ours]
+                return Committed([], sorted(queues))
+            done = {row[0] for row in connection.execute(settled, {"batch": text})}
+            return Committed([item.id for item in batch if item.id not in done], sorted(queues))
 
-        stale: list[str] = await desk.writer.write(write)
-        return stale
+        committed: Committed = await desk.writer.write(write)
+        return committed
 
     async def release(self, claims: Sequence[tuple[str, int]]) -> None:
         await self._desk.run("release", claims=_json(claims))
@@ -71,6 +79,13 @@ class Claims:
 
     async def report(self, reports: Sequence[tuple[str, int, float, str]]) -> None:
         await self._desk.run("report", reports=_json(reports))
+
+
+def _columns(item: Settlement) -> tuple[Any, ...]:
+    """The fields of a settlement in their order; those that only Python reads are left empty."""
+    values = list(astuple(item))
+    values[_CHILDREN] = None
+    return tuple(values)
 
 
 def _json(value: Any) -> str:

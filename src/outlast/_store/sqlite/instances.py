@@ -8,12 +8,16 @@ from typing import Any
 
 import msgspec
 
-from outlast._kernel.states import MOVES, RUNNING
-from outlast._model import Ended, Filter, Held, NewInstance, Row
-from outlast._store.sqlite.desk import Desk
+from outlast._kernel.states import FINAL, MOVES, RUNNING
+from outlast._model import Ended, Filter, Held, NewInstance, Receipt, Row, Signal, Stopped
+from outlast._store.rows import is_plain
+from outlast._store.sqlite.barriers import lower
+from outlast._store.sqlite.columns import one_row, rows_text
+from outlast._store.sqlite.desk import Desk, scalar
+from outlast._store.sqlite.signals import send_within
 from outlast._world import instant
 
-_TIMES = ("created_at", "due_at", "claimed_at", "finished_at", "expires_at")
+_TIMES = ("created_at", "due_at", "claimed_at", "finished_at", "expires_at", "wake_at")
 _TIME_PLACES = tuple(Row._fields.index(name) for name in _TIMES)
 
 
@@ -25,7 +29,7 @@ class Instances:
 
     async def add(self, rows: Sequence[NewInstance]) -> list[Held]:
         desk = self._desk
-        if len(rows) == 1:
+        if len(rows) == 1 and is_plain(rows[0]):
             one = one_row(rows[0], desk.now_us())
             text = desk.text("add_one")
             changed = await desk.writer.write(lambda connection: connection.execute(text, one).rowcount)
@@ -53,17 +57,23 @@ class Instances:
     async def ended(self, ids: Sequence[str]) -> list[Ended]:
         return [Ended(*row) for row in await self._desk.rows("ended", ids=_json(ids))]
 
-    async def cancel(self, id: str, error: str, retention_s: float | None) -> tuple[str, str | None] | None:
-        desk = self._desk
-        values = {"id": id, "error": error, "retention_s": retention_s, "now_us": desk.now_us()}
+    async def cancel(self, id: str, error: str, retention_s: float | None, *, tree: bool = False) -> Stopped | None:
+        desk, now_us = self._desk, self._desk.now_us()
 
-        def cancel(connection: sqlite3.Connection) -> tuple[str, str | None] | None:
+        def cancel(connection: sqlite3.Connection) -> Stopped | None:
             row = connection.execute(desk.text("stand"), {"id": id}).fetchone()
-            if row is not None:
-                connection.execute(desk.text("cancel"), values)
-            return None if row is None else (row[0], row[1])
+            if row is None:
+                return None
+            ids = scalar(connection, desk.text("tree"), {"id": id}) if tree else _json([id])
+            text = scalar(connection, desk.text("find_live"), {"ids": ids})
+            ended = msgspec.json.decode(text)
+            values = {"ended": text, "error": error, "retention_s": retention_s, "now_us": now_us}
+            connection.execute(desk.text("cancel"), values)
+            queues = lower(connection, desk, [each for each, _ in ended], now_us)
+            nodes = sorted({node for _, node in ended if node is not None})
+            return Stopped(row[0], nodes, [each for each, _ in ended], sorted(queues))
 
-        found: tuple[str, str | None] | None = await desk.writer.write(cancel)
+        found: Stopped | None = await desk.writer.write(cancel)
         return found
 
     async def retry(self, id: str) -> tuple[str, str] | Held | None:
@@ -86,16 +96,39 @@ class Instances:
         return found
 
     async def delete(self, id: str) -> str | None:
-        desk = self._desk
+        desk, now_us = self._desk, self._desk.now_us()
 
         def delete(connection: sqlite3.Connection) -> str | None:
             row = connection.execute(desk.text("stand"), {"id": id}).fetchone()
             if row is not None and row[0] != RUNNING:
+                if row[0] not in FINAL:
+                    lower(connection, desk, [id], now_us)
+                connection.execute(desk.text("forget"), {"ids": _json([id])})
                 connection.execute(desk.text("delete"), {"id": id})
             return None if row is None else str(row[0])
 
         found: str | None = await desk.writer.write(delete)
         return found
+
+    async def children(self, parent: str, *, round: int | None, after: tuple[int, int] | None, limit: int) -> list[Row]:
+        after_round, after_child = after or (-1, -1)
+        found = await self._desk.rows(
+            "children", parent=parent, round=round, after_round=after_round, after_child=after_child, limit=limit
+        )
+        return [read_row(row) for row in found]
+
+    async def add_and_send(self, row: NewInstance, signal: Signal) -> tuple[list[Held], Receipt]:
+        desk, now_us = self._desk, self._desk.now_us()
+
+        def add_and_send(connection: sqlite3.Connection) -> tuple[int, Receipt]:
+            values = {"rows": rows_text([row]), "now_us": now_us}
+            changed = connection.execute(desk.text("add"), values).rowcount
+            return changed, send_within(connection, desk, [signal], now_us)[0]
+
+        changed, receipt = await desk.writer.write(add_and_send)
+        if changed or receipt.instance == row.id:
+            return [], receipt
+        return [Held(row.id, row.correlation_key or "", receipt.instance or row.id)], receipt
 
     async def totals(self) -> dict[str, int]:
         return dict(await self._desk.rows("totals"))
@@ -114,48 +147,6 @@ class Instances:
             limit=wanted.limit,
         )
         return [read_row(row) for row in found]
-
-
-def rows_text(rows: Sequence[NewInstance]) -> str:
-    """Rows as the `add` statement reads them."""
-    return _json(
-        [
-            (
-                row.id,
-                row.program,
-                row.version,
-                row.queue,
-                row.priority,
-                row.step,
-                row.state,
-                row.correlation_key,
-                row.correlation_scope,
-                row.delay_s,
-                row.due_us,
-                row.timeout_s,
-            )
-            for row in rows
-        ]
-    )
-
-
-def one_row(row: NewInstance, now_us: int) -> dict[str, Any]:
-    """A row as the `add_one` statement reads it."""
-    due_us = row.due_us if row.due_us is not None else now_us + int((row.delay_s or 0) * 1_000_000)
-    return {
-        "id": row.id,
-        "program": row.program,
-        "version": row.version,
-        "queue": row.queue,
-        "priority": row.priority,
-        "step": row.step,
-        "state": row.state,
-        "correlation_key": row.correlation_key,
-        "correlation_scope": row.correlation_scope,
-        "timeout_s": row.timeout_s,
-        "due_us": due_us,
-        "now_us": now_us,
-    }
 
 
 def read_row(row: Sequence[Any]) -> Row:

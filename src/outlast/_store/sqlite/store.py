@@ -18,6 +18,7 @@ from outlast._store.sqlite.desk import Desk
 from outlast._store.sqlite.instances import Instances
 from outlast._store.sqlite.leases import Leases
 from outlast._store.sqlite.schema import Schema
+from outlast._store.sqlite.signals import Signals
 from outlast._store.sqlite.upkeep import Queues, Timers, Upkeep
 from outlast._store.sqlite.writer import Writer
 from outlast._store.statements import load
@@ -43,6 +44,7 @@ class SqliteStore:
         sql = load("outlast._store.sqlite.sql", schema=config.schema)
         desk = Desk(self._writer, self._reader, sql, world)
         self.instances = Instances(desk)
+        self.signals = Signals(desk)
         self.claims = Claims(desk)
         self.leases = Leases(desk)
         self.timers = Timers(desk)

@@ -23,21 +23,22 @@ class Timers:
     async def promote(self, limit: int, now_us: int | None = None) -> Due:
         desk = self._desk
         now = desk.now_us(now_us)
-        find, promote = desk.text("find_due"), desk.text("promote")
-
-        def move(connection: sqlite3.Connection) -> list[list[str]]:
-            text = scalar(connection, find, {"now_us": now, "limit": limit})
-            connection.execute(promote, {"due": text})
-            found: list[list[str]] = msgspec.json.decode(text)
-            return found
-
         first = (await desk.rows("next_due"))[0][0]
         if first is None or first > now:
             return Due((), 0, None if first is None else (first - now) / 1_000_000)
-        due = await desk.writer.write(move)
+
+        def move(connection: sqlite3.Connection) -> tuple[list[list[str]], list[list[str]]]:
+            due = scalar(connection, desk.text("find_due"), {"now_us": now, "limit": limit})
+            connection.execute(desk.text("promote"), {"due": due})
+            late = scalar(connection, desk.text("find_late"), {"now_us": now, "limit": limit})
+            if late != "[]":
+                connection.execute(desk.text("wake_late"), {"late": late, "now_us": now})
+            return msgspec.json.decode(due), msgspec.json.decode(late)
+
+        due, late = await desk.writer.write(move)
         first = (await desk.rows("next_due"))[0][0]
         next_s = None if first is None else max(0.0, (first - now) / 1_000_000)
-        return Due(sorted({queue for _, queue in due}), len(due), next_s)
+        return Due(sorted({queue for _, queue in due + late}), len(due) + len(late), next_s, len(late))
 
 
 class Queues:
@@ -78,7 +79,9 @@ class Upkeep:
             return 0
 
         def delete(connection: sqlite3.Connection) -> int:
-            return connection.execute(prune, {"ids": scalar(connection, find, values)}).rowcount
+            ids = {"ids": scalar(connection, find, values)}
+            connection.execute(desk.text("forget"), ids)
+            return connection.execute(prune, ids).rowcount
 
         deleted: int = await desk.writer.write(delete)
         return deleted

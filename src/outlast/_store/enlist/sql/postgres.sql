@@ -12,17 +12,21 @@
 -- transaction may have begun long ago.
 WITH added AS (
     INSERT INTO "{schema}".instances (id, program, version, queue, priority, step, state, correlation_key,
-        correlation_scope, timeout_s, status, due_at, created_at)
+        correlation_scope, timeout_s, status, due_at, created_at, concurrency_key, rate_limit, rate_weight, fair_key,
+        fair_weight, trace)
     SELECT r.id, r.program, r.version, r.queue, r.priority, r.step, r.state, r.correlation_key,
-        r.correlation_scope, r.timeout_s, CASE WHEN r.due_at > r.now_at THEN 'scheduled' ELSE 'ready' END, r.due_at,
-        r.now_at
+        r.correlation_scope, r.timeout_s,
+        CASE WHEN r.due_at > r.now_at OR r.concurrency_key IS NOT NULL OR r.rate_limit IS NOT NULL THEN 'scheduled'
+            ELSE 'ready' END,
+        r.due_at, r.now_at, r.concurrency_key, r.rate_limit, r.rate_weight, r.fair_key, r.fair_weight, r.trace
     FROM (
         SELECT given.*, clock.now_at,
             COALESCE(to_timestamp(given.due_us / 1000000.0),
                 clock.now_at + COALESCE(given.delay_s, 0) * interval '1 second') AS due_at
         FROM json_to_recordset(CAST(CAST(:rows AS text) AS json)) AS given (id uuid, program text, version integer,
                 queue text, priority integer, step text, state text, correlation_key text, correlation_scope text,
-                delay_s double precision, due_us bigint, timeout_s double precision)
+                delay_s double precision, due_us bigint, timeout_s double precision, concurrency_key text,
+                rate_limit text, rate_weight double precision, fair_key text, fair_weight double precision, trace text)
             CROSS JOIN (
                 SELECT COALESCE(to_timestamp(CAST(CAST(:now_us AS text) AS bigint) / 1000000.0), statement_timestamp())
                     AS now_at

@@ -4,9 +4,12 @@
 -- index: primary key, instances_key
 -- Must begin with INSERT: by that word Python's sqlite3 knows that it has to open a transaction.
 INSERT INTO {schema}_instances (id, program, version, queue, priority, step, state, correlation_key, correlation_scope,
-    timeout_s, status, due_us, created_us)
+    timeout_s, status, due_us, created_us, concurrency_key, rate_limit, rate_weight, fair_key, fair_weight, trace)
 SELECT r.id, r.program, r.version, r.queue, r.priority, r.step, r.state, r.correlation_key, r.correlation_scope,
-    r.timeout_s, CASE WHEN r.due_us > :now_us THEN 'scheduled' ELSE 'ready' END, r.due_us, :now_us
+    r.timeout_s,
+    CASE WHEN r.due_us > :now_us OR r.concurrency_key IS NOT NULL OR r.rate_limit IS NOT NULL THEN 'scheduled'
+        ELSE 'ready' END,
+    r.due_us, :now_us, r.concurrency_key, r.rate_limit, r.rate_weight, r.fair_key, r.fair_weight, r.trace
 FROM (
     SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.program') AS program,
         json_extract(value, '$.version') AS version, json_extract(value, '$.queue') AS queue,
@@ -15,7 +18,10 @@ FROM (
         json_extract(value, '$.correlation_scope') AS correlation_scope,
         CAST(json_extract(value, '$.timeout_s') AS REAL) AS timeout_s,
         COALESCE(json_extract(value, '$.due_us'),
-            :now_us + CAST(COALESCE(json_extract(value, '$.delay_s'), 0) * 1000000 AS INTEGER)) AS due_us
+            :now_us + CAST(COALESCE(json_extract(value, '$.delay_s'), 0) * 1000000 AS INTEGER)) AS due_us,
+        json_extract(value, '$.concurrency_key') AS concurrency_key, json_extract(value, '$.rate_limit') AS rate_limit,
+        json_extract(value, '$.rate_weight') AS rate_weight, json_extract(value, '$.fair_key') AS fair_key,
+        json_extract(value, '$.fair_weight') AS fair_weight, json_extract(value, '$.trace') AS trace
     FROM json_each(:rows)
 ) AS r
 WHERE true

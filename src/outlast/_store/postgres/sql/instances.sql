@@ -3,28 +3,38 @@
 -- gives: the count of rows added; a row whose id or correlation key is taken is left out
 -- index: primary key, instances_key
 INSERT INTO {schema}.instances (id, program, version, queue, priority, step, state, correlation_key, correlation_scope,
-    timeout_s, status, due_at, created_at)
+    timeout_s, status, due_at, created_at, parent, round, child, concurrency_key, rate_limit, rate_weight, fair_key,
+    fair_weight, trace)
 SELECT r.id, r.program, r.version, r.queue, r.priority, r.step, r.state, r.correlation_key, r.correlation_scope,
-    r.timeout_s, CASE WHEN r.due_at > r.now THEN 'scheduled' ELSE 'ready' END, r.due_at, r.now
+    r.timeout_s,
+    CASE WHEN r.due_at > r.now OR r.concurrency_key IS NOT NULL OR r.rate_limit IS NOT NULL THEN 'scheduled'
+        ELSE 'ready' END,
+    r.due_at, r.now, r.parent, r.round, r.child, r.concurrency_key, r.rate_limit, r.rate_weight, r.fair_key,
+    r.fair_weight, r.trace
 FROM (
     SELECT u.id, u.program, u.version, u.queue, u.priority, u.step, u.state, u.correlation_key, u.correlation_scope,
-        u.timeout_s, COALESCE(:now::timestamptz, now()) AS now,
+        u.timeout_s, u.parent, u.round, u.child, u.concurrency_key, u.rate_limit, u.rate_weight, u.fair_key,
+        u.fair_weight, u.trace, COALESCE(:now::timestamptz, now()) AS now,
         COALESCE(u.due_at, COALESCE(:now, now()) + COALESCE(u.delay_s, 0) * interval '1 second') AS due_at
     FROM unnest(:ids::uuid[], :programs::text[], :versions::integer[], :queues::text[], :priorities::integer[],
             :steps::text[], :states::text[], :correlation_keys::text[], :correlation_scopes::text[],
-            :delays_s::double precision[], :due_ats::timestamptz[], :timeouts_s::double precision[])
+            :delays_s::double precision[], :due_ats::timestamptz[], :timeouts_s::double precision[],
+            :parents::uuid[], :rounds::integer[], :children::integer[], :concurrency_keys::text[],
+            :rate_limits::text[], :rate_weights::double precision[], :fair_keys::text[],
+            :fair_weights::double precision[], :traces::text[])
         AS u (id, program, version, queue, priority, step, state, correlation_key, correlation_scope, delay_s, due_at,
-            timeout_s)
+            timeout_s, parent, round, child, concurrency_key, rate_limit, rate_weight, fair_key, fair_weight, trace)
 ) AS r
 ON CONFLICT DO NOTHING;
 
 -- name: add_one
--- takes: one row's columns; now or null. Differs from add only in taking plain parameters, which is quicker for one row.
+-- takes: one row's columns; now or null. Differs from add in taking plain parameters, which is quicker for one row, and
+-- in serving only rows without a parent or a limit.
 INSERT INTO {schema}.instances (id, program, version, queue, priority, step, state, correlation_key, correlation_scope,
-    timeout_s, status, due_at, created_at)
+    timeout_s, status, due_at, created_at, trace)
 SELECT :id::uuid, :program::text, :version::integer, :queue::text, :priority::integer, :step::text, :state::text,
     :correlation_key::text, :correlation_scope::text, :timeout_s::double precision,
-    CASE WHEN r.due_at > r.now THEN 'scheduled' ELSE 'ready' END, r.due_at, r.now
+    CASE WHEN r.due_at > r.now THEN 'scheduled' ELSE 'ready' END, r.due_at, r.now, :trace::text
 FROM (
     SELECT COALESCE(:now::timestamptz, now()) AS now,
         COALESCE(:due_at::timestamptz,
@@ -45,7 +55,8 @@ WHERE NOT EXISTS (SELECT 1 FROM {schema}.instances AS mine WHERE mine.id = r.id 
 -- name: get
 -- index: primary key
 SELECT id::text, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error,
-    progress, progress_note, correlation_key, created_at, due_at, claimed_at, finished_at, expires_at, node
+    progress, progress_note, correlation_key, created_at, due_at, claimed_at, finished_at, expires_at, node, awaits,
+    wake_at, parent::text, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight
 FROM {schema}.instances WHERE id = :id;
 
 -- name: find_by_key
@@ -61,7 +72,8 @@ SELECT id::text FROM {schema}.instances WHERE correlation_key = :key ORDER BY in
 -- takes: each filter or null; a prefix of an id as the least and greatest id that begin with it
 -- index: primary key, walked from the newest
 SELECT id::text, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error,
-    progress, progress_note, correlation_key, created_at, due_at, claimed_at, finished_at, expires_at, node
+    progress, progress_note, correlation_key, created_at, due_at, claimed_at, finished_at, expires_at, node, awaits,
+    wake_at, parent::text, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight
 FROM {schema}.instances
 WHERE (:before::uuid IS NULL OR id < :before) AND id BETWEEN :least::uuid AND :greatest::uuid
     AND (:statuses::text[] IS NULL OR status = ANY (:statuses))
@@ -79,22 +91,41 @@ SELECT id::text, status, result, error FROM {schema}.instances WHERE id = ANY (:
 -- gives: status, node, queue, correlation key and scope
 SELECT status, node, queue, correlation_key, correlation_scope FROM {schema}.instances WHERE id = :id;
 
--- name: cancel
--- takes: id; error; retention_s or null; now or null
--- gives: status and node as they stood before; no row when there is no such instance
--- Bumps the epoch itself: whoever runs it can no longer commit.
--- why it differs: the row is locked as it is read, where SQLite has locked the whole file.
-WITH stood AS (
-    SELECT id, status, node FROM {schema}.instances WHERE id = :id FOR NO KEY UPDATE
-), ended AS (
-    UPDATE {schema}.instances AS i
-    SET status = 'cancelled', epoch = i.epoch + 1, node = NULL, deadline_at = NULL, error = :error,
-        finished_at = COALESCE(:now::timestamptz, now()),
-        expires_at = COALESCE(:now, now()) + :retention_s * interval '1 second'
-    FROM stood
-    WHERE i.id = :id AND i.id = stood.id AND i.status IN ('scheduled', 'ready', 'blocked', 'running', 'waiting', 'quarantined')
+-- name: lock_instance
+-- gives: status, as it is once the row is locked
+SELECT status FROM {schema}.instances WHERE id = :id::uuid FOR NO KEY UPDATE;
+
+-- name: tree
+-- takes: ids that are locked already
+-- gives: ids of all their descendants, ended ones included, locked in one order
+-- index: instances_child, then the primary key
+WITH RECURSIVE tree AS (
+    SELECT id FROM {schema}.instances WHERE id = ANY (:ids::uuid[])
+    UNION
+    SELECT c.id FROM tree AS t CROSS JOIN LATERAL (
+        SELECT i.id FROM {schema}.instances AS i WHERE i.parent = t.id
+    ) AS c
 )
-SELECT status, node FROM stood;
+SELECT i.id::text FROM {schema}.instances AS i WHERE i.id = ANY (ARRAY(SELECT tree.id FROM tree))
+ORDER BY i.id
+FOR NO KEY UPDATE;
+
+-- name: cancel
+-- takes: ids, locked in the same transaction; error; retention_s or null; now or null
+-- gives: id and former node of those that this ends
+-- Bumps the epoch itself: whoever runs it can no longer commit.
+WITH stood AS (
+    SELECT id, node FROM {schema}.instances WHERE id = ANY (:ids::uuid[])
+)
+UPDATE {schema}.instances AS i
+SET status = 'cancelled', epoch = i.epoch + 1, node = NULL, slot = NULL, awaits = NULL, wake_at = NULL, pending = NULL,
+    blocked_on = NULL, deadline_at = NULL, error = :error,
+    finished_at = COALESCE(:now::timestamptz, now()),
+    expires_at = COALESCE(:now, now()) + :retention_s * interval '1 second'
+FROM stood
+WHERE i.id = ANY (:ids) AND i.id = stood.id
+    AND i.status IN ('scheduled', 'ready', 'blocked', 'running', 'waiting', 'quarantined')
+RETURNING i.id::text, stood.node;
 
 -- name: retry
 -- takes: id; now or null
@@ -104,7 +135,7 @@ WITH stood AS (
     SELECT id, status, queue FROM {schema}.instances WHERE id = :id FOR NO KEY UPDATE
 ), again AS (
     UPDATE {schema}.instances AS i
-    SET status = 'ready', attempt = 0, crashes = 0, due_at = COALESCE(:now::timestamptz, now()), finished_at = NULL,
+    SET status = CASE WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END, attempt = 0, crashes = 0, due_at = COALESCE(:now::timestamptz, now()), finished_at = NULL,
         expires_at = NULL, result = NULL, progress = NULL, progress_note = NULL
     FROM stood
     WHERE i.id = :id AND i.id = stood.id AND i.status IN ('failed', 'cancelled', 'compensated', 'compensation_failed', 'quarantined')
@@ -112,14 +143,19 @@ WITH stood AS (
 SELECT status, queue FROM stood;
 
 -- name: delete
--- gives: the status as it stood before; no row when there is no such instance
-WITH stood AS (
-    SELECT id, status FROM {schema}.instances WHERE id = :id FOR UPDATE
-), gone AS (
-    DELETE FROM {schema}.instances AS i USING stood
-    WHERE i.id = :id AND i.id = stood.id AND i.status <> 'running'
-)
-SELECT status FROM stood;
+-- takes: an id, locked in the same transaction
+DELETE FROM {schema}.instances WHERE id = :id::uuid AND status <> 'running';
+
+-- name: children
+-- takes: parent; round or null for any; after_round and after_child, the place to go on from; list_max
+-- index: instances_child
+SELECT id::text, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error,
+    progress, progress_note, correlation_key, created_at, due_at, claimed_at, finished_at, expires_at, node, awaits,
+    wake_at, parent::text, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight
+FROM {schema}.instances
+WHERE parent = :parent::uuid AND (:round::integer IS NULL OR round = :round)
+    AND (round, child) > (:after_round::integer, :after_child::integer)
+ORDER BY instances.round, instances.child LIMIT :list_max::bigint;
 
 -- name: totals
 -- index: none; reads the whole table

@@ -29,8 +29,9 @@ WITH lost AS (
     FOR NO KEY UPDATE OF i SKIP LOCKED
 ), moved AS (
     UPDATE {schema}.instances AS i
-    SET status = CASE WHEN i.crashes + 1 >= :max_crashes::integer THEN 'quarantined' ELSE 'ready' END,
-        crashes = i.crashes + 1, node = NULL, deadline_at = NULL,
+    SET status = CASE WHEN i.crashes + 1 >= :max_crashes::integer THEN 'quarantined'
+        WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+        crashes = i.crashes + 1, node = NULL, slot = NULL, deadline_at = NULL,
         error = CASE WHEN i.crashes + 1 >= :max_crashes THEN :error::text ELSE i.error END
     FROM lost
     WHERE i.id = ANY (ARRAY(SELECT lost.id FROM lost)) AND i.id = lost.id AND i.epoch = lost.epoch

@@ -1,16 +1,22 @@
 -- name: prune
 -- takes: prune_max; now or null
--- gives: the count of rows deleted
--- index: instances_expired, then the primary key
+-- gives: the count of rows deleted, their signals with them
+-- index: instances_expired, then the primary key; signals_instance
+-- Spares the children of parents that have not ended: these may ask for their results.
 -- why it differs: several nodes may prune at once; each skips what another deletes.
+WITH gone AS (
+    SELECT i.id, i.mail FROM {schema}.instances AS i
+    WHERE i.expires_at IS NOT NULL AND i.expires_at <= COALESCE(:now::timestamptz, now())
+        AND (i.parent IS NULL OR NOT EXISTS (
+            SELECT 1 FROM {schema}.instances AS p WHERE p.id = i.parent AND p.finished_at IS NULL))
+    ORDER BY i.expires_at
+    LIMIT :prune_max::bigint
+    FOR UPDATE OF i SKIP LOCKED
+), forgotten AS (
+    DELETE FROM {schema}.signals WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone WHERE gone.mail))
+)
 DELETE FROM {schema}.instances
-WHERE id = ANY (ARRAY(
-        SELECT id FROM {schema}.instances
-        WHERE expires_at IS NOT NULL AND expires_at <= COALESCE(:now::timestamptz, now())
-        ORDER BY expires_at
-        LIMIT :prune_max::bigint
-        FOR UPDATE SKIP LOCKED))
-    AND finished_at IS NOT NULL;
+WHERE id = ANY (ARRAY(SELECT gone.id FROM gone)) AND finished_at IS NOT NULL;
 
 -- name: server
 -- gives: version, whether it is a standby, its clock in microseconds, age of the oldest transaction id of this database

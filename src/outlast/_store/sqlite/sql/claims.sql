@@ -9,9 +9,11 @@ SELECT 1 FROM {schema}_instances WHERE queue = :queue AND status = 'ready' LIMIT
 -- index: instances_ready
 -- One value and not many rows: every row fetched would hand the interpreter's lock back and forth.
 SELECT json_group_array(json_array(id, program, version, step, state, epoch + 1, attempt, crashes, priority,
-    correlation_key, commits))
+    correlation_key, commits, awaits, round, concurrency_key, rate_limit, rate_weight, trace,
+    json(iif(mail, 'true', 'false')), parent))
 FROM (
-    SELECT id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits
+    SELECT id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits, awaits,
+        round, concurrency_key, rate_limit, rate_weight, trace, mail, parent
     FROM {schema}_instances
     WHERE queue = :queue AND status = 'ready' AND program || '@' || version IN (SELECT value FROM json_each(:known))
         AND crashes <= :crashes_max
@@ -34,7 +36,13 @@ WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:claims)) AND sta
 -- index: primary key
 UPDATE {schema}_instances
 SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, {schema}_instances.error),
-    node = CASE WHEN o.status = 'running' THEN node END,
+    node = CASE WHEN o.status = 'running' THEN node END, slot = CASE WHEN o.status = 'running' THEN slot END,
+    awaits = CASE WHEN o.status = 'waiting' THEN o.awaits
+        WHEN o.step IS NULL AND o.status IN ('ready', 'scheduled', 'quarantined') THEN {schema}_instances.awaits END,
+    wake_us = :now_us + CAST(o.wake_s * 1000000 AS INTEGER),
+    concurrency_key = NULLIF(COALESCE(o.concurrency_key, {schema}_instances.concurrency_key), ''),
+    rate_limit = NULLIF(COALESCE(o.rate_limit, {schema}_instances.rate_limit), ''),
+    rate_weight = COALESCE(o.rate_weight, {schema}_instances.rate_weight),
     deadline_us = :now_us + CAST(o.deadline_s * 1000000 AS INTEGER), commit_epoch = {schema}_instances.epoch,
     commits = {schema}_instances.commits + 1, step = COALESCE(o.step, {schema}_instances.step),
     state = COALESCE(o.state, {schema}_instances.state), version = COALESCE(o.version, {schema}_instances.version),
@@ -49,11 +57,22 @@ FROM (
         json_extract(value, '$[6]') AS delay_s, json_extract(value, '$[7]') AS retention_s,
         json_extract(value, '$[8]') AS step, json_extract(value, '$[9]') AS state,
         json_extract(value, '$[10]') AS version, json_extract(value, '$[11]') AS deadline_s,
-        json_extract(value, '$[12]') AS commits
+        json_extract(value, '$[12]') AS commits, json_extract(value, '$[13]') AS awaits,
+        json_extract(value, '$[14]') AS wake_s, json_extract(value, '$[19]') AS concurrency_key,
+        json_extract(value, '$[20]') AS rate_limit, json_extract(value, '$[21]') AS rate_weight
     FROM json_each(:batch)
 ) AS o
 WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running'
     AND (o.commits IS NULL OR {schema}_instances.commits = o.commits);
+
+-- name: find_ours
+-- takes: batch as for commit
+-- gives: one JSON array of the ids whose claim is ours: what commit will write in the same transaction
+-- index: primary key
+SELECT json_group_array(i.id) FROM json_each(:batch) AS o
+JOIN {schema}_instances AS i ON i.id = json_extract(o.value, '$[0]')
+WHERE i.epoch = json_extract(o.value, '$[1]') AND i.status = 'running'
+    AND (json_extract(o.value, '$[12]') IS NULL OR i.commits = json_extract(o.value, '$[12]'));
 
 -- name: settled
 -- takes: batch as for commit
@@ -66,7 +85,10 @@ WHERE i.commit_epoch = json_extract(o.value, '$[1]')
 -- name: release
 -- takes: claims, a JSON array of [id, epoch]
 -- index: primary key
-UPDATE {schema}_instances SET status = 'ready', node = NULL, deadline_us = NULL
+-- What has a limit goes back to the timekeeper, which admits such rows.
+UPDATE {schema}_instances
+SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END, node = NULL,
+    slot = NULL, deadline_us = NULL
 FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch FROM json_each(:claims)) AS o
 WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';
 

@@ -3,9 +3,14 @@
 -- gives: nothing; a row whose id or correlation key is taken is left out
 -- index: primary key, instances_key
 INSERT INTO {schema}_instances (id, program, version, queue, priority, step, state, correlation_key, correlation_scope,
-    timeout_s, status, due_us, created_us)
+    timeout_s, status, due_us, created_us, parent, round, child, concurrency_key, rate_limit, rate_weight, fair_key,
+    fair_weight, trace)
 SELECT r.id, r.program, r.version, r.queue, r.priority, r.step, r.state, r.correlation_key, r.correlation_scope,
-    r.timeout_s, CASE WHEN r.due_us > :now_us THEN 'scheduled' ELSE 'ready' END, r.due_us, :now_us
+    r.timeout_s,
+    CASE WHEN r.due_us > :now_us OR r.concurrency_key IS NOT NULL OR r.rate_limit IS NOT NULL THEN 'scheduled'
+        ELSE 'ready' END,
+    r.due_us, :now_us, r.parent, r.round, r.child, r.concurrency_key, r.rate_limit, r.rate_weight, r.fair_key,
+    r.fair_weight, r.trace
 FROM (
     SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS program,
         json_extract(value, '$[2]') AS version, json_extract(value, '$[3]') AS queue,
@@ -14,18 +19,24 @@ FROM (
         json_extract(value, '$[8]') AS correlation_scope,
         CAST(json_extract(value, '$[11]') AS REAL) AS timeout_s,
         COALESCE(json_extract(value, '$[10]'),
-            :now_us + CAST(COALESCE(json_extract(value, '$[9]'), 0) * 1000000 AS INTEGER)) AS due_us
+            :now_us + CAST(COALESCE(json_extract(value, '$[9]'), 0) * 1000000 AS INTEGER)) AS due_us,
+        json_extract(value, '$[12]') AS parent, json_extract(value, '$[13]') AS round,
+        json_extract(value, '$[14]') AS child, json_extract(value, '$[15]') AS concurrency_key,
+        json_extract(value, '$[16]') AS rate_limit, json_extract(value, '$[17]') AS rate_weight,
+        json_extract(value, '$[18]') AS fair_key, json_extract(value, '$[19]') AS fair_weight,
+        json_extract(value, '$[20]') AS trace
     FROM json_each(:rows)
 ) AS r
 WHERE true
 ON CONFLICT DO NOTHING;
 
 -- name: add_one
--- takes: one row's columns; now_us. Differs from add only in taking plain parameters, which is quicker for one row.
+-- takes: one row's columns; now_us. Differs from add in taking plain parameters, which is quicker for one row, and in
+-- serving only rows without a parent or a limit.
 INSERT INTO {schema}_instances (id, program, version, queue, priority, step, state, correlation_key, correlation_scope,
-    timeout_s, status, due_us, created_us)
+    timeout_s, status, due_us, created_us, trace)
 VALUES (:id, :program, :version, :queue, :priority, :step, :state, :correlation_key, :correlation_scope,
-    :timeout_s, CASE WHEN :due_us > :now_us THEN 'scheduled' ELSE 'ready' END, :due_us, :now_us)
+    :timeout_s, CASE WHEN :due_us > :now_us THEN 'scheduled' ELSE 'ready' END, :due_us, :now_us, :trace)
 ON CONFLICT DO NOTHING;
 
 -- name: holders
@@ -41,7 +52,8 @@ WHERE NOT EXISTS (SELECT 1 FROM {schema}_instances AS mine WHERE mine.id = json_
 -- name: get
 -- index: primary key
 SELECT id, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error, progress,
-    progress_note, correlation_key, created_us, due_us, claimed_us, finished_us, expires_us, node
+    progress_note, correlation_key, created_us, due_us, claimed_us, finished_us, expires_us, node, awaits, wake_us,
+    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight
 FROM {schema}_instances WHERE id = :id;
 
 -- name: find_by_key
@@ -56,7 +68,8 @@ SELECT id FROM {schema}_instances WHERE correlation_key = :key ORDER BY id DESC 
 -- name: list
 -- index: primary key, walked from the newest
 SELECT id, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error, progress,
-    progress_note, correlation_key, created_us, due_us, claimed_us, finished_us, expires_us, node
+    progress_note, correlation_key, created_us, due_us, claimed_us, finished_us, expires_us, node, awaits, wake_us,
+    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight
 FROM {schema}_instances
 WHERE id < COALESCE(:before, '~') AND (:status IS NULL OR status IN (SELECT value FROM json_each(:status)))
     AND (:program IS NULL OR program = :program) AND (:queue IS NULL OR queue = :queue)
@@ -74,22 +87,56 @@ SELECT id, status, result, error FROM {schema}_instances WHERE id IN (SELECT val
 -- gives: status, node, queue, correlation key and scope
 SELECT status, node, queue, correlation_key, correlation_scope FROM {schema}_instances WHERE id = :id;
 
+-- name: queue_of
+SELECT queue FROM {schema}_instances WHERE id = :id;
+
+-- name: tree
+-- takes: id
+-- gives: one JSON array of its id and those of all its descendants, ended ones included
+-- index: instances_child
+WITH RECURSIVE tree (id) AS (
+    SELECT :id
+    UNION
+    SELECT c.id FROM tree JOIN {schema}_instances AS c ON c.parent = tree.id
+)
+SELECT json_group_array(id) FROM tree;
+
+-- name: find_live
+-- takes: ids, a JSON array
+-- gives: one JSON array of [id, node] of those that have not ended
+-- index: primary key
+SELECT json_group_array(json_array(id, node)) FROM {schema}_instances
+WHERE id IN (SELECT value FROM json_each(:ids)) AND finished_us IS NULL;
+
 -- name: cancel
+-- takes: ended, a JSON array of [id, node]; error; retention_s; now_us
 -- Bumps the epoch itself: whoever runs it can no longer commit.
 UPDATE {schema}_instances
-SET status = 'cancelled', epoch = epoch + 1, node = NULL, deadline_us = NULL, error = :error,
-    finished_us = :now_us, expires_us = :now_us + CAST(:retention_s * 1000000 AS INTEGER)
-WHERE id = :id AND status IN ('scheduled', 'ready', 'blocked', 'running', 'waiting', 'quarantined');
+SET status = 'cancelled', epoch = epoch + 1, node = NULL, slot = NULL, awaits = NULL, wake_us = NULL, pending = NULL,
+    blocked_on = NULL, deadline_us = NULL, error = :error, finished_us = :now_us,
+    expires_us = :now_us + CAST(:retention_s * 1000000 AS INTEGER)
+WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:ended))
+    AND status IN ('scheduled', 'ready', 'blocked', 'running', 'waiting', 'quarantined');
 
 -- name: retry
 -- An operator's act; may meet the unique key of a successor.
 UPDATE {schema}_instances
-SET status = 'ready', attempt = 0, crashes = 0, due_us = :now_us, finished_us = NULL, expires_us = NULL,
+SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END, attempt = 0, crashes = 0, due_us = :now_us, finished_us = NULL, expires_us = NULL,
     result = NULL, progress = NULL, progress_note = NULL
 WHERE id = :id AND status IN ('failed', 'cancelled', 'compensated', 'compensation_failed', 'quarantined');
 
 -- name: delete
 DELETE FROM {schema}_instances WHERE id = :id AND status <> 'running';
+
+-- name: children
+-- takes: parent; round or null for any; after_round and after_child, the place to go on from; limit
+-- index: instances_child
+SELECT id, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error, progress,
+    progress_note, correlation_key, created_us, due_us, claimed_us, finished_us, expires_us, node, awaits, wake_us,
+    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight
+FROM {schema}_instances
+WHERE parent = :parent AND (:round IS NULL OR round = :round) AND (round, child) > (:after_round, :after_child)
+ORDER BY round, child LIMIT :limit;
 
 -- name: totals
 -- index: none; reads the whole table

@@ -9,6 +9,26 @@ FROM (SELECT id, queue FROM {schema}_instances WHERE status = 'scheduled' AND du
 UPDATE {schema}_instances SET status = 'ready'
 WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:due)) AND status = 'scheduled';
 
+-- name: find_late
+-- gives: one JSON array of [id, queue] of those whose time to wait is over
+-- index: instances_wake
+SELECT json_group_array(json_array(id, queue))
+FROM (
+    SELECT id, queue FROM {schema}_instances WHERE wake_us IS NOT NULL AND wake_us <= :now_us ORDER BY wake_us
+    LIMIT :limit
+);
+
+-- name: wake_late
+-- takes: late, as given by find_late in the same transaction; now_us
+UPDATE {schema}_instances
+SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+    due_us = :now_us, wake_us = NULL, pending = NULL
+WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:late)) AND status = 'waiting';
+
 -- name: next_due
--- index: instances_due
-SELECT min(due_us) FROM {schema}_instances WHERE status = 'scheduled';
+-- index: instances_due, instances_wake
+SELECT min(us) FROM (
+    SELECT min(due_us) AS us FROM {schema}_instances WHERE status = 'scheduled'
+    UNION ALL
+    SELECT min(wake_us) FROM {schema}_instances WHERE wake_us IS NOT NULL
+);

@@ -1,8 +1,15 @@
 -- name: find_expired
 -- gives: one JSON array of ids
 -- index: instances_expired
+-- Spares the children of parents that have not ended: these may ask for their results.
 SELECT json_group_array(id)
-FROM (SELECT id FROM {schema}_instances WHERE expires_us <= :now_us AND expires_us IS NOT NULL ORDER BY expires_us LIMIT :limit);
+FROM (
+    SELECT i.id FROM {schema}_instances AS i
+    WHERE i.expires_us <= :now_us AND i.expires_us IS NOT NULL
+        AND (i.parent IS NULL OR NOT EXISTS (
+            SELECT 1 FROM {schema}_instances AS p WHERE p.id = i.parent AND p.finished_us IS NULL))
+    ORDER BY i.expires_us LIMIT :limit
+);
 
 -- name: prune
 -- takes: ids, as given by find_expired in the same transaction

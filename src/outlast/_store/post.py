@@ -1,0 +1,59 @@
+"""Shared by both stores: from what a signal met to its receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from outlast._kernel.states import FINAL, WAITING
+from outlast._model import Receipt, Signal
+
+
+class Target(NamedTuple):
+    """Whom a signal is for, as it stands. `awaits` is a JSON list or None."""
+
+    id: str
+    status: str
+    queue: str
+    awaits: str | None
+
+
+def deliverable(batch: Sequence[Signal], targets: Mapping[int, Target]) -> list[int]:
+    """The places in the batch of signals whose target lives."""
+    return [n for n in range(len(batch)) if n in targets and targets[n].status not in FINAL]
+
+
+def woken(batch: Sequence[Signal], targets: Mapping[int, Target], stored: Collection[str]) -> dict[str, str]:
+    """Of the targets of stored signals, those that wait for them: id to the signal that woke it."""
+    found: dict[str, str] = {}
+    for n, signal in enumerate(batch):
+        if signal.id in stored:
+            target = targets[n]
+            if target.status == WAITING and target.awaits and signal.name in msgspec.json.decode(target.awaits):
+                found.setdefault(target.id, signal.id)
+    return found
+
+
+def receipts(
+    batch: Sequence[Signal],
+    targets: Mapping[int, Target],
+    stored: Collection[str],
+    wakers: Mapping[str, str],
+    known_keys: Collection[str],
+) -> list[Receipt]:
+    """What became of each signal, in order. `known_keys` are correlation keys that an instance has had."""
+    made: list[Receipt] = []
+    for n, signal in enumerate(batch):
+        target = targets.get(n)
+        if target is None:
+            made.append(Receipt(signal.id, "ended" if signal.key in known_keys else "no_target", None, None))
+        elif target.status in FINAL:
+            made.append(Receipt(signal.id, "ended", target.id, None))
+        elif signal.id not in stored:
+            made.append(Receipt(signal.id, "duplicate", target.id, None))
+        else:
+            queue = target.queue if wakers.get(target.id) == signal.id else None
+            made.append(Receipt(signal.id, "delivered", target.id, queue))
+    return made

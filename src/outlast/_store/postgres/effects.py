@@ -1,0 +1,84 @@
+"""What outcomes change beside their own rows: signals used up, children started, parents woken. One transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from outlast._kernel.states import FINAL, WAITING
+from outlast._model import Committed, Settlement
+from outlast._store.children import children_rows, ready_queues
+from outlast._store.postgres.barriers import lower
+from outlast._store.postgres.columns import columns_of
+from outlast._store.postgres.desk import Transaction
+
+_CHUNK = 5_000
+"""Children that one statement inserts."""
+
+
+async def settle_within(transaction: Transaction, batch: Sequence[Settlement], values: dict[str, Any]) -> Committed:
+    """Writes outcomes with all that follows from them. Effects come only from what this very call has written."""
+    ours = {row[0] for row in await transaction.rows("lock_ours", **fences(values))}
+    changed = await transaction.run("commit", **values, now=transaction.now)
+    lost = [] if changed == len(batch) else stale(batch, await transaction.rows("settled", **fences(values)))
+    written = [item for item in batch if item.id in ours]
+    queues: set[str] = set()
+    await _consume(transaction, written)
+    for item in written:
+        if item.children is not None:
+            queues |= await _spawn(transaction, item)
+    queues |= await _recheck(transaction, [item for item in written if item.status == WAITING and item.awaits])
+    queues |= await lower(transaction, [item.id for item in written if item.parent and item.status in FINAL])
+    return Committed(lost, sorted(queues))
+
+
+def fences(values: dict[str, Any]) -> dict[str, Any]:
+    """The part of a batch that says which claims these are."""
+    return {name: values[name] for name in ("ids", "epochs", "commits")}
+
+
+def stale(batch: Sequence[Settlement], settled: Iterable[Sequence[Any]]) -> list[str]:
+    """Ids of the batch whose last written outcome is another claim's."""
+    known = {row[0] for row in settled}
+    return [item.id for item in batch if item.id not in known]
+
+
+async def _consume(transaction: Transaction, written: Sequence[Settlement]) -> None:
+    used = [(signal, item.id) for item in written for signal in item.consumed or ()]
+    if used:
+        ids, instances = zip(*sorted(used), strict=True)
+        await transaction.run("consume", ids=ids, instances=instances, now=transaction.now)
+
+
+async def _recheck(transaction: Transaction, parks: Sequence[Settlement]) -> set[str]:
+    """Wakes those whose signal came while they were about to wait. A statement of its own, so that it sees it."""
+    if not parks:
+        return set()
+    rows = await transaction.rows(
+        "recheck",
+        ids=[item.id for item in parks],
+        awaits=[_json(item.awaits) for item in parks],
+        shown=[_json(item.shown or []) for item in parks],
+        now=transaction.now,
+    )
+    return {row[0] for row in rows}
+
+
+async def _spawn(transaction: Transaction, item: Settlement) -> set[str]:
+    """Inserts an outcome's children and lets their parent wait for them. Returns queues that received work."""
+    children = children_rows(item)
+    landed = 0
+    for start in range(0, len(children), _CHUNK):
+        chunk = children[start : start + _CHUNK]
+        landed += await transaction.run("add", **columns_of(chunk), now=transaction.now)
+    pending = landed if item.need is None else min(item.need, landed)
+    rows = await transaction.rows(
+        "open_round", ids=[item.id], rounds=[item.round], pending=[pending], now=transaction.now
+    )
+    return ready_queues(children) | {row[0] for row in rows if row[0] is not None}
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,43 @@
+-- What an outcome changes beside its own row, in the same transaction.
+
+-- name: lock_parents
+-- takes: ids of children that this transaction has ended
+-- gives: nothing of use; their parents, locked in one order
+-- index: primary key
+SELECT p.id FROM {schema}.instances AS p
+WHERE p.id = ANY (ARRAY(SELECT c.parent FROM {schema}.instances AS c WHERE c.id = ANY (:ids::uuid[]) AND c.parent IS NOT NULL))
+ORDER BY p.id
+FOR NO KEY UPDATE OF p;
+
+-- name: lower
+-- takes: ids of children that this transaction has ended, their parents locked; now or null
+-- gives: queues of the parents that this wakes
+-- index: primary key
+-- Only the round that the parent waits for counts. One update for each parent, however many of its children ended.
+UPDATE {schema}.instances AS p
+SET pending = CASE WHEN p.pending > c.ended THEN p.pending - c.ended END,
+    status = CASE WHEN p.pending > c.ended THEN p.status
+        WHEN p.concurrency_key IS NULL AND p.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+    due_at = CASE WHEN p.pending > c.ended THEN p.due_at ELSE COALESCE(:now::timestamptz, now()) END,
+    wake_at = CASE WHEN p.pending > c.ended THEN p.wake_at END
+FROM (
+    SELECT parent, round, count(*) AS ended FROM {schema}.instances
+    WHERE id = ANY (:ids::uuid[]) AND parent IS NOT NULL GROUP BY parent, round
+) AS c
+WHERE p.id = ANY (ARRAY(SELECT k.parent FROM {schema}.instances AS k WHERE k.id = ANY (:ids) AND k.parent IS NOT NULL))
+    AND p.id = c.parent AND p.round = c.round AND p.status = 'waiting' AND p.pending IS NOT NULL
+RETURNING CASE WHEN p.pending IS NULL THEN p.queue END;
+
+-- name: open_round
+-- takes: parents that this transaction has parked, as parallel arrays: ids, rounds, pending; now or null
+-- gives: queues of those that wait for nobody
+-- index: primary key
+UPDATE {schema}.instances AS p
+SET round = o.round, pending = NULLIF(o.pending, 0),
+    status = CASE WHEN o.pending > 0 THEN 'waiting'
+        WHEN p.concurrency_key IS NULL AND p.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+    due_at = CASE WHEN o.pending > 0 THEN p.due_at ELSE COALESCE(:now::timestamptz, now()) END,
+    wake_at = CASE WHEN o.pending > 0 THEN p.wake_at END
+FROM unnest(:ids::uuid[], :rounds::integer[], :pending::integer[]) AS o (id, round, pending)
+WHERE p.id = ANY (:ids) AND p.id = o.id AND p.status = 'waiting'
+RETURNING CASE WHEN p.pending IS NULL THEN p.queue END;

@@ -1,0 +1,95 @@
+-- name: find_targets
+-- takes: numbers, ids and keys of signals as parallel arrays: each has an id of an instance or a correlation key
+-- gives: number, id, status, queue and awaits of the targets that exist, all locked
+-- index: primary key, instances_key
+-- Locked whatever their status, in one order. What is read of a row is what it says once it is locked: a park that was
+-- under way a moment ago is seen here, or sees the signal itself (recheck).
+SELECT t.n, i.id::text, i.status, i.queue, i.awaits
+FROM (
+    SELECT g.n, COALESCE(g.id, (SELECT k.id FROM {schema}.instances AS k WHERE k.correlation_key = g.key
+        AND strpos(k.correlation_scope, ',' || k.status || ',') > 0)) AS id
+    FROM unnest(:numbers::integer[], :ids::uuid[], :keys::text[]) AS g (n, id, key)
+    OFFSET 0
+) AS t
+JOIN {schema}.instances AS i ON i.id = t.id AND i.id = ANY (ARRAY(
+        SELECT COALESCE(g.id, (SELECT k.id FROM {schema}.instances AS k WHERE k.correlation_key = g.key
+            AND strpos(k.correlation_scope, ',' || k.status || ',') > 0))
+        FROM unnest(:ids, :keys) AS g (id, key)))
+ORDER BY i.id
+FOR NO KEY UPDATE OF i;
+
+-- name: known_keys
+-- takes: keys
+-- gives: those that an instance has had
+-- index: instances_key_all
+SELECT g.key FROM unnest(:keys::text[]) AS g (key)
+WHERE EXISTS (SELECT 1 FROM {schema}.instances AS i WHERE i.correlation_key = g.key);
+
+-- name: deliver
+-- takes: signals as parallel arrays, their instances locked; now or null
+-- gives: the ids of those stored; one that was stored before, or one with its dedup key, is left out
+-- index: primary key, signals_dedup
+INSERT INTO {schema}.signals (id, instance, name, payload, dedup_key, sent_at)
+SELECT g.id, g.instance, g.name, g.payload, g.dedup_key, COALESCE(:now::timestamptz, clock_timestamp())
+FROM unnest(:ids::uuid[], :instances::uuid[], :names::text[], :payloads::text[], :dedup_keys::text[])
+    AS g (id, instance, name, payload, dedup_key)
+ON CONFLICT DO NOTHING
+RETURNING id::text;
+
+-- name: wake
+-- takes: ids of instances that were sent something; woken, those of them that wait for it; all locked; now or null
+-- index: primary key
+UPDATE {schema}.instances AS i
+SET mail = true,
+    status = CASE WHEN i.status <> 'waiting' OR i.id <> ALL (:woken::uuid[]) THEN i.status
+        WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+    due_at = CASE WHEN i.status = 'waiting' AND i.id = ANY (:woken) THEN COALESCE(:now::timestamptz, now())
+        ELSE i.due_at END,
+    wake_at = CASE WHEN i.status = 'waiting' AND i.id = ANY (:woken) THEN NULL ELSE i.wake_at END
+WHERE i.id = ANY (:ids::uuid[]) AND (NOT i.mail OR i.id = ANY (:woken));
+
+-- name: inbox
+-- takes: ids of instances
+-- gives: their unread signals, oldest first
+-- index: signals_instance
+SELECT id::text, instance::text, name, payload, dedup_key, sent_at, consumed_at FROM {schema}.signals
+WHERE instance = ANY (:ids::uuid[]) AND consumed_at IS NULL ORDER BY sent_at, signals.id;
+
+-- name: signals
+-- gives: all that is kept of an instance's signals, oldest first
+-- index: signals_instance
+SELECT id::text, instance::text, name, payload, dedup_key, sent_at, consumed_at FROM {schema}.signals
+WHERE instance = :id::uuid ORDER BY sent_at, signals.id;
+
+-- name: recheck
+-- takes: parks that this transaction has written: ids, awaits (JSON lists), shown (JSON lists of signal ids); now or null
+-- gives: queues of the instances that were woken again at once, since what they wait for is there
+-- index: signals_instance, then the primary key
+UPDATE {schema}.instances AS i
+SET status = CASE WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+    due_at = COALESCE(:now::timestamptz, now()), wake_at = NULL
+WHERE i.status = 'waiting' AND i.id = ANY (ARRAY(
+    SELECT s.instance
+    FROM unnest(:ids::uuid[], :awaits::text[], :shown::text[]) AS p (id, awaits, shown)
+    JOIN {schema}.signals AS s ON s.instance = p.id AND s.instance = ANY (:ids)
+    WHERE s.consumed_at IS NULL AND p.awaits::jsonb ? s.name AND NOT p.shown::jsonb ? s.id::text))
+RETURNING i.queue;
+
+-- name: consume
+-- takes: instances and ids of signals as parallel arrays; now or null
+-- gives: nothing; what has a dedup key is kept as used, so that a repetition is known for one
+-- index: primary key
+WITH used AS (
+    SELECT s.id, s.dedup_key FROM {schema}.signals AS s
+    JOIN unnest(:ids::uuid[], :instances::uuid[]) AS g (id, instance) ON g.id = s.id AND g.instance = s.instance
+    WHERE s.id = ANY (:ids) AND s.consumed_at IS NULL
+), kept AS (
+    UPDATE {schema}.signals SET consumed_at = COALESCE(:now::timestamptz, now())
+    WHERE id = ANY (ARRAY(SELECT used.id FROM used WHERE used.dedup_key IS NOT NULL))
+)
+DELETE FROM {schema}.signals WHERE id = ANY (ARRAY(SELECT used.id FROM used WHERE used.dedup_key IS NULL));
+
+-- name: forget
+-- takes: ids of instances that are deleted in the same transaction
+-- index: signals_instance
+DELETE FROM {schema}.signals WHERE instance = ANY (:ids::uuid[]);

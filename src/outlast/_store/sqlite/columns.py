@@ -1,0 +1,36 @@
+"""New rows as the insert statements take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import astuple
+
+from outlast._model import NewInstance
+
+
+def rows_text(rows: Sequence[NewInstance]) -> str:
+    """Rows as the `add` statement reads them."""
+    return msgspec.json.encode([astuple(row) for row in rows]).decode()
+
+
+def one_row(row: NewInstance, now_us: int) -> dict[str, Any]:
+    """A row as the `add_one` statement reads it."""
+    due_us = row.due_us if row.due_us is not None else now_us + int((row.delay_s or 0) * 1_000_000)
+    return {
+        "id": row.id,
+        "program": row.program,
+        "version": row.version,
+        "queue": row.queue,
+        "priority": row.priority,
+        "step": row.step,
+        "state": row.state,
+        "correlation_key": row.correlation_key,
+        "correlation_scope": row.correlation_scope,
+        "timeout_s": row.timeout_s,
+        "due_us": due_us,
+        "trace": row.trace,
+        "now_us": now_us,
+    }

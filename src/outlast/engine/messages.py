@@ -1,0 +1,120 @@
+"""Signals and children: what passes between instances, and between them and the outside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal
+
+from outlast._codec import encode
+from outlast._model import Instance, Receipt, Signal, StoredSignal
+from outlast.config import checked_name
+from outlast.engine.checks import checked_limit, is_id
+from outlast.engine.handles import Handle
+from outlast.engine.operations import Operations
+from outlast.engine.reading import read_instance, read_stored
+from outlast.errors import ConfigError, NotFound, ValueTooLarge
+
+Target = str | Handle[Any]
+"""An instance: its handle, its id, or its correlation key."""
+SignalResult = Literal["delivered", "duplicate", "no_target", "ended"]
+"""What became of a signal. `duplicate`: it, or one with its dedup key, was there already. Nothing is stored for
+`no_target` (no such instance) and `ended` (the instance is over)."""
+
+
+class Messages(Operations):
+    """Signals and children."""
+
+    async def signal(
+        self, target: Target, name: str, payload: Any = None, *, dedup_key: str | None = None
+    ) -> SignalResult:
+        """Sends a durable signal: stored when this returns `delivered`, until a step uses it up.
+
+        Args:
+            target: The instance: its id or handle, or the correlation key that it holds.
+            name: What `Await` names.
+            payload: What it carries; anything that can be stored.
+            dedup_key: Of signals to one instance with the same key only the first counts, even after it was used up.
+
+        Raises: ConfigError, EncodingError, StoreError, EngineStateError.
+        """
+        crew = self._running()
+        signal = self._new_signal(target, name, payload, dedup_key)
+        (receipt,) = await crew.post.send([signal])
+        if receipt.result == "no_target" and isinstance(target, str) and signal.instance is not None:
+            signal.instance, signal.key = None, target  # a correlation key that looks like an id.
+            (receipt,) = await crew.post.send([signal])
+        self._ring(receipt)
+        return receipt.result  # type: ignore[return-value]
+
+    def _new_signal(self, target: Target, name: str, payload: Any, dedup_key: str | None) -> Signal:
+        text = encode(payload, what=f"the payload of signal {name!r}")
+        size = len(text)
+        if size > self.config.payload_bytes_max // 4 and (size := len(text.encode())) > self.config.payload_bytes_max:
+            raise ValueTooLarge(f"the payload of signal {name!r}", size, self.config.payload_bytes_max)
+        signal = Signal(self._world.new_id(), checked_name(name, what="a signal's name"), text)
+        signal.instance, signal.key = _address(target)
+        if dedup_key is not None:
+            signal.dedup_key = checked_name(dedup_key, what="dedup_key")
+        return signal
+
+    def _ring(self, receipt: Receipt) -> None:
+        if receipt.queue is not None:
+            crew = self._running()
+            crew.doorbell.work([receipt.queue])
+            crew.doorbell.timer()  # what has a limit is admitted by the timekeeper.
+
+    async def signals(self, target: Target) -> Sequence[StoredSignal]:
+        """An instance's signals, oldest first: those that no step has used up, and used ones with a dedup key.
+
+        What an ended instance has unused is undelivered: it was accepted, and nobody read it. Raises: NotFound.
+        """
+        id = await self._id_of(target)
+        return [read_stored(letter) for letter in await self._store.signals.list(id)]
+
+    async def children(
+        self, target: Target, *, round: int | None = None, after: Instance | None = None, limit: int = 100
+    ) -> Sequence[Instance]:
+        """An instance's children in the order in which they were spawned, one page.
+
+        Args:
+            target: The parent.
+            round: Only those of its first (1), second... `Spawn`; None: of all.
+            after: The last child of the page before.
+            limit: At most this many, up to 1,000.
+
+        Raises: NotFound.
+        """
+        id = await self._id_of(target)
+        place = None if after is None else (after.round, after.child)
+        rows = await self._store.instances.children(id, round=round, after=place, limit=checked_limit(limit))
+        return [read_instance(row) for row in rows]
+
+    async def all_children(self, target: Target, *, round: int | None = None) -> AsyncIterator[Instance]:
+        """All of an instance's children, read page by page."""
+        last: Instance | None = None
+        while page := await self.children(target, round=round, after=last, limit=1_000):
+            for child in page:
+                yield child
+            last = page[-1]
+
+    async def _id_of(self, target: Target) -> str:
+        self._running()
+        id, key = _address(target)
+        if id is not None and (not isinstance(target, str) or await self._store.instances.get(id) is not None):
+            return id
+        found = await self.find(key if key is not None else str(target))
+        if found is None:
+            raise NotFound(f"no instance has the id or correlation key {target!r}")
+        return found.id
+
+
+def _address(target: Target) -> tuple[str | None, str | None]:
+    """The target as (id, None) or (None, correlation key)."""
+    if isinstance(target, Handle):
+        return target.id, None
+    if not isinstance(target, str):
+        raise ConfigError(f"a target is an id, a handle or a correlation key, not {target!r}")
+    lowered = target.lower()
+    if is_id(lowered):
+        return lowered, None
+    return None, checked_name(target, what="a correlation key")
