@@ -282,7 +282,7 @@ class Moved:
 class Parked:
     """The step is done; `step` (None: the same) comes when one of the signals `awaits` is there, or after `wake_s`.
 
-    `shown` are the ids of signals that the step saw: they do not wake it again.
+    `shown` are the ids of signals that woke this very step: they do not wake it again.
     """
 
     step: str | None

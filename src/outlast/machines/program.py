@@ -149,7 +149,8 @@ class MachineProgram:
                 return self._moved(answer, state, step_, used)
             case Await(names, then, timeout):
                 target = None if then is None else self._known_step(step_name(then), f"step {step_!r}")
-                seen = tuple(signal.id for signal in context.signals)
+                # Only what it was woken for: a signal that merely lay in the inbox has not been waited for yet.
+                seen = tuple(signal.id for signal in context.awaited)
                 return Parked(target, state, tuple(names), timeout, seen, asked)  # type: ignore[arg-type]
             case Spawn(_, then, need, timeout):
                 target = self._known_step(step_name(then), f"step {step_!r}")
