@@ -81,7 +81,7 @@ class Settlement(msgspec.Struct, gc=False):
 
     `waiting` comes with `awaits` (signal names that wake it) or `children` (spawned in the same transaction; it wakes
     when `need` of them have ended, None: all that were inserted), and `wake_s`, seconds until it wakes in any case.
-    `consumed` are ids of signals that this outcome uses up; `shown` those that woke the step: they do not wake it again.
+    `consumed` are ids of signals that this outcome uses up; `shown` those that woke the step: they do not do so again.
     `parent` is whom the end of this child may wake; `round` the number of the children's round.
     `concurrency_key` and `rate_limit` apply from the next step on: None keeps what the row has, "" clears it.
     """

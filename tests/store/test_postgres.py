@@ -138,7 +138,19 @@ INDEXES = {
     "cancel": {"instances_pkey"},
     "retry": {"instances_pkey"},
     "delete": {"instances_pkey"},
-    "promote": {"instances_due", "instances_pkey"},
+    "promote": {"instances_due", "instances_wake", "instances_pkey"},
+    "wake_late": {"instances_wake", "instances_pkey"},
+    "find_targets": {"instances_key", "instances_pkey"},
+    "known_keys": {"instances_key", "instances_key_all"},
+    "wake": {"instances_pkey"},
+    "recheck": {"instances_pkey"},
+    "lock_ours": {"instances_pkey"},
+    "lock_parents": {"instances_pkey"},
+    "lock_instance": {"instances_pkey"},
+    "lower": {"instances_pkey"},
+    "open_round": {"instances_pkey"},
+    "tree": {"instances_child", "instances_pkey"},
+    "children": {"instances_child"},
     "reclaim": {"instances_running", "instances_pkey"},
     "nodes": {"instances_running"},
     "prune": {"instances_expired", "instances_pkey"},
@@ -224,7 +236,7 @@ async def test_a_deadlock_is_tried_again(make: Make, other: asyncpg.Connection, 
     finally:
         await mine.rollback()
 
-    assert await committing == []
+    assert (await committing).stale == []
 
 
 async def test_a_lock_that_stays_makes_the_store_unavailable(make: Make, other: asyncpg.Connection) -> None:
@@ -278,7 +290,8 @@ async def test_what_holds_a_transaction_open_is_named(store: PostgresStore, othe
 
         found = await store._links.engine.read(SQL["old_transactions"].numbered, [0.0])
 
-        assert [row["application_name"] for row in found] == ["forgetful"]
+        # Other tests use the same server; none of their transactions is as old as this one, for long.
+        assert "forgetful" in [row["application_name"] for row in found]
 
 
 # Sessions.
@@ -289,7 +302,8 @@ async def test_few_connections_serve_many_callers(store: PostgresStore, other: a
     await asyncio.gather(*(store.instances.add([row]) for row in rows), *(store.claims.owned("n") for _ in range(200)))
 
     sessions = await other.fetch(
-        "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'outlast %'"
+        "SELECT application_name FROM pg_stat_activity"
+        " WHERE application_name LIKE 'outlast %' AND datname = current_database()"
     )
 
     assert len(sessions) <= 2 * LANE_MAX

@@ -10,7 +10,7 @@ import pytest
 
 from outlast import _store
 from outlast._kernel import settle, states
-from outlast._kernel.outcomes import Again, Cancelled, Done, Failed, Outcome, Unreadable
+from outlast._kernel.outcomes import Again, Cancelled, Failed, Finished, Moved, Outcome, Parked, Spawned, Unreadable
 from outlast._model import Claim
 from outlast._store.statements import Statement, load, parse
 
@@ -26,6 +26,12 @@ UNFENCED = {
     "prune": "deletes what has ended: nobody holds it",
     "take": "makes the epoch, from what is ready: nobody holds it",
     "mark_taken": "the second half of take, in the same transaction",
+    "wake": "wakes what waits: nobody holds it",
+    "wake_late": "wakes what waits: nobody holds it",
+    "recheck": "wakes what this transaction has parked: nobody holds it",
+    "lower": "wakes parents that wait: nobody holds them",
+    "open_round": "the second half of a park, in the same transaction",
+    "note_mail": "notes that a signal came; whoever runs the row writes other columns",
 }
 """Statements that change instances without comparing epochs, with the reason."""
 
@@ -33,10 +39,13 @@ EVENTS = {
     "promote": ("promote",),
     "take": ("claim",),
     "mark_taken": ("claim",),
-    "release": ("release",),
-    "reclaim": ("reclaim", "crash_out"),
+    "release": ("release", "release_limited"),
+    "reclaim": ("reclaim", "reclaim_limited", "crash_out"),
     "cancel": ("cancel",),
-    "retry": ("retry",),
+    "retry": ("retry", "retry_limited"),
+    "wake": ("wake", "wake_limited"),
+    "wake_late": ("wake", "wake_limited"),
+    "recheck": ("wake", "wake_limited"),
 }
 """The events of the kernel that a statement's change of status is. `commit` writes what `settle` says."""
 
@@ -48,8 +57,21 @@ ONLY_IN = {
         "next_due": "looks before it takes the file's one lock",
         "find_expired": "the first half of prune",
         "find_lost": "the first half of reclaim",
+        "find_ours": "the first half of commit, where it has effects",
+        "find_late": "the first half of wake_late",
+        "find_live": "the first half of cancel",
+        "queue_of": "what open_round gives in Postgres",
+        "find_stored": "which signals are new: SQLite gives a count only",
+        "note_mail": "in Postgres a part of wake",
+        "keep_used": "the first half of consume",
+        "drop_used": "the second half of consume",
+        "find_lowered": "the first half of lower",
     },
     POSTGRES: {
+        "lock_instance": "looks, and lets nobody else change it meanwhile",
+        "lock_ours": "the first half of commit, where it has effects",
+        "lock_parents": "locks in one order before lower",
+        "consume": "two statements in SQLite",
         "server": "what the doctor asks a server",
         "settings": "what the doctor asks a server",
         "old_transactions": "what the doctor asks a server",
@@ -145,7 +167,10 @@ def test_every_change_of_status_is_a_move(package: str, statement: Statement) ->
 @pytest.mark.parametrize(
     ("event", "outcome"),
     [
-        ("done", Done("1")),
+        ("done", Finished("1")),
+        ("next", Moved("b", "{}")),
+        ("park", Parked(None, "{}", ("x",))),
+        ("park", Spawned("b", "{}", [])),
         ("fail", Failed("{}")),
         ("give_up", Cancelled("{}")),
         ("again", Again(0.0, None)),
@@ -174,7 +199,7 @@ def test_every_statement_says_what_serves_it() -> None:
         for package in STORES
         for name, head in heads(package)
         if re.search(r"(?:FROM|UPDATE|JOIN) \{schema\}[._]instances\b", head[1]) and name not in ("stand", "delete")
-        if "-- index: " not in head[0] and not re.search(r"\bid = :id\b|\bid IN \(", head[1])
+        if "-- index: " not in head[0] and not re.search(r"\bid = :id(::uuid)?\b|\bid IN \(", head[1])
     ]
 
     assert not silent
@@ -182,7 +207,8 @@ def test_every_statement_says_what_serves_it() -> None:
 
 @pytest.mark.parametrize("store", ["sqlite", "postgres"])
 def test_every_index_says_what_it_serves(store: str) -> None:
-    text = resources.files(f"outlast._store.{store}.migrations").joinpath("0001_jobs.sql").read_text()
+    folder = resources.files(f"outlast._store.{store}.migrations")
+    text = "".join(file.read_text() for file in folder.iterdir() if file.name.endswith(".sql"))
     names = {item.name for item in statements(f"outlast._store.{store}.sql")}
 
     served = re.findall(r"-- serves: ([\w, ]+)[^\n]*\nCREATE (?:UNIQUE )?INDEX", text)

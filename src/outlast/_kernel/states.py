@@ -32,7 +32,9 @@ MOVES: Final[Mapping[str, Mapping[str, str]]] = {
     "deny": {RUNNING: BLOCKED},
     "claim": {READY: RUNNING},
     "release": {RUNNING: READY},
+    "release_limited": {RUNNING: SCHEDULED},
     "reclaim": {RUNNING: READY},
+    "reclaim_limited": {RUNNING: SCHEDULED},
     "crash_out": {RUNNING: QUARANTINED},
     "done": {RUNNING: DONE},
     "fail": {RUNNING: FAILED},
@@ -42,10 +44,15 @@ MOVES: Final[Mapping[str, Mapping[str, str]]] = {
     "next_inline": {RUNNING: RUNNING},
     "later": {RUNNING: SCHEDULED},
     "unreadable": {RUNNING: QUARANTINED},
+    "park": {RUNNING: WAITING},
+    "wake": {WAITING: READY},
+    "wake_limited": {WAITING: SCHEDULED},
     "cancel": dict.fromkeys(LIVE, CANCELLED),
     "retry": dict.fromkeys((FAILED, CANCELLED, COMPENSATED, COMPENSATION_FAILED, QUARANTINED), READY),
+    "retry_limited": dict.fromkeys((FAILED, CANCELLED, COMPENSATED, COMPENSATION_FAILED, QUARANTINED), SCHEDULED),
 }
-"""By event: from which status to which."""
+"""By event: from which status to which. What has a limit is `scheduled` where others are `ready`: the timekeeper
+admits it."""
 
 
 def allowed_from(event: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from outlast._kernel import states
-from outlast._model import Filter, Held
+from outlast._model import Filter, Held, Stopped
 from outlast._store.contract import Store
 from tests.store.conftest import OpenStore
 from tests.store.given import NOON_US, Database, Given, PinnedWorld, ids, settlement
@@ -261,7 +261,9 @@ async def test_cancel_ends_what_lives(given: Given, world: PinnedWorld, status: 
     before = await given.read(id)
     world.pin()
 
-    assert await given.store.instances.cancel(id, '{"type":"Cancelled"}', 90.0) == (status, before.node)
+    assert await given.store.instances.cancel(id, '{"type":"Cancelled"}', 90.0) == Stopped(
+        status, [] if before.node is None else [before.node], [id], []
+    )
 
     row = await given.read(id)
     assert row.epoch == before.epoch + 1
@@ -277,7 +279,7 @@ async def test_cancel_leaves_what_has_ended(given: Given, status: str) -> None:
     id = await given.standing(status)
     before = await given.read(id)
 
-    assert await given.store.instances.cancel(id, "{}", None) == (status, None)
+    assert await given.store.instances.cancel(id, "{}", None) == Stopped(status, [], [], [])
 
     assert await given.read(id) == before
 

@@ -206,13 +206,13 @@ async def test_a_reclaim_and_a_commit_at_once_have_one_winner(given: Given, open
     claims = await given.claimed(30)
     other = await open_store()
 
-    found, stale = await asyncio.gather(
+    found, committed = await asyncio.gather(
         other.leases.reclaim(15, 5), given.store.claims.commit([settlement(claim) for claim in claims])
     )
 
     totals = await given.store.instances.totals()
-    assert totals.get("ready", 0) == found.returned == len(stale)
-    assert totals.get("done", 0) == 30 - len(stale)
+    assert totals.get("ready", 0) == found.returned == len(committed.stale)
+    assert totals.get("done", 0) == 30 - len(committed.stale)
 
 
 async def test_nodes_at_once_may_register_and_retire(open_store: OpenStore, store: Store) -> None:

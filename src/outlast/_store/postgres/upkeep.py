@@ -24,11 +24,14 @@ class Timers:
         self._desk = desk
 
     async def promote(self, limit: int, now_us: int | None = None) -> Due:
-        found = await self._desk.change("promote", promote_max=limit, now=self._desk.now(now_us))
-        queues, promoted, woken, next_s = found[0]
-        if woken:
-            next_s = 0.0  # those of them that have a limit are due at once.
-        return Due(queues or (), promoted, None if next_s is None else max(0.0, next_s), woken)
+        now = self._desk.now(now_us)
+        queues, promoted, wake_s, next_s = (await self._desk.change("promote", promote_max=limit, now=now))[0]
+        if wake_s is None or wake_s > 0:
+            soonest_s = min((each for each in (wake_s, next_s) if each is not None), default=None)
+            return Due(queues or (), promoted, None if soonest_s is None else max(0.0, soonest_s))
+        # What another node is waking at this moment is skipped; neither is asked for again at once.
+        woken = [row[0] for row in await self._desk.change("wake_late", wake_max=limit, now=now)]
+        return Due(sorted({*(queues or ()), *woken}), promoted + len(woken), 0.0 if woken else next_s, len(woken))
 
 
 class Queues:

@@ -23,22 +23,29 @@ class Timers:
     async def promote(self, limit: int, now_us: int | None = None) -> Due:
         desk = self._desk
         now = desk.now_us(now_us)
-        first = (await desk.rows("next_due"))[0][0]
-        if first is None or first > now:
-            return Due((), 0, None if first is None else (first - now) / 1_000_000)
+        due_us, wake_us = (await desk.rows("next_due"))[0]
+        if (next_s := _seconds_until(now, due_us, wake_us)) is None or next_s > 0:
+            return Due((), 0, next_s)
 
         def move(connection: sqlite3.Connection) -> tuple[list[list[str]], list[list[str]]]:
-            due = scalar(connection, desk.text("find_due"), {"now_us": now, "limit": limit})
-            connection.execute(desk.text("promote"), {"due": due})
-            late = scalar(connection, desk.text("find_late"), {"now_us": now, "limit": limit})
-            if late != "[]":
+            due = late = "[]"
+            if due_us is not None and due_us <= now:
+                due = scalar(connection, desk.text("find_due"), {"now_us": now, "limit": limit})
+                connection.execute(desk.text("promote"), {"due": due})
+            if wake_us is not None and wake_us <= now:
+                late = scalar(connection, desk.text("find_late"), {"now_us": now, "limit": limit})
                 connection.execute(desk.text("wake_late"), {"late": late, "now_us": now})
             return msgspec.json.decode(due), msgspec.json.decode(late)
 
         due, late = await desk.writer.write(move)
-        first = (await desk.rows("next_due"))[0][0]
-        next_s = None if first is None else max(0.0, (first - now) / 1_000_000)
+        next_s = _seconds_until(now, *(await desk.rows("next_due"))[0])
         return Due(sorted({queue for _, queue in due + late}), len(due) + len(late), next_s, len(late))
+
+
+def _seconds_until(now_us: int, *moments_us: int | None) -> float | None:
+    """Seconds until the first of these moments; None: there is none."""
+    first_us = min((us for us in moments_us if us is not None), default=None)
+    return None if first_us is None else max(0.0, (first_us - now_us) / 1_000_000)
 
 
 class Queues:

@@ -5,7 +5,7 @@
 -- gives: nothing of use; their parents, locked in one order
 -- index: primary key
 SELECT p.id FROM {schema}.instances AS p
-WHERE p.id = ANY (ARRAY(SELECT c.parent FROM {schema}.instances AS c WHERE c.id = ANY (:ids::uuid[]) AND c.parent IS NOT NULL))
+WHERE p.id = ANY (ARRAY(SELECT c.parent FROM {schema}.instances AS c WHERE c.id = ANY (:ids::uuid[])))
 ORDER BY p.id
 FOR NO KEY UPDATE OF p;
 
@@ -22,9 +22,9 @@ SET pending = CASE WHEN p.pending > c.ended THEN p.pending - c.ended END,
     wake_at = CASE WHEN p.pending > c.ended THEN p.wake_at END
 FROM (
     SELECT parent, round, count(*) AS ended FROM {schema}.instances
-    WHERE id = ANY (:ids::uuid[]) AND parent IS NOT NULL GROUP BY parent, round
+    WHERE id = ANY (:ids::uuid[]) GROUP BY parent, round
 ) AS c
-WHERE p.id = ANY (ARRAY(SELECT k.parent FROM {schema}.instances AS k WHERE k.id = ANY (:ids) AND k.parent IS NOT NULL))
+WHERE p.id = ANY (ARRAY(SELECT k.parent FROM {schema}.instances AS k WHERE k.id = ANY (:ids)))
     AND p.id = c.parent AND p.round = c.round AND p.status = 'waiting' AND p.pending IS NOT NULL
 RETURNING CASE WHEN p.pending IS NULL THEN p.queue END;
 

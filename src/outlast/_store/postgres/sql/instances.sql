@@ -113,6 +113,7 @@ FOR NO KEY UPDATE;
 -- name: cancel
 -- takes: ids, locked in the same transaction; error; retention_s or null; now or null
 -- gives: id and former node of those that this ends
+-- index: primary key
 -- Bumps the epoch itself: whoever runs it can no longer commit.
 WITH stood AS (
     SELECT id, node FROM {schema}.instances WHERE id = ANY (:ids::uuid[])

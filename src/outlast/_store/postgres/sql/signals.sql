@@ -68,11 +68,12 @@ WHERE instance = :id::uuid ORDER BY sent_at, signals.id;
 UPDATE {schema}.instances AS i
 SET status = CASE WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
     due_at = COALESCE(:now::timestamptz, now()), wake_at = NULL
-WHERE i.status = 'waiting' AND i.id = ANY (ARRAY(
-    SELECT s.instance
-    FROM unnest(:ids::uuid[], :awaits::text[], :shown::text[]) AS p (id, awaits, shown)
-    JOIN {schema}.signals AS s ON s.instance = p.id AND s.instance = ANY (:ids)
-    WHERE s.consumed_at IS NULL AND p.awaits::jsonb ? s.name AND NOT p.shown::jsonb ? s.id::text))
+WHERE i.id = ANY (ARRAY(
+        SELECT s.instance
+        FROM unnest(:ids::uuid[], :awaits::text[], :shown::text[]) AS p (id, awaits, shown)
+        JOIN {schema}.signals AS s ON s.instance = p.id AND s.instance = ANY (:ids)
+        WHERE s.consumed_at IS NULL AND p.awaits::jsonb ? s.name AND NOT p.shown::jsonb ? s.id::text))
+    AND i.status = 'waiting'
 RETURNING i.queue;
 
 -- name: consume

@@ -37,7 +37,7 @@ CREATE TABLE {schema}_signals (
     consumed_us INTEGER
 ) STRICT;
 
--- serves: inbox, signals, recheck, consume, forget
+-- serves: inbox, signals, recheck, drop_used, forget
 CREATE INDEX {schema}_signals_instance ON {schema}_signals (instance, id);
 -- serves: deliver. Of signals with one dedup key the first counts.
 CREATE UNIQUE INDEX {schema}_signals_dedup ON {schema}_signals (instance, dedup_key) WHERE dedup_key IS NOT NULL;

@@ -18,7 +18,7 @@ WHERE EXISTS (SELECT 1 FROM {schema}_instances AS i WHERE i.correlation_key = va
 -- name: find_stored
 -- takes: letters as for deliver
 -- gives: one JSON array of the ids of those that are in the table
--- index: primary key
+-- index: signals, by id
 SELECT json_group_array(s.id) FROM json_each(:letters) AS l
 JOIN {schema}_signals AS s ON s.id = json_extract(l.value, '$[0]');
 
@@ -75,7 +75,7 @@ WHERE i.status = 'waiting' AND EXISTS (
 -- name: keep_used
 -- takes: used, a JSON array of [instance, signal]; now_us
 -- A used signal that has a dedup key is kept, so that a repetition is known for one.
--- index: primary key
+-- index: signals, by id
 UPDATE {schema}_signals SET consumed_us = :now_us
 FROM (SELECT json_extract(value, '$[0]') AS instance, json_extract(value, '$[1]') AS id FROM json_each(:used)) AS u
 WHERE {schema}_signals.id = u.id AND {schema}_signals.instance = u.instance AND dedup_key IS NOT NULL
@@ -83,7 +83,7 @@ WHERE {schema}_signals.id = u.id AND {schema}_signals.instance = u.instance AND 
 
 -- name: drop_used
 -- takes: used, a JSON array of [instance, signal]
--- index: primary key
+-- index: signals_instance
 DELETE FROM {schema}_signals
 WHERE dedup_key IS NULL
     AND (instance, id) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:used));

@@ -26,9 +26,7 @@ SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'read
 WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:late)) AND status = 'waiting';
 
 -- name: next_due
+-- gives: when the next scheduled instance is due, and when the next waiting one has waited long enough; or null
 -- index: instances_due, instances_wake
-SELECT min(us) FROM (
-    SELECT min(due_us) AS us FROM {schema}_instances WHERE status = 'scheduled'
-    UNION ALL
-    SELECT min(wake_us) FROM {schema}_instances WHERE wake_us IS NOT NULL
-);
+SELECT (SELECT min(due_us) FROM {schema}_instances WHERE status = 'scheduled'),
+    (SELECT min(wake_us) FROM {schema}_instances WHERE wake_us IS NOT NULL);
