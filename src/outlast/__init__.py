@@ -7,11 +7,10 @@ runs the step again.
 from outlast import errors
 from outlast._kernel import backoff
 from outlast._kernel.outcomes import Await, Cancel, Child, Done, Next, Retry, Spawn, Stop
-from outlast._model import Instance, Node, Progress, QueueCounts, StoredSignal
+from outlast._model import Instance, Node, Progress, QueueCounts
 from outlast.config import Queue, days, hours, minutes, seconds
 from outlast.engine import Engine, Handle
 from outlast.errors import (
-    ChildrenFailed,
     DuplicateKey,
     InstanceCancelled,
     InstanceFailed,
@@ -19,7 +18,7 @@ from outlast.errors import (
     ResultTimeout,
 )
 from outlast.jobs import Context, Job, job
-from outlast.machines import Children, ChildResult, Machine, ReceivedSignal, StepContext, step, upgrade
+from outlast.machines import Machine, StepContext, step, upgrade
 
 __version__ = "0.1.0.dev0"
 
@@ -27,9 +26,6 @@ __all__ = [
     "Await",
     "Cancel",
     "Child",
-    "ChildResult",
-    "Children",
-    "ChildrenFailed",
     "Context",
     "Done",
     "DuplicateKey",
@@ -46,13 +42,11 @@ __all__ = [
     "Progress",
     "Queue",
     "QueueCounts",
-    "ReceivedSignal",
     "ResultTimeout",
     "Retry",
     "Spawn",
     "StepContext",
     "Stop",
-    "StoredSignal",
     "backoff",
     "days",
     "errors",

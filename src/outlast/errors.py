@@ -17,6 +17,7 @@ OutlastError
 │   ├── InstanceFailed
 │   ├── InstanceCancelled
 │   └── InstanceQuarantined
+├── ChildrenFailed             some children of a machine did not end well
 ├── ResultTimeout              `result(timeout=...)` ran out; the instance goes on
 ├── StepTimeout                a step ran longer than its `timeout`
 └── StoreError                 the database's trouble

@@ -20,12 +20,13 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack
 
 from outlast import engine as asynchronous
 from outlast._kernel.program import Program
-from outlast._model import Instance, Node, QueueCounts, Standing
+from outlast._kernel.requests import Startable, Starting, StartingMany
+from outlast._model import Instance, Node, QueueCounts, Standing, StoredSignal
 from outlast._world import process_id
 from outlast.config import Options
-from outlast.engine import OnConflict
+from outlast.engine import OnConflict, SignalResult, Target
 from outlast.errors import ConfigError, DuplicateKey, EngineStateError
-from outlast.jobs import Job, Start
+from outlast.jobs import Job
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -91,9 +92,13 @@ class Handle(Generic[R_co]):
         """See `Engine.get`."""
         return self._engine.get(self.id)
 
-    def cancel(self, reason: str = "") -> Instance:
+    def signal(self, name: str, payload: Any = None, *, dedup_key: str | None = None) -> SignalResult:
+        """See `Engine.signal`."""
+        return self._engine.signal(self, name, payload, dedup_key=dedup_key)
+
+    def cancel(self, reason: str = "", *, tree: bool = False) -> Instance:
         """See `Engine.cancel`."""
-        return self._engine.cancel(self.id, reason)
+        return self._engine.cancel(self.id, reason, tree=tree)
 
     def retry(self) -> Instance:
         """See `Engine.retry`."""
@@ -195,16 +200,11 @@ class Engine:
 
     def start(
         self,
-        what: Start[R],
+        what: Startable[R],
         *,
-        schedule_in: float | timedelta | None = None,
-        schedule_at: datetime | None = None,
-        priority: int = 0,
-        queue: str | None = None,
-        correlation_key: str | None = None,
-        correlation_scope: str | Iterable[str] = "live",
         on_conflict: OnConflict = "raise",
         connection: Any = None,
+        **options: Unpack[Starting],
     ) -> Handle[R]:
         """See `outlast.Engine.start`. `connection` is used in the calling thread, and must be a synchronous one."""
         enlisted = self._enlisted(connection)
@@ -212,42 +212,35 @@ class Engine:
             self,
             self._call_here_or_there(
                 enlisted is not None,
-                lambda engine: engine.start(
-                    what,
-                    schedule_in=schedule_in,
-                    schedule_at=schedule_at,
-                    priority=priority,
-                    queue=queue,
-                    correlation_key=correlation_key,
-                    correlation_scope=correlation_scope,
-                    on_conflict=on_conflict,
-                    connection=connection,
-                ),
+                lambda engine: engine.start(what, on_conflict=on_conflict, connection=connection, **options),
             ),
         )
 
-    def start_many(
+    def signal_or_start(
         self,
-        many: Iterable[Start[R]],
+        what: Startable[R],
+        name: str,
+        payload: Any = None,
         *,
-        schedule_in: float | timedelta | None = None,
-        schedule_at: datetime | None = None,
-        priority: int = 0,
-        queue: str | None = None,
-        connection: Any = None,
+        correlation_key: str,
+        dedup_key: str | None = None,
+        **options: Unpack[StartingMany],
+    ) -> tuple[Handle[R], SignalResult]:
+        """See `outlast.Engine.signal_or_start`."""
+        handle, result = self._call(
+            lambda engine: engine.signal_or_start(
+                what, name, payload, correlation_key=correlation_key, dedup_key=dedup_key, **options
+            )
+        )
+        return Handle(self, handle), result
+
+    def start_many(
+        self, many: Iterable[Startable[R]], *, connection: Any = None, **options: Unpack[StartingMany]
     ) -> list[Handle[R]]:
         """See `outlast.Engine.start_many`."""
         enlisted = self._enlisted(connection)
         found = self._call_here_or_there(
-            enlisted is not None,
-            lambda engine: engine.start_many(
-                many,
-                schedule_in=schedule_in,
-                schedule_at=schedule_at,
-                priority=priority,
-                queue=queue,
-                connection=connection,
-            ),
+            enlisted is not None, lambda engine: engine.start_many(many, connection=connection, **options)
         )
         return [Handle(self, handle) for handle in found]
 
@@ -328,9 +321,30 @@ class Engine:
         """See `outlast.Engine.expand_id`."""
         return self._call(lambda engine: engine.expand_id(prefix))
 
-    def cancel(self, id: str, reason: str = "") -> Instance:
+    def cancel(self, id: str, reason: str = "", *, tree: bool = False) -> Instance:
         """See `outlast.Engine.cancel`."""
-        return self._call(lambda engine: engine.cancel(id, reason))
+        return self._call(lambda engine: engine.cancel(id, reason, tree=tree))
+
+    def signal(self, target: Target, name: str, payload: Any = None, *, dedup_key: str | None = None) -> SignalResult:
+        """See `outlast.Engine.signal`."""
+        return self._call(lambda engine: engine.signal(target, name, payload, dedup_key=dedup_key))
+
+    def signals(self, target: Target) -> Sequence[StoredSignal]:
+        """See `outlast.Engine.signals`."""
+        return self._call(lambda engine: engine.signals(target))
+
+    def children(
+        self, target: Target, *, round: int | None = None, after: Instance | None = None, limit: int = 100
+    ) -> Sequence[Instance]:
+        """See `outlast.Engine.children`."""
+        return self._call(lambda engine: engine.children(target, round=round, after=after, limit=limit))
+
+    def all_children(self, target: Target, *, round: int | None = None) -> Iterator[Instance]:
+        """See `outlast.Engine.all_children`."""
+        last: Instance | None = None
+        while page := self.children(target, round=round, after=last, limit=1_000):
+            yield from page
+            last = page[-1]
 
     def retry(self, id: str) -> Instance:
         """See `outlast.Engine.retry`."""

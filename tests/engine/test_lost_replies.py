@@ -182,7 +182,7 @@ async def test_many_starts_whose_reply_was_lost_are_started_once(engine: Engine,
 async def test_a_start_that_the_database_refuses_for_long_is_told_so(
     engine: Engine, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outlast._runtime.intake.GIVE_UP_S", 0.1)
+    monkeypatch.setattr("outlast._runtime.gather.GIVE_UP_S", 0.1)
     add = Spoilt(engine._store.instances, "add")
     add.refuse(1_000)
 

@@ -23,7 +23,7 @@ def test_moves_lead_from_status_to_status() -> None:
 def test_what_has_ended_moves_only_by_an_operators_retry() -> None:
     events = {event for event, moves in states.MOVES.items() if set(moves) & set(states.FINAL)}
 
-    assert events == {"retry"}
+    assert events == {"retry", "retry_limited"}
 
 
 def test_what_is_done_stays_done() -> None:

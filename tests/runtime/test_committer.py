@@ -156,7 +156,8 @@ async def test_what_was_not_run_goes_back_and_others_are_told(given: Given, comm
     await soon(committer.settled())
 
     assert await given.store.instances.totals() == {"ready": 3}
-    assert (rings.woken, rings.bell.rung) == ([], ["q:default"])
+    # What has a limit went back to the timekeeper.
+    assert (rings.woken, rings.bell.rung) == (["timer"], ["q:default"])
     assert committer.holds() == set()
 
 

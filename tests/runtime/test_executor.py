@@ -12,6 +12,7 @@ from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
 from outlast._runtime.executor import Executor, Why
 from outlast._runtime.progress import ProgressBook
+from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
 from outlast._runtime.waiters import Waiters
 from outlast._world import SystemWorld
@@ -27,7 +28,7 @@ class Slot:
     def __init__(self) -> None:
         self.freed_ids: list[str] = []
 
-    def may_go_on(self, steps: int) -> bool:
+    def may_go_on(self, run: Any) -> bool:
         return True
 
     def freed(self, run: Any) -> None:
@@ -86,6 +87,8 @@ class Stage:
         self.executor = Executor(
             Catalogue([self.program]),
             self.committer,
+            instances=given.store.instances,
+            starts=Starts(Catalogue(), bytes_max=1_024, world=world),
             threads=self.threads,
             progress=ProgressBook(given.store.claims),
             retention_s=60.0,

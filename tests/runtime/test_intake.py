@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from outlast._model import NewInstance
-from outlast._runtime import intake as module
+from outlast._runtime import gather as module
 from outlast._runtime.events import Events
 from outlast._runtime.intake import Intake
 from outlast._world import SystemWorld

@@ -100,6 +100,7 @@ class Stage:
             "default",
             how,
             claims=self.given.store.claims,
+            signals=self.given.store.signals,
             executor=self.executor,  # type: ignore[arg-type]
             committer=self.committer,
             node=lambda: self.node,

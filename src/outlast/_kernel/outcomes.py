@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Unpack
+from typing import Any, ClassVar, Final, Unpack
 
 from outlast._kernel.requests import (
     PLAIN,
@@ -231,6 +231,8 @@ class Finished:
     `consumed` are the ids of signals that are used up with this outcome, here and below.
     """
 
+    kind: ClassVar[str] = "done"
+
     result: str
     state: str | None = None
     consumed: tuple[str, ...] = ()
@@ -239,6 +241,8 @@ class Finished:
 @dataclass(frozen=True, slots=True)
 class Failed:
     """Ended badly, for good; `error` is JSON text."""
+
+    kind: ClassVar[str] = "failed"
 
     error: str
     state: str | None = None
@@ -249,6 +253,8 @@ class Failed:
 class Cancelled:
     """Ended by its own wish; `error` is JSON text that holds the reason."""
 
+    kind: ClassVar[str] = "cancelled"
+
     error: str
     consumed: tuple[str, ...] = ()
 
@@ -256,6 +262,8 @@ class Cancelled:
 @dataclass(frozen=True, slots=True)
 class Again:
     """This attempt is over; the same step starts again in `delay_s` seconds. `error` is JSON text or None."""
+
+    kind: ClassVar[str] = "retry"
 
     delay_s: float
     error: str | None
@@ -268,6 +276,8 @@ class Moved:
 
     `concurrency_key`: None keeps the instance's key, "" gives it up, other text takes its place.
     """
+
+    kind: ClassVar[str] = "next"
 
     step: str
     state: str
@@ -285,6 +295,8 @@ class Parked:
     `shown` are the ids of signals that woke this very step: they do not wake it again.
     """
 
+    kind: ClassVar[str] = "await"
+
     step: str | None
     state: str
     awaits: tuple[str, ...]
@@ -297,6 +309,8 @@ class Parked:
 class Spawned:
     """The step is done; `step` comes when `need` of the children (None: all) have ended, or after `wake_s`."""
 
+    kind: ClassVar[str] = "spawn"
+
     step: str
     state: str
     children: Sequence[NewInstance]
@@ -308,6 +322,8 @@ class Spawned:
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """The stored row cannot be decoded by this code; an operator must look. `error` is JSON text."""
+
+    kind: ClassVar[str] = "quarantined"
 
     error: str
 

@@ -161,7 +161,7 @@ class Committer:
         finally:
             self._holding = set()
         self._doorbell.others(queues)
-        self._doorbell.timer()  # what has a limit went back to the timekeeper.
+        self._doorbell.timer(tell_others=False)  # what has a limit went back to the timekeeper.
 
     async def _commit(self, batch: list[tuple[Settlement, str]]) -> None:
         settlements = [item for item, _ in batch]

@@ -63,10 +63,10 @@ class Doorbell:
             if self._remote:
                 self._bell.ring("*" if queue == "*" else f"q:{queue}")
 
-    def timer(self) -> None:
+    def timer(self, *, tell_others: bool = True) -> None:
         """Something is due earlier than was known."""
         self._timer()
-        if self._remote:
+        if tell_others and self._remote:
             self._bell.ring("t")
 
     def ended(self, ids: list[str]) -> None:

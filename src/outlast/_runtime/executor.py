@@ -149,7 +149,7 @@ class Executor:
         while True:
             outcome = await self._step(run)
             if self._events.wanted:
-                kind = type(outcome).__name__.lower()
+                kind = None if outcome is None else outcome.kind
                 self._events.emit(
                     "step.stop", id=run.claim.id, program=run.claim.program, step=run.claim.step, kind=kind
                 )

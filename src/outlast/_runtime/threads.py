@@ -68,10 +68,13 @@ class Threads:
             self._grow()
         self._queue.put(work)
         try:
-            return await work.future
+            answer = await work.future
         except asyncio.CancelledError:
             self._abandon(work)
             raise
+        if isinstance(answer, _Exit):
+            raise answer.error
+        return answer
 
     def _grow(self) -> None:
         """Starts a thread when work waits for one. The lock is held."""
@@ -152,6 +155,13 @@ class Threads:
                 thread.join()  # it is on its last line: this does not wait.
 
 
+class _Exit:
+    """A GeneratorExit that a call raised."""
+
+    def __init__(self, error: GeneratorExit) -> None:
+        self.error = error
+
+
 def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
     if future.done():
         return
@@ -159,5 +169,7 @@ def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None
         future.set_result(value)
     elif isinstance(error, StopIteration):  # a future cannot carry it.
         future.set_exception(RuntimeError(f"the step raised StopIteration: {error}"))
+    elif isinstance(error, GeneratorExit):  # thrown into a task, it would close the coroutines that wait for it.
+        future.set_result(_Exit(error))
     else:
         future.set_exception(error)

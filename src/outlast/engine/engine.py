@@ -13,8 +13,8 @@ from outlast._runtime.crew import Crew
 from outlast._store.contract import Enlisted
 from outlast.config import shown
 from outlast.engine.checks import checked_id, one_of
-from outlast.engine.handles import Handle
-from outlast.engine.messages import Messages, SignalResult
+from outlast.engine.handles import Handle, SignalResult
+from outlast.engine.messages import Messages
 from outlast.errors import ConfigError, DuplicateKey
 
 R = TypeVar("R")

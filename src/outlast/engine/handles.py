@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from outlast._model import Ended, Instance
 from outlast.engine.reading import read_ended
 
 R_co = TypeVar("R_co", covariant=True)
+
+SignalResult = Literal["delivered", "duplicate", "no_target", "ended"]
+"""What became of a signal. `duplicate`: it, or one with its dedup key, was there already. Nothing is stored for
+`no_target` (no such instance) and `ended` (the instance is over)."""
 
 
 class Asked(Protocol):
@@ -20,8 +24,11 @@ class Asked(Protocol):
     async def get(self, id: str) -> Instance:
         """The instance as it stands."""
 
-    async def cancel(self, id: str, reason: str = "") -> Instance:
+    async def cancel(self, id: str, reason: str = "", *, tree: bool = False) -> Instance:
         """Ends it as cancelled."""
+
+    async def signal(self, target: Any, name: str, payload: Any = None, *, dedup_key: str | None = None) -> Any:
+        """Sends it a signal."""
 
     async def retry(self, id: str) -> Instance:
         """Runs it again."""
@@ -56,9 +63,13 @@ class Handle(Generic[R_co]):
         """The instance as it stands. Raises: NotFound."""
         return await self._engine.get(self.id)
 
-    async def cancel(self, reason: str = "") -> Instance:
+    async def signal(self, name: str, payload: Any = None, *, dedup_key: str | None = None) -> SignalResult:
+        """See `Engine.signal`."""
+        return await self._engine.signal(self, name, payload, dedup_key=dedup_key)  # type: ignore[no-any-return]
+
+    async def cancel(self, reason: str = "", *, tree: bool = False) -> Instance:
         """See `Engine.cancel`."""
-        return await self._engine.cancel(self.id, reason)
+        return await self._engine.cancel(self.id, reason, tree=tree)
 
     async def retry(self) -> Instance:
         """See `Engine.retry`."""

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Literal
+from typing import Any, Protocol
 
 from outlast._codec import encode
 from outlast._model import Instance, Receipt, Signal, StoredSignal
 from outlast.config import checked_name
-from outlast.engine.checks import checked_limit, is_id
-from outlast.engine.handles import Handle
+from outlast.engine.checks import checked_id, checked_limit, is_id
+from outlast.engine.handles import SignalResult
 from outlast.engine.operations import Operations
 from outlast.engine.reading import read_instance, read_stored
 from outlast.errors import ConfigError, NotFound, ValueTooLarge
 
-Target = str | Handle[Any]
-"""An instance: its handle, its id, or its correlation key."""
-SignalResult = Literal["delivered", "duplicate", "no_target", "ended"]
-"""What became of a signal. `duplicate`: it, or one with its dedup key, was there already. Nothing is stored for
-`no_target` (no such instance) and `ended` (the instance is over)."""
+
+class Identified(Protocol):
+    """Anything that knows the instance it means: a handle, an `Instance`, a child."""
+
+    @property
+    def id(self) -> str:
+        """The instance."""
+
+
+Target = str | Identified
+"""An instance: its handle (or whatever has its `id`), its id, or its correlation key."""
 
 
 class Messages(Operations):
@@ -110,8 +116,8 @@ class Messages(Operations):
 
 def _address(target: Target) -> tuple[str | None, str | None]:
     """The target as (id, None) or (None, correlation key)."""
-    if isinstance(target, Handle):
-        return target.id, None
+    if not isinstance(target, str) and isinstance(id := getattr(target, "id", None), str):
+        return checked_id(id), None
     if not isinstance(target, str):
         raise ConfigError(f"a target is an id, a handle or a correlation key, not {target!r}")
     lowered = target.lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from outlast._kernel.failures import reason_text
 from outlast._kernel.identity import checked_key
@@ -15,7 +15,7 @@ from outlast._model import Ended, Filter, Held, Instance, Node, QueueCounts, Sta
 from outlast._runtime.waiters import SETTLED
 from outlast.config import checked_name, duration_s
 from outlast.engine.checks import checked_id, checked_limit, checked_statuses
-from outlast.engine.handles import Handle
+from outlast.engine.handles import Asked, Handle
 from outlast.engine.life import Life
 from outlast.engine.reading import read_instance
 from outlast.errors import ConfigError, DuplicateKey, IllegalMove, NotFound, OutlastError, ResultTimeout
@@ -138,7 +138,7 @@ class Operations(Life):
         if found is None:
             raise NotFound(f"no instance has the id {id}")
         if isinstance(found, Held):
-            raise DuplicateKey(found.key, Handle(self, found.holder))
+            raise DuplicateKey(found.key, Handle(cast(Asked, self), found.holder))
         former, queue = found
         if former not in MOVES["retry"] and not (call.again and former in LIVE):
             raise IllegalMove(f"instance {id} is {former!r}; only {', '.join(MOVES['retry'])} can be retried", former)
