@@ -24,9 +24,8 @@ from outlast._kernel.requests import Startable, Starting, StartingMany
 from outlast._model import Instance, Node, QueueCounts, Standing, StoredSignal
 from outlast._world import process_id
 from outlast.config import Options
-from outlast.engine import OnConflict, SignalResult, Target
+from outlast.engine import OnConflict, Runnable, SignalResult, Target
 from outlast.errors import ConfigError, DuplicateKey, EngineStateError
-from outlast.jobs import Job
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -125,7 +124,7 @@ class Engine:
         self,
         url: str | None = None,
         *,
-        programs: Iterable[Program | Job[..., Any, Any, Any]] | None = None,
+        programs: Iterable[Runnable] | None = None,
         **options: Unpack[Options],
     ) -> None:
         kept = None if programs is None else list(programs)

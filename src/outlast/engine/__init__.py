@@ -3,6 +3,7 @@
 from outlast.engine.checks import PAGE_MAX
 from outlast.engine.engine import Engine, OnConflict
 from outlast.engine.handles import Handle, SignalResult
+from outlast.engine.life import Runnable
 from outlast.engine.messages import Target
 
-__all__ = ["PAGE_MAX", "Engine", "Handle", "OnConflict", "SignalResult", "Target"]
+__all__ = ["PAGE_MAX", "Engine", "Handle", "OnConflict", "Runnable", "SignalResult", "Target"]

@@ -17,9 +17,13 @@ from outlast._runtime.events import Events
 from outlast._store.contract import Store
 from outlast._store.door import database_file, open_store, sharing_warning, shown_url
 from outlast._world import SystemWorld, World
-from outlast.config import Config, Options, make_config
-from outlast.errors import EngineStateError
+from outlast.config import Config, Options, make_config, shown
+from outlast.errors import ConfigError, EngineStateError
 from outlast.jobs import Job
+from outlast.machines import Machine
+
+Runnable = Program | Job[..., Any, Any, Any] | type[Machine]
+"""What an engine can be told to run: a job, or a machine's class."""
 
 
 class Life:
@@ -29,12 +33,12 @@ class Life:
         self,
         url: str | None = None,
         *,
-        programs: Iterable[Program | Job[..., Any, Any, Any]] | None = None,
+        programs: Iterable[Runnable] | None = None,
         **options: Unpack[Options],
     ) -> None:
         self.config: Config = make_config(url, options)
         self._world: World = SystemWorld()
-        self._catalogue = Catalogue(() if programs is None else programs)
+        self._catalogue = Catalogue(() if programs is None else map(_program_of, programs))
         self._adopts = programs is None
         self._adopted = -1
         self._store: Store = open_store(self.config, self._world)
@@ -217,3 +221,10 @@ def _stop_or_end(stop: asyncio.Event, number: int) -> None:
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(signal.Signals(number))
     stop.set()
+
+
+def _program_of(what: Runnable) -> Program:
+    program = getattr(what, "outlast_program", what)
+    if not hasattr(program, "older_versions") and not isinstance(program, Job):
+        raise ConfigError(f"programs must hold jobs and machine classes, not {shown(what)}")
+    return program  # type: ignore[return-value]

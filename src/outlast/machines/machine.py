@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
+import inspect
 from datetime import timedelta
 from typing import Any, ClassVar, dataclass_transform
 
@@ -29,7 +32,8 @@ class Machine:
         retention: Seconds (or a timedelta) to keep an ended instance; None (default) keeps it as the engine says.
         run_ahead: Whether `Next` goes on in the same process right after its commit (default), or always by the queue.
 
-    A class without fields has its state in `self.state`, a plain dict.
+    A field's default may be a list, dict or set: each machine gets its own. A class without fields has its state in
+    `self.state`, a plain dict.
 
     Raises: DefinitionError: when the class is made.
     """
@@ -49,6 +53,7 @@ class Machine:
         **rest: Any,
     ) -> None:
         super().__init_subclass__(**rest)
+        _copy_defaults(cls)
         dataclasses.dataclass(kw_only=True, eq=False)(cls)
         if not dataclasses.fields(cls):  # type: ignore[arg-type]
             cls.__init__ = _init_with_dict  # type: ignore[method-assign]
@@ -77,6 +82,14 @@ class Machine:
         """What `engine.start` takes."""
         program = self.outlast_program
         return StartRequest(program, program.initial, program.write(self), decode_any)
+
+
+def _copy_defaults(cls: type) -> None:
+    """Lets a field have a list, dict or set as its default: each machine gets a copy of its own."""
+    for name, kind in inspect.get_annotations(cls).items():
+        default = cls.__dict__.get(name)
+        if isinstance(default, (list, dict, set)) and "ClassVar" not in str(kind):
+            setattr(cls, name, dataclasses.field(default_factory=functools.partial(copy.deepcopy, default)))
 
 
 def _init_with_dict(self: Any, state: dict[str, Any] | None = None) -> None:
