@@ -71,6 +71,33 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
     letters: Sequence[Letter] = ()
 
 
+class Denied(NamedTuple):
+    """Claims that a limit did not let through: the gate (`k:` and a key, `r:` and a rate limit), and how many."""
+
+    gate: str
+    claims: int
+
+
+class Taken(list[Claim]):
+    """Claims that may run.
+
+    Attributes:
+        seen: Ready instances that were looked at: the claims, and those that a limit did not let through.
+        denied: What those were denied by.
+        fair_after: The fair key that was served last, for the next claim to go on from; None: there was none.
+    """
+
+    __slots__ = ("denied", "fair_after", "seen")
+
+    def __init__(
+        self, claims: Sequence[Claim], *, seen: int, denied: Sequence[Denied] = (), fair_after: str | None = None
+    ) -> None:
+        super().__init__(claims)
+        self.seen = seen
+        self.denied = denied
+        self.fair_after = fair_after
+
+
 class Settlement(msgspec.Struct, gc=False):
     """What one claim's outcome writes. Fenced by `id` and `epoch`.
 
@@ -82,7 +109,8 @@ class Settlement(msgspec.Struct, gc=False):
     `waiting` comes with `awaits` (signal names that wake it) or `children` (spawned in the same transaction; it wakes
     when `need` of them have ended, None: all that were inserted), and `wake_s`, seconds until it wakes in any case.
     `consumed` are ids of signals that this outcome uses up; `shown` those that woke the step: they do not do so again.
-    `parent` is whom the end of this child may wake; `round` the number of the children's round.
+    `frees` is the key whose slot this lets go of. `parent` is whom the end of this child may wake; `round` the number
+    of the children's round.
     `concurrency_key` and `rate_limit` apply from the next step on: None keeps what the row has, "" clears it.
     """
 
@@ -110,6 +138,7 @@ class Settlement(msgspec.Struct, gc=False):
     rate_weight: float | None = None
     parent: str | None = None
     round: int | None = None
+    frees: str | None = None
 
     @property
     def has_effects(self) -> bool:
@@ -235,6 +264,15 @@ class Reclaimed(NamedTuple):
     returned: int
     quarantined: int
     queues: Sequence[str]
+
+
+class RateRow(NamedTuple):
+    """A rate limit as the database holds it: tokens that come in a period of seconds, and how many may pile up."""
+
+    name: str
+    allowed: float
+    period_s: float
+    burst: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ DAY_S = 86_400.0
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,47}\Z")
 _WHOLE = re.compile(r"[0-9]{1,18}")
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*((?:\d+(?:\.\d+)?)?(?:ms|s|m|h|d))(?:\s+burst\s+(\d+(?:\.\d+)?))?")
 _NAME_MAX = 200
 _SHOWN_MAX = 100
 
@@ -123,12 +124,45 @@ class Queue:
         _whole("min_demand", self.min_demand, 1, 100_000)
 
 
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How often steps may begin: a bucket that holds `burst` tokens at most, and gets `allowed` of them in each `period`.
+
+    Attributes:
+        allowed: Tokens that come in a period; a step takes one, or its `weight`.
+        period: Seconds, a timedelta, or text such as "1m".
+        burst: Tokens that pile up while nothing runs; None (default): as many as `allowed`.
+    """
+
+    allowed: float
+    period: Duration = 1.0
+    burst: float | None = None
+
+    def __post_init__(self) -> None:
+        _positive("allowed", self.allowed)
+        object.__setattr__(self, "period", duration_s(self.period, name="period", least_s=0.001))
+        if self.burst is not None:
+            _positive("burst", self.burst)
+
+    @property
+    def period_s(self) -> float:
+        """The period in seconds."""
+        return float(self.period)  # type: ignore[arg-type]  # It is by now.
+
+    @property
+    def burst_max(self) -> float:
+        """The burst in effect."""
+        return float(self.allowed if self.burst is None else self.burst)
+
+
 class Options(TypedDict, total=False):
     """The engine's keyword arguments. Each is described in `Config`."""
 
     name: str
     schema: str
     queues: Mapping[str, int | Queue]
+    concurrency_limits: Mapping[str, int]
+    rate_limits: Mapping[str, RateLimit | str]
     lease: Duration
     renew_interval: Duration | None
     poll_interval: Duration
@@ -162,6 +196,12 @@ class Config:
     """Postgres schema that holds the tables: a-z, 0-9 and `_`, at most 48 characters."""
     queues: Mapping[str, Queue] = field(default_factory=lambda: {"default": Queue()})
     """Queues to serve, each with its concurrency or a `Queue`. Empty: this engine only submits."""
+    concurrency_limits: Mapping[str, int] = field(default_factory=dict)
+    """How many steps of one concurrency key run at once in the whole cluster, by the key's name; 1 for a name that is not
+    here. Where processes say different things, the lowest holds."""
+    rate_limits: Mapping[str, RateLimit] = field(default_factory=dict)
+    """Rate limits by name, each a `RateLimit` or text: "100/s", "5/m", "10/250ms", "1000/h burst 50". Where processes say
+    different things, the one that started last is right."""
     lease: float = 30.0
     """Seconds without renewal after which other nodes take over this process's instances."""
     renew_interval: float | None = None
@@ -226,6 +266,8 @@ class Config:
                 f"schema must not begin with pg_ or sqlite, which the databases keep: {shown(self.schema)}"
             )
         object.__setattr__(self, "queues", _queues(self.queues))
+        object.__setattr__(self, "concurrency_limits", _concurrency_limits(self.concurrency_limits))
+        object.__setattr__(self, "rate_limits", _rate_limits(self.rate_limits))
         # A hair of tolerance: a third of 0.3 is a little less than 0.1.
         if self.renew_interval is not None and self.renew_interval > self.lease / 3 * (1 + 1e-9):
             raise ConfigError(
@@ -325,6 +367,8 @@ def _parsed(key: str, text: str, variable: str) -> Any:
         return text.lower() in ("1", "true", "yes")
     if key == "queues":
         return parse_queues(text, name=variable)
+    if key in ("concurrency_limits", "rate_limits"):
+        return _parse_limits(text, name=variable)
     if key in ("retention", "renew_interval") and text.lower() == "none":
         return None
     return text
@@ -348,6 +392,17 @@ def parse_queues(text: str, *, name: str = "queues") -> dict[str, int]:
             raise ConfigError(f"{name} names queue {queue!r} twice")
         queues[queue] = int(count)
     return queues
+
+
+def _parse_limits(text: str, *, name: str) -> dict[str, Any]:
+    """Limits from text such as "gpu:3,cpu:8" or "api:100/s,mail:5/m burst 1". Raises: ConfigError."""
+    limits: dict[str, Any] = {}
+    for part in text.split(","):
+        limit, colon, value = part.strip().partition(":")
+        if not colon or not limit.strip() or limit.strip() in limits:
+            raise ConfigError(f'{name} must look like "api:100/s,gpu:3", each name once, not {text[:80]!r}')
+        limits[limit.strip()] = int(value) if _WHOLE.fullmatch(value.strip()) else value.strip()
+    return limits
 
 
 def _from_pyproject(folder: Path) -> dict[str, Any]:
@@ -394,6 +449,50 @@ def _queues(value: object) -> dict[str, Queue]:
         except ConfigError as error:
             raise ConfigError(f"queue {name!r}: {error}") from None
     return queues
+
+
+def _concurrency_limits(value: object) -> dict[str, int]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f'concurrency_limits must map names to numbers, such as {{"gpu": 3}}, not {shown(value)}')
+    for name, slots in value.items():
+        _limit_name(name)
+        _whole(f"concurrency_limits[{name!r}]", slots, 1, 100_000)
+    return dict(value)
+
+
+def _rate_limits(value: object) -> dict[str, RateLimit]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f'rate_limits must map names to limits, such as {{"api": "100/s"}}, not {shown(value)}')
+    limits: dict[str, RateLimit] = {}
+    for name, limit in value.items():
+        _limit_name(name)
+        try:
+            limits[name] = _rate_limit(limit)
+        except (ConfigError, TypeError) as error:
+            raise ConfigError(f"rate limit {name!r}: {error}") from None
+    return limits
+
+
+def _rate_limit(limit: object) -> RateLimit:
+    if isinstance(limit, RateLimit):
+        return limit
+    if isinstance(limit, Mapping):
+        return RateLimit(**limit)
+    match = _RATE.fullmatch(limit.strip()) if isinstance(limit, str) else None
+    if match is None:
+        raise ConfigError(f'a rate limit looks like "100/s", "5/250ms" or "1000/h burst 50", not {shown(limit)}')
+    period = match[2] if match[2][0].isdigit() else f"1{match[2]}"
+    return RateLimit(float(match[1]), period, None if match[3] is None else float(match[3]))
+
+
+def _limit_name(name: object) -> None:
+    if "[" in checked_name(name, what="a limit's name") or "]" in str(name):
+        raise ConfigError(f"a limit's name must not hold [ or ], which mark a partition: {shown(name)}")
+
+
+def _positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1e9:
+        raise ConfigError(f"{name} must be a number above 0, not {shown(value)}")
 
 
 def _queue(how: object) -> Queue:

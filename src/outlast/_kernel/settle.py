@@ -68,6 +68,8 @@ def settle(
             assert_never(outcome)
     if used := getattr(outcome, "consumed", ()):
         made.consumed = list(used)
+    if made.status != states.RUNNING:
+        made.frees = claim.concurrency_key
     if made.status in states.FINAL:
         made.parent = claim.parent
     if ahead or claim.kept:  # this claim writes more than one outcome.

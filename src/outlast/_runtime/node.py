@@ -40,6 +40,7 @@ class Node:
         on_doubt: Callable[[], None],
         on_buried: Callable[[], None],
         on_well: Callable[[], None],
+        declare: Callable[[str], Awaitable[None]],
         events: Events,
         world: World,
     ) -> None:
@@ -50,6 +51,7 @@ class Node:
         self._on_doubt = on_doubt
         self._on_buried = on_buried
         self._on_well = on_well
+        self._declare = declare
         self._events = events
         self._world = world
         self._renewer = leases.renewer()
@@ -82,6 +84,7 @@ class Node:
 
     async def _register(self) -> None:
         await self._leases.register(self.id, host_name(), process_id(), self._lease_s)
+        await self._declare(self.id)
         self.renewed()
 
     def _renew_for_ever(self) -> None:

@@ -8,12 +8,11 @@ driver error crosses this line: rows are those of `_model`, errors those of `err
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from outlast._model import (
     Beat,
-    Claim,
     Committed,
     Due,
     Ended,
@@ -23,6 +22,7 @@ from outlast._model import (
     NewInstance,
     Node,
     QueueCounts,
+    RateRow,
     Receipt,
     Reclaimed,
     Row,
@@ -30,6 +30,7 @@ from outlast._model import (
     Signal,
     Standing,
     Stopped,
+    Taken,
 )
 
 CRASHES_ANY: Final = 2**31 - 1
@@ -91,8 +92,9 @@ class Claims(Protocol):
         limit: int,
         grace_s: float,
         crashes_max: int = CRASHES_ANY,
-    ) -> list[Claim]:
-        """Claims up to `limit` ready instances of a queue that is not paused, most urgent first.
+    ) -> Taken:
+        """Claims up to `limit` ready instances of a queue that is not paused, most urgent first. Those of them
+        that a limit does not let through become blocked again.
 
         `known` lists the programs this node can run, as "name@version". `grace_s` is added to a step's timeout
         before others may take the instance away. Those that more than `crashes_max` processes died over are left.
@@ -122,6 +124,28 @@ class Signals(Protocol):
 
     async def list(self, instance: str) -> list[Letter]:
         """All that is kept of an instance's signals, oldest first; used ones are kept while they have a dedup key."""
+
+
+class Limits(Protocol):
+    """Concurrency keys and rate limits. A gate is `k:` and a key, or `r:` and a rate limit."""
+
+    async def declare(self, node: str, slots: Mapping[str, int], rates: Sequence[RateRow]) -> None:
+        """What a node says of limits: slots by name hold while it lives, rates until another node says otherwise."""
+
+    async def slots(self) -> dict[str, int]:
+        """The concurrency limits in effect: the lowest that a live node says, by name."""
+
+    async def rates(self) -> list[RateRow]:
+        """The rate limits in effect."""
+
+    async def open(self, gates: Iterable[str]) -> list[str]:
+        """Lets those try who wait at these gates and for whom there is room. Returns queues that received work."""
+
+    async def open_due(self, limit: int) -> list[str]:
+        """The same for up to `limit` rate limits at which somebody waits and whose time has come."""
+
+    async def sweep(self, after: str, limit: int) -> tuple[list[str], str]:
+        """The same for up to `limit` gates behind the gate `after`, and the gate to go on from; "": that was all."""
 
 
 class Leases(Protocol):
@@ -234,6 +258,10 @@ class Store(Protocol):
     @property
     def signals(self) -> Signals:
         """Messages to them."""
+
+    @property
+    def limits(self) -> Limits:
+        """Who may run beside whom, and how often."""
 
     @property
     def claims(self) -> Claims:

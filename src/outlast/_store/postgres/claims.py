@@ -9,10 +9,11 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import astuple
 
-from outlast._model import Claim, Committed, Settlement
+from outlast._model import Claim, Committed, Settlement, Taken
 from outlast._store.contract import CRASHES_ANY
 from outlast._store.postgres.desk import Desk
 from outlast._store.postgres.effects import fences, settle_within, stale
+from outlast._store.postgres.limits import admit
 
 _id = attrgetter("id")
 _COMMIT_COLUMNS: Final = (
@@ -40,6 +41,7 @@ _COMMIT_COLUMNS: Final = (
     "rate_weights",
     "parents",
     "rounds",
+    "frees",
 )
 """The fields of a settlement, in their order, by the names of the arrays that `commit` takes."""
 
@@ -58,7 +60,7 @@ class Claims:
         limit: int,
         grace_s: float,
         crashes_max: int = CRASHES_ANY,
-    ) -> list[Claim]:
+    ) -> Taken:
         found = await self._desk.change(
             "take",
             queue=queue,
@@ -69,7 +71,7 @@ class Claims:
             grace_s=grace_s,
             now=self._desk.now(),
         )
-        return [Claim(*row) for row in found]
+        return await admit(self._desk, [Claim(*row) for row in found])
 
     async def commit(self, batch: Sequence[Settlement]) -> Committed:
         if not batch:

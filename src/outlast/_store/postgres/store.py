@@ -12,6 +12,7 @@ from outlast._store.postgres.claims import Claims
 from outlast._store.postgres.desk import Desk
 from outlast._store.postgres.instances import Instances
 from outlast._store.postgres.leases import Leases
+from outlast._store.postgres.limits import Limits
 from outlast._store.postgres.links import Links
 from outlast._store.postgres.schema import Schema, quoted
 from outlast._store.postgres.signals import Signals
@@ -37,8 +38,9 @@ class PostgresStore:
         self.instances = Instances(client)
         self.signals = Signals(client)
         self.claims = Claims(engine)
+        self.limits = Limits(engine)
         self.leases = Leases(engine, self._links, patience_s=max(1.0, config.lease / 3))
-        self.timers = Timers(engine)
+        self.timers = Timers(engine, self.limits)
         self.queues = Queues(client)
         self.upkeep = Upkeep(engine)
         self.schema = Schema(self._links, sql, config.schema, world)

@@ -7,6 +7,7 @@ from typing import Final
 
 from outlast._model import OVERDUE_S, Due, QueueCounts, ReadyProgram, Standing
 from outlast._store.postgres.desk import Desk
+from outlast._store.postgres.limits import Limits
 from outlast._store.rows import assemble_counts
 
 OLD_TRANSACTION_S: Final = 300.0
@@ -20,18 +21,28 @@ Finding = tuple[str, str, str]
 class Timers:
     """See `contract.Timers`."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, limits: Limits) -> None:
         self._desk = desk
+        self._limits = limits
 
     async def promote(self, limit: int, now_us: int | None = None) -> Due:
-        now = self._desk.now(now_us)
-        queues, promoted, wake_s, next_s = (await self._desk.change("promote", promote_max=limit, now=now))[0]
-        if wake_s is None or wake_s > 0:
-            soonest_s = min((each for each in (wake_s, next_s) if each is not None), default=None)
-            return Due(queues or (), promoted, None if soonest_s is None else max(0.0, soonest_s))
-        # What another node is waking at this moment is skipped; neither is asked for again at once.
-        woken = [row[0] for row in await self._desk.change("wake_late", wake_max=limit, now=now)]
-        return Due(sorted({*(queues or ()), *woken}), promoted + len(woken), 0.0 if woken else next_s, len(woken))
+        desk, now = self._desk, self._desk.now(now_us)
+        row = (await desk.change("promote", promote_max=limit, now=now))[0]
+        ready, gates, promoted, wake_s, bucket_s, next_s = row
+        queues = set(ready or ())
+        if gates:
+            queues.update(await self._limits.open(gates))
+            bucket_s = 0.0  # a gate may have been told to look again: look again.
+        elif bucket_s is not None and bucket_s <= 0:
+            queues.update(await self._limits.open_due(limit))
+        woken: list[str] = []
+        if wake_s is not None and wake_s <= 0:
+            # What another node is waking at this moment is skipped; it is not asked for again at once.
+            woken = [found[0] for found in await desk.change("wake_late", wake_max=limit, now=now)]
+            queues.update(woken)
+            wake_s = 0.0 if woken else None
+        first_s = min((each for each in (wake_s, bucket_s, next_s) if each is not None), default=None)
+        return Due(sorted(queues), promoted + len(woken), None if first_s is None else max(0.0, first_s), len(woken))
 
 
 class Queues:

@@ -9,10 +9,11 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import astuple
 
-from outlast._model import Claim, Committed, Settlement
+from outlast._model import Claim, Committed, Settlement, Taken
 from outlast._store.contract import CRASHES_ANY
 from outlast._store.sqlite.desk import Desk, scalar
 from outlast._store.sqlite.effects import write_effects
+from outlast._store.sqlite.limits import admit_within
 
 _claims = msgspec.json.Decoder(list[Claim])
 _CHILDREN: Final = Settlement.__struct_fields__.index("children")
@@ -32,7 +33,7 @@ class Claims:
         limit: int,
         grace_s: float,
         crashes_max: int = CRASHES_ANY,
-    ) -> list[Claim]:
+    ) -> Taken:
         desk = self._desk
         find = {"queue": queue, "known": _json(known), "crashes_max": crashes_max, "limit": limit}
         probe, take, mark = desk.text("probe_ready"), desk.text("take"), desk.text("mark_taken")
@@ -40,15 +41,16 @@ class Claims:
         def has_work(connection: sqlite3.Connection) -> Any:
             return connection.execute(probe, {"queue": queue}).fetchone()
 
-        def claim(connection: sqlite3.Connection) -> str:
+        def claim(connection: sqlite3.Connection) -> Taken:
             text: str = scalar(connection, take, find)
-            if text != "[]":
-                values = {"claims": text, "node": node, "now_us": desk.now_us(), "grace_s": grace_s}
-                connection.execute(mark, values)
-            return text
+            if text == "[]":
+                return Taken([], seen=0)
+            values = {"claims": text, "node": node, "now_us": desk.now_us(), "grace_s": grace_s}
+            connection.execute(mark, values)
+            return admit_within(connection, desk, _claims.decode(text))
 
-        text = await desk.writer.write(claim, probe=has_work)
-        return _claims.decode(text) if text else []
+        taken: Taken | None = await desk.writer.write(claim, probe=has_work)
+        return Taken([], seen=0) if taken is None else taken
 
     async def commit(self, batch: Sequence[Settlement]) -> Committed:
         desk = self._desk

@@ -17,6 +17,7 @@ from outlast._store.sqlite.claims import Claims
 from outlast._store.sqlite.desk import Desk
 from outlast._store.sqlite.instances import Instances
 from outlast._store.sqlite.leases import Leases
+from outlast._store.sqlite.limits import Limits
 from outlast._store.sqlite.schema import Schema
 from outlast._store.sqlite.signals import Signals
 from outlast._store.sqlite.upkeep import Queues, Timers, Upkeep
@@ -46,8 +47,9 @@ class SqliteStore:
         self.instances = Instances(desk)
         self.signals = Signals(desk)
         self.claims = Claims(desk)
+        self.limits = Limits(desk)
         self.leases = Leases(desk)
-        self.timers = Timers(desk)
+        self.timers = Timers(desk, self.limits)
         self.queues = Queues(desk)
         self.upkeep = Upkeep(desk, shared=self._path is not None)
         self.schema = Schema(self._writer, config.schema, begin=self._begin)

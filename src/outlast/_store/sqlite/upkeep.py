@@ -6,9 +6,11 @@ import sqlite3
 
 import msgspec
 
+from outlast._kernel.limits import RATE
 from outlast._model import OVERDUE_S, Due, QueueCounts, ReadyProgram, Standing
 from outlast._store.rows import assemble_counts
 from outlast._store.sqlite.desk import Desk, scalar
+from outlast._store.sqlite.limits import Limits
 from outlast._world import instant
 
 WAL_RESET_FIXED = (3, 51, 3)
@@ -17,29 +19,41 @@ WAL_RESET_FIXED = (3, 51, 3)
 class Timers:
     """See `contract.Timers`."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, limits: Limits) -> None:
         self._desk = desk
+        self._limits = limits
 
     async def promote(self, limit: int, now_us: int | None = None) -> Due:
-        desk = self._desk
+        desk, limits = self._desk, self._limits
         now = desk.now_us(now_us)
-        due_us, wake_us = (await desk.rows("next_due"))[0]
-        if (next_s := _seconds_until(now, due_us, wake_us)) is None or next_s > 0:
+        due_us, wake_us, bucket_us = (await desk.rows("next_due"))[0]
+        if (next_s := _seconds_until(now, due_us, wake_us, bucket_us)) is None or next_s > 0:
             return Due((), 0, next_s)
+        values = {"now_us": now, "limit": limit}
 
-        def move(connection: sqlite3.Connection) -> tuple[list[list[str]], list[list[str]]]:
-            due = late = "[]"
+        def move(connection: sqlite3.Connection) -> tuple[int, int, set[str]]:
+            due: list[list[str]] = []
+            late: list[list[str]] = []
+            gates: set[str] = set()
             if due_us is not None and due_us <= now:
-                due = scalar(connection, desk.text("find_due"), {"now_us": now, "limit": limit})
-                connection.execute(desk.text("promote"), {"due": due})
+                text = scalar(connection, desk.text("find_due"), values)
+                connection.execute(desk.text("promote"), {"due": text})
+                due = msgspec.json.decode(text)
+                gates = {gate for _, _, gate in due if gate is not None}
             if wake_us is not None and wake_us <= now:
-                late = scalar(connection, desk.text("find_late"), {"now_us": now, "limit": limit})
-                connection.execute(desk.text("wake_late"), {"late": late, "now_us": now})
-            return msgspec.json.decode(due), msgspec.json.decode(late)
+                text = scalar(connection, desk.text("find_late"), values)
+                connection.execute(desk.text("wake_late"), {"late": text, "now_us": now})
+                late = msgspec.json.decode(text)
+            if bucket_us is not None and bucket_us <= now:
+                rates = msgspec.json.decode(scalar(connection, desk.text("due_buckets"), values))
+                gates.update(RATE + rate for rate in rates)
+            queues = limits.open_within(connection, sorted(gates)) if gates else set()
+            queues.update(queue for _, queue, gate in due if gate is None)
+            queues.update(queue for _, queue in late)
+            return len(due) + len(late), len(late), queues
 
-        due, late = await desk.writer.write(move)
-        next_s = _seconds_until(now, *(await desk.rows("next_due"))[0])
-        return Due(sorted({queue for _, queue in due + late}), len(due) + len(late), next_s, len(late))
+        moved, woken, queues = await desk.writer.write(move)
+        return Due(sorted(queues), moved, _seconds_until(now, *(await desk.rows("next_due"))[0]), woken)
 
 
 def _seconds_until(now_us: int, *moments_us: int | None) -> float | None:

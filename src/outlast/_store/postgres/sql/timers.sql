@@ -1,8 +1,8 @@
 -- name: promote
 -- takes: promote_max; now or null
--- gives: queues that received work, how many instances were promoted, seconds until the next one is due (or null),
--- seconds until the next one has waited long enough (or null)
--- index: instances_due, instances_wake, then the primary key
+-- gives: queues that received work, gates at which others wait now, how many instances were promoted, seconds until the
+-- next one has waited long enough, until the next rate limit is looked at, and until the next one is due (or null)
+-- index: instances_due, instances_wake, buckets_wake, then the primary key
 -- why it differs: one statement finds, moves and looks ahead. What another node is promoting at this moment is skipped,
 -- and counts as done in the look ahead, since it is due no later than now.
 WITH due AS (
@@ -12,13 +12,18 @@ WITH due AS (
     LIMIT :promote_max::bigint
     FOR NO KEY UPDATE SKIP LOCKED
 ), promoted AS (
-    UPDATE {schema}.instances SET status = 'ready'
+    UPDATE {schema}.instances
+    SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'blocked' END,
+        blocked_on = COALESCE('r:' || rate_limit, 'k:' || concurrency_key)
     WHERE id = ANY (ARRAY(SELECT id FROM due))
-    RETURNING queue
+    RETURNING queue, blocked_on
 )
-SELECT (SELECT array_agg(DISTINCT queue ORDER BY queue) FROM promoted),
+SELECT (SELECT array_agg(DISTINCT queue ORDER BY queue) FROM promoted WHERE blocked_on IS NULL),
+    (SELECT array_agg(DISTINCT blocked_on) FROM promoted WHERE blocked_on IS NOT NULL),
     (SELECT count(*) FROM promoted),
     (SELECT extract(epoch FROM min(wake_at) - COALESCE(:now, now()))::double precision FROM {schema}.instances
+        WHERE wake_at IS NOT NULL),
+    (SELECT extract(epoch FROM min(wake_at) - COALESCE(:now, now()))::double precision FROM {schema}.buckets
         WHERE wake_at IS NOT NULL),
     (SELECT extract(epoch FROM due_at - COALESCE(:now, now()))::double precision FROM {schema}.instances
         WHERE status = 'scheduled' AND id NOT IN (SELECT id FROM due)

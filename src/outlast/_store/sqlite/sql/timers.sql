@@ -1,12 +1,14 @@
 -- name: find_due
--- gives: one JSON array of [id, queue]
+-- gives: one JSON array of [id, queue, gate]: what has a limit must wait at its gate
 -- index: instances_due
-SELECT json_group_array(json_array(id, queue))
-FROM (SELECT id, queue FROM {schema}_instances WHERE status = 'scheduled' AND due_us <= :now_us ORDER BY due_us LIMIT :limit);
+SELECT json_group_array(json_array(id, queue, COALESCE('r:' || rate_limit, 'k:' || concurrency_key)))
+FROM (SELECT id, queue, rate_limit, concurrency_key FROM {schema}_instances WHERE status = 'scheduled' AND due_us <= :now_us ORDER BY due_us LIMIT :limit);
 
 -- name: promote
 -- takes: due, as given by find_due in the same transaction
-UPDATE {schema}_instances SET status = 'ready'
+UPDATE {schema}_instances
+SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'blocked' END,
+    blocked_on = COALESCE('r:' || rate_limit, 'k:' || concurrency_key)
 WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:due)) AND status = 'scheduled';
 
 -- name: find_late
@@ -26,7 +28,9 @@ SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'read
 WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:late)) AND status = 'waiting';
 
 -- name: next_due
--- gives: when the next scheduled instance is due, and when the next waiting one has waited long enough; or null
+-- gives: when the next scheduled instance is due, when the next waiting one has waited long enough, and when the next rate
+-- limit is looked at; or null
 -- index: instances_due, instances_wake
 SELECT (SELECT min(due_us) FROM {schema}_instances WHERE status = 'scheduled'),
-    (SELECT min(wake_us) FROM {schema}_instances WHERE wake_us IS NOT NULL);
+    (SELECT min(wake_us) FROM {schema}_instances WHERE wake_us IS NOT NULL),
+    (SELECT min(wake_us) FROM {schema}_buckets WHERE wake_us IS NOT NULL);
