@@ -28,7 +28,7 @@ async def test_a_spawn_parks_the_parent_with_its_children(given: Given, database
 
     assert committed == ([], ["a", "b"])
     row = await given.read(parent.id)
-    assert (row.status, row.step, row.round, row.awaits, row.node) == ("waiting", "joined", 1, None, None)
+    assert (row.status, row.step, row.awaits, row.node) == ("waiting", "joined", None, None)
     assert database.peek(parent.id, "pending") == 3
     children = await store.instances.children(parent.id, round=None, after=None, limit=10)
     assert [(child.id, child.parent, child.round, child.child) for child in children] == [
@@ -44,7 +44,7 @@ async def test_no_children_let_the_parent_go_on(given: Given, store: Store) -> N
 
     assert committed == ([], ["default"])
     row = await given.read(parent.id)
-    assert (row.status, row.round, row.wake_at) == ("ready", 1, None)
+    assert (row.status, row.wake_at) == ("ready", None)
 
 
 async def test_children_whose_key_is_held_do_not_count(given: Given, database: Database, store: Store) -> None:
@@ -107,7 +107,7 @@ async def test_spawns_of_one_batch_count_apart(given: Given, database: Database,
     assert [await given.status(claim.id) for claim in claims] == ["waiting", "ready", "ready", "waiting"]
 
 
-async def test_a_spawn_written_twice_spawns_once(given: Given, store: Store) -> None:
+async def test_a_spawn_written_twice_spawns_once(given: Given, database: Database, store: Store) -> None:
     parent = await given.claim()
     outcome = spawned(parent, [given.new() for _ in range(3)])
 
@@ -116,7 +116,7 @@ async def test_a_spawn_written_twice_spawns_once(given: Given, store: Store) -> 
     assert [each.stale for each in committed] == [[], []]
     assert len(await given.taken()) == 3
     row = await given.read(parent.id)
-    assert (row.status, row.round) == ("waiting", 1)
+    assert (row.status, database.peek(parent.id, "spawns")) == ("waiting", 1)
 
 
 async def test_a_lost_claim_spawns_nothing(given: Given, store: Store) -> None:
@@ -271,7 +271,23 @@ async def test_only_the_round_that_is_waited_for_counts(given: Given, store: Sto
     await store.claims.commit([ended(young)])
 
     assert await woken(given, parent)
-    assert (await given.read(parent)).round == 2
+    assert given.database.peek(parent, "spawns") == 2
+
+
+async def test_a_child_may_be_a_parent(given: Given, store: Store) -> None:
+    root, (child,) = await family(given, 1)
+    await store.claims.commit([spawned(child, [given.new()])])
+    (grandchild,) = await given.taken()
+
+    await store.claims.commit([ended(grandchild)])
+    assert not await woken(given, root)
+    (claim,) = await given.taken()
+    assert (claim.id, claim.parent, claim.round) == (child.id, root, 1)
+    row = await given.read(child.id)
+    assert (row.parent, row.round, row.child) == (root, 1, 0)
+    await store.claims.commit([ended(claim)])
+
+    assert await woken(given, root)
 
 
 async def test_a_parent_that_waits_for_a_signal_is_not_woken_by_a_child(given: Given, store: Store) -> None:
@@ -393,9 +409,7 @@ async def test_a_child_run_again_after_the_join_holds_nobody_up(given: Given, st
     assert not await woken(given, parent)
 
 
-async def test_children_are_pruned_after_their_parent_has_ended(
-    given: Given, store: Store, world: PinnedWorld
-) -> None:
+async def test_children_are_pruned_after_their_parent_has_ended(given: Given, store: Store, world: PinnedWorld) -> None:
     parent, children = await family(given, 3)
     other = await given.ended(retention_s=60.0)
     await store.claims.commit([ended(child, retention_s=60.0) for child in children])

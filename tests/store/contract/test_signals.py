@@ -25,7 +25,7 @@ async def test_a_signal_is_stored_for_whoever_lives(given: Given, post: Post, st
 
     (letter,) = await given.store.signals.inbox([id])
     assert (letter.instance, letter.name, letter.payload) == (id, "hello", '{"a":1}')
-    assert letter.dedup_key is letter.consumed_at is None
+    assert (letter.dedup_key, letter.consumed_at) == (None, None)
     assert await given.status(id) == status
 
 
@@ -226,7 +226,6 @@ async def test_what_has_a_limit_is_left_to_the_timekeeper(
 
     row = await given.read(claim.id)
     assert (row.status, row.awaits) == ("scheduled", '["go"]')
-    assert row.due_at <= given.world.utc_now() if hasattr(given.world, "utc_now") else True
     assert (await store.timers.promote(10)).promoted == 1
 
 
@@ -312,7 +311,7 @@ async def test_the_next_step_awaits_nothing(given: Given, post: Post, store: Sto
     await store.claims.commit([moved(claim) if outcome == "moved" else settlement(claim, outcome)])
 
     row = await given.read(id)
-    assert row.awaits is row.wake_at is None
+    assert (row.awaits, row.wake_at) == (None, None)
 
 
 async def test_a_parked_instance_can_be_cancelled(given: Given, store: Store) -> None:
@@ -397,7 +396,8 @@ async def test_a_wait_ends_at_its_deadline(given: Given, store: Store, world: Pi
     (id,) = await waiting(given, "go", wake_s=60.0)
 
     due = await store.timers.promote(10, world.advance(59.0))
-    assert (due.promoted, due.next_s) == (0, pytest.approx(1.0))
+    assert due.promoted == 0
+    assert due.next_s == pytest.approx(1.0)
     due = await store.timers.promote(10, now := world.advance(1.5))
 
     assert (list(due.queues), due.promoted, due.timed_out) == (["default"], 1, 1)
@@ -433,18 +433,15 @@ async def test_a_round_wakes_no_more_than_its_limit(given: Given, store: Store, 
     assert rounds[0].next_s == 0.0
 
 
-async def test_a_deadline_leaves_the_limited_to_the_timekeeper(
-    given: Given, store: Store, world: PinnedWorld
-) -> None:
+async def test_a_deadline_leaves_the_limited_to_the_timekeeper(given: Given, store: Store, world: PinnedWorld) -> None:
     world.pin()
     claim = await given.claim()
     await store.claims.commit([parked(claim, "go", wake_s=1.0, concurrency_key="k")])
 
     due = await store.timers.promote(10, world.advance(1.0))
 
-    assert due.timed_out == 1
-    assert await given.status(claim.id) in ("scheduled", "ready", "blocked")
-    assert due.next_s == 0.0 or await given.status(claim.id) != "scheduled"
+    assert (due.timed_out, due.next_s) == (1, 0.0)
+    assert await given.status(claim.id) == "scheduled"
 
 
 async def test_a_signal_takes_the_deadline_away(given: Given, post: Post, store: Store, world: PinnedWorld) -> None:
@@ -527,7 +524,9 @@ async def test_signals_go_with_their_instance(
     deleted, pruned, stays = await given.claimed(3)
     keyed = [post.signal(claim.id, dedup_key="d") for claim in (deleted, pruned, stays)]
     await store.signals.send([*keyed, *(post.signal(claim.id) for claim in (deleted, pruned, stays))])
-    await store.claims.commit([ended(claim, consumed=[signal.id]) for claim, signal in zip((deleted, pruned), keyed)])
+    await store.claims.commit(
+        [ended(claim, consumed=[signal.id]) for claim, signal in zip((deleted, pruned), keyed, strict=False)]
+    )
 
     await store.instances.delete(deleted.id)
     assert await store.upkeep.prune(10, world.wall_us() + 10**9) == 1
