@@ -524,9 +524,7 @@ async def test_signals_go_with_their_instance(
     deleted, pruned, stays = await given.claimed(3)
     keyed = [post.signal(claim.id, dedup_key="d") for claim in (deleted, pruned, stays)]
     await store.signals.send([*keyed, *(post.signal(claim.id) for claim in (deleted, pruned, stays))])
-    await store.claims.commit(
-        [ended(claim, consumed=[signal.id]) for claim, signal in zip((deleted, pruned), keyed, strict=False)]
-    )
+    await store.claims.commit([ended(deleted, consumed=[keyed[0].id]), ended(pruned, consumed=[keyed[1].id])])
 
     await store.instances.delete(deleted.id)
     assert await store.upkeep.prune(10, world.wall_us() + 10**9) == 1

@@ -83,9 +83,8 @@ class Instances:
 
         async def retry(transaction: Transaction) -> list[tuple[str, str]]:
             found = await transaction.rows("retry", id=id, now=transaction.now)
-            if (
-                found and found[0][0] in MOVES["retry"] and found[0][0] != QUARANTINED
-            ):  # for which its parent waits still.
+            former = found[0][0] if found else None
+            if former in MOVES["retry"] and former != QUARANTINED:  # for which its parent waits still.
                 await transaction.run("raise", id=id)
             return found
 
