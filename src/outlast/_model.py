@@ -384,7 +384,7 @@ class Instance:
         awaits: Names of the signals that it waits for, or last waited for; or None.
         wake_at: When a waiting instance wakes in any case, or None.
         parent: The instance that spawned it, or None; then also its `round` (which `Spawn`, from 1) and its number
-            `child` (from 0). For a parent `round` counts the rounds it has spawned.
+            `child` (from 0).
         concurrency_key, rate_limit, rate_weight: What must let it through before its step runs.
         blocked_on: What a blocked instance waits for, `k:` a key or `r:` a rate limit; or None.
         fair_key, fair_weight: Whose share it counts against, or None.

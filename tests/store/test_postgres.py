@@ -149,6 +149,8 @@ INDEXES = {
     "lock_instance": {"instances_pkey"},
     "lower": {"instances_pkey"},
     "open_round": {"instances_pkey"},
+    "landed": {"instances_child"},
+    "raise": {"instances_pkey"},
     "tree": {"instances_child", "instances_pkey"},
     "children": {"instances_child"},
     "reclaim": {"instances_running", "instances_pkey"},

@@ -31,6 +31,7 @@ UNFENCED = {
     "recheck": "wakes what this transaction has parked: nobody holds it",
     "lower": "wakes parents that wait: nobody holds them",
     "open_round": "the second half of a park, in the same transaction",
+    "raise": "lets a parent that waits go on waiting: nobody holds it",
     "note_mail": "notes that a signal came; whoever runs the row writes other columns",
 }
 """Statements that change instances without comparing epochs, with the reason."""
@@ -60,7 +61,7 @@ ONLY_IN = {
         "find_ours": "the first half of commit, where it has effects",
         "find_late": "the first half of wake_late",
         "find_live": "the first half of cancel",
-        "queue_of": "what open_round gives in Postgres",
+        "queues_of": "what open_round gives in Postgres",
         "find_stored": "which signals are new: SQLite gives a count only",
         "note_mail": "in Postgres a part of wake",
         "keep_used": "the first half of consume",

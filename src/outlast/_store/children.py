@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from outlast._model import NewInstance, Settlement
 
+CHUNK: Final = 5_000
+"""Children that one statement inserts."""
 
-def children_rows(item: Settlement) -> list[NewInstance]:
-    """The children, told their places: the parent's id, the number of the round, their number within it."""
-    children = item.children or []
-    if item.round is None:
-        raise ValueError("an outcome with children must say which round they are")
-    for number, child in enumerate(children):
-        child.parent, child.round, child.child = item.id, item.round, number
-    return children
+
+def children_rows(parents: Iterable[Settlement]) -> list[NewInstance]:
+    """All their children, told their places: the parent's id, the number of the round, their number within it.
+
+    In the order of their keys: two batches with the same keys would wait for each other.
+    """
+    rows: list[NewInstance] = []
+    for item in parents:
+        if item.round is None:
+            raise ValueError("an outcome with children must say which round they are")
+        for number, child in enumerate(item.children or ()):
+            child.parent, child.round, child.child = item.id, item.round, number
+            rows.append(child)
+    if any(row.correlation_key is not None for row in rows):
+        rows.sort(key=lambda row: row.correlation_key or "")
+    return rows
+
+
+def chunks(rows: Sequence[NewInstance]) -> Iterator[Sequence[NewInstance]]:
+    """The rows, as many at a time as one statement inserts."""
+    for start in range(0, len(rows), CHUNK):
+        yield rows[start : start + CHUNK]
+
+
+def pending(item: Settlement, landed: int) -> int:
+    """How many children must end before the parent wakes, of those that were inserted."""
+    return landed if item.need is None else min(item.need, landed)
 
 
 def ready_queues(rows: Iterable[NewInstance]) -> set[str]:

@@ -45,15 +45,17 @@ def receipts(
 ) -> list[Receipt]:
     """What became of each signal, in order. `known_keys` are correlation keys that an instance has had."""
     made: list[Receipt] = []
+    told: set[str] = set()
     for n, signal in enumerate(batch):
         target = targets.get(n)
         if target is None:
             made.append(Receipt(signal.id, "ended" if signal.key in known_keys else "no_target", None, None))
         elif target.status in FINAL:
             made.append(Receipt(signal.id, "ended", target.id, None))
-        elif signal.id not in stored:
+        elif signal.id not in stored or signal.id in told:
             made.append(Receipt(signal.id, "duplicate", target.id, None))
         else:
+            told.add(signal.id)
             queue = target.queue if wakers.get(target.id) == signal.id else None
             made.append(Receipt(signal.id, "delivered", target.id, queue))
     return made

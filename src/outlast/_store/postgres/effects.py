@@ -9,13 +9,10 @@ import msgspec
 
 from outlast._kernel.states import FINAL, WAITING
 from outlast._model import Committed, Settlement
-from outlast._store.children import children_rows, ready_queues
+from outlast._store.children import children_rows, chunks, pending, ready_queues
 from outlast._store.postgres.barriers import lower
 from outlast._store.postgres.columns import columns_of
 from outlast._store.postgres.desk import Transaction
-
-_CHUNK = 5_000
-"""Children that one statement inserts."""
 
 
 async def settle_within(transaction: Transaction, batch: Sequence[Settlement], values: dict[str, Any]) -> Committed:
@@ -26,9 +23,7 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
     written = [item for item in batch if item.id in ours]
     queues: set[str] = set()
     await _consume(transaction, written)
-    for item in written:
-        if item.children is not None:
-            queues |= await _spawn(transaction, item)
+    queues |= await _spawn(transaction, [item for item in written if item.children is not None])
     queues |= await _recheck(transaction, [item for item in written if item.status == WAITING and item.awaits])
     queues |= await lower(transaction, [item.id for item in written if item.parent and item.status in FINAL])
     return Committed(lost, sorted(queues))
@@ -66,18 +61,21 @@ async def _recheck(transaction: Transaction, parks: Sequence[Settlement]) -> set
     return {row[0] for row in rows}
 
 
-async def _spawn(transaction: Transaction, item: Settlement) -> set[str]:
-    """Inserts an outcome's children and lets their parent wait for them. Returns queues that received work."""
-    children = children_rows(item)
-    landed = 0
-    for start in range(0, len(children), _CHUNK):
-        chunk = children[start : start + _CHUNK]
-        landed += await transaction.run("add", **columns_of(chunk), now=transaction.now)
-    pending = landed if item.need is None else min(item.need, landed)
-    rows = await transaction.rows(
-        "open_round", ids=[item.id], rounds=[item.round], pending=[pending], now=transaction.now
-    )
-    return ready_queues(children) | {row[0] for row in rows if row[0] is not None}
+async def _spawn(transaction: Transaction, parents: Sequence[Settlement]) -> set[str]:
+    """Inserts the children of outcomes and lets their parents wait for them. Returns queues that received work."""
+    if not parents:
+        return set()
+    rows, added = children_rows(parents), 0
+    for chunk in chunks(rows):
+        added += await transaction.run("add", **columns_of(chunk), now=transaction.now)
+    ids, rounds = [item.id for item in parents], [item.round for item in parents]
+    landed = {item.id: len(item.children or ()) for item in parents}
+    if added < len(rows):
+        found = dict(await transaction.rows("landed", ids=ids, rounds=rounds))
+        landed = {id: found.get(id, 0) for id in ids}
+    waits = [pending(item, landed[item.id]) for item in parents]
+    opened = await transaction.rows("open_round", ids=ids, rounds=rounds, pending=waits, now=transaction.now)
+    return ready_queues(rows) | {row[0] for row in opened if row[0] is not None}
 
 
 def _json(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from outlast._kernel.states import FINAL, RUNNING
+from outlast._kernel.states import FINAL, MOVES, QUARANTINED, RUNNING
 from outlast._model import Ended, Filter, Held, NewInstance, Receipt, Row, Signal, Stopped
 from outlast._store.postgres.barriers import lower
 from outlast._store.postgres.columns import columns_of, is_id, one_row
@@ -61,15 +61,15 @@ class Instances:
             return None
 
         async def cancel(transaction: Transaction) -> Stopped | None:
+            ids = [id]
+            while tree:  # until nobody has spawned any more while we waited for the locks.
+                found = [row[0] for row in await transaction.rows("tree", id=id)]
+                if len(found) <= len(ids):
+                    break
+                ids = found
             stood = await transaction.rows("lock_instance", id=id)
             if not stood:
                 return None
-            ids = [id]
-            while tree:  # until nobody has spawned any more while we waited for the locks.
-                found = [row[0] for row in await transaction.rows("tree", ids=ids)]
-                if len(found) == len(ids):
-                    break
-                ids = found
             ended = await transaction.rows("cancel", ids=ids, error=error, retention_s=retention_s, now=transaction.now)
             queues = await lower(transaction, [row[0] for row in ended])
             nodes = sorted({row[1] for row in ended if row[1] is not None})
@@ -80,9 +80,17 @@ class Instances:
     async def retry(self, id: str) -> tuple[str, str] | Held | None:
         if not is_id(id):
             return None
+
+        async def retry(transaction: Transaction) -> list[tuple[str, str]]:
+            found = await transaction.rows("retry", id=id, now=transaction.now)
+            former = found[0][0] if found else None
+            if former in MOVES["retry"] and former != QUARANTINED:  # for which its parent waits still.
+                await transaction.run("raise", id=id)
+            return found
+
         while True:
             try:
-                found = await self._desk.change("retry", id=id, now=self._desk.now())
+                found = await self._desk.transact(retry)
             except StoreError as error:
                 if error.__cause__ is None or not is_key_taken(error.__cause__):
                     raise
@@ -129,11 +137,16 @@ class Instances:
 
     async def add_and_send(self, row: NewInstance, signal: Signal) -> tuple[list[Held], Receipt]:
         async def add_and_send(transaction: Transaction) -> tuple[list[Held], Receipt]:
-            changed = await transaction.run("add", **columns_of([row]), now=transaction.now)
-            receipt = (await send_within(transaction, [signal]))[0]
-            if changed or receipt.instance == row.id:
-                return [], receipt
-            return [Held(row.id, row.correlation_key or "", receipt.instance or row.id)], receipt
+            while True:
+                changed = await transaction.run("add", **columns_of([row]), now=transaction.now)
+                (receipt,) = await send_within(transaction, [signal])
+                if changed or receipt.instance == row.id:
+                    return [], receipt
+                if receipt.instance is not None:
+                    return [Held(row.id, row.correlation_key or "", receipt.instance)], receipt
+                if await transaction.rows("stand", id=row.id):
+                    return [], receipt  # an earlier try has inserted it, and it has ended.
+                # Whoever held the key has let go of it meanwhile.
 
         return await self._desk.transact(add_and_send)
 

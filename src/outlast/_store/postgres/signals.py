@@ -25,7 +25,8 @@ class Signals:
         return await self._desk.transact(lambda transaction: send_within(transaction, batch))
 
     async def inbox(self, ids: Sequence[str]) -> list[Letter]:
-        return [Letter(*row) for row in await self._desk.rows("inbox", ids=ids)] if ids else []
+        known = [id for id in ids if is_id(id)]
+        return [Letter(*row) for row in await self._desk.rows("inbox", ids=known)] if known else []
 
     async def list(self, instance: str) -> list[Letter]:
         return [Letter(*row) for row in await self._desk.rows("signals", id=instance)] if is_id(instance) else []
@@ -53,15 +54,16 @@ async def send_within(transaction: Transaction, batch: Sequence[Signal]) -> list
         wakers = woken(batch, targets, stored)
         met = sorted({targets[n].id for n in places if batch[n].id in stored})
         if met:
-            await transaction.run("wake", ids=met, woken=list(wakers), now=now)
+            await transaction.run("wake", ids=met, waits=[id in wakers for id in met], now=now)
     unmet = [signal.key for n, signal in enumerate(batch) if signal.key is not None and n not in targets]
     known = {row[0] for row in await transaction.rows("known_keys", keys=unmet)} if unmet else ()
     return receipts(batch, targets, stored, wakers, known)
 
 
 async def _lock_targets(transaction: Transaction, batch: Sequence[Signal]) -> dict[int, Target]:
-    """Locks whom the signals are for. A key that changed hands while we waited for its holder is looked up again."""
+    """Locks whom the signals are for. A key whose holder ended while we waited for it is looked up again."""
     targets: dict[int, Target] = {}
+    former: dict[int, str] = {}
     left = [n for n, signal in enumerate(batch) if signal.key is not None or is_id(signal.instance or "")]
     for _ in range(_LOOKS_MAX):
         rows = await transaction.rows(
@@ -72,9 +74,11 @@ async def _lock_targets(transaction: Transaction, batch: Sequence[Signal]) -> di
         )
         for n, *target in rows:
             targets[n] = Target(*target)
-        left = [n for n in left if batch[n].key is not None and n in targets and targets[n].status in FINAL]
+        ended = {n: targets[n].id for n in left if batch[n].key is not None and n in targets}
+        # Found twice, it holds its key although it has ended: there is nobody else to find.
+        left = [n for n, id in ended.items() if targets[n].status in FINAL and former.get(n) != id]
         if not left:
             break
         for n in left:
-            del targets[n]
+            former[n] = targets.pop(n).id
     return targets

@@ -10,22 +10,16 @@ import msgspec
 
 from outlast._kernel.states import FINAL, WAITING
 from outlast._model import Settlement
-from outlast._store.children import children_rows, ready_queues
+from outlast._store.children import children_rows, chunks, pending, ready_queues
 from outlast._store.sqlite.barriers import lower
 from outlast._store.sqlite.columns import rows_text
 from outlast._store.sqlite.desk import Desk, scalar
 
-_CHUNK = 5_000
-"""Children that one statement inserts."""
-
 
 def write_effects(connection: sqlite3.Connection, desk: Desk, written: Sequence[Settlement], now_us: int) -> set[str]:
     """What follows from outcomes that this transaction has written. Returns queues that received work."""
-    queues: set[str] = set()
     _consume(connection, desk, written, now_us)
-    for item in written:
-        if item.children is not None:
-            queues |= _spawn(connection, desk, item, now_us)
+    queues = _spawn(connection, desk, [item for item in written if item.children is not None], now_us)
     parks = [(item.id, item.awaits, item.shown or []) for item in written if item.status == WAITING and item.awaits]
     if parks:
         queues |= _recheck(connection, desk, parks, now_us)
@@ -50,21 +44,21 @@ def _recheck(connection: sqlite3.Connection, desk: Desk, parks: list[Any], now_u
     return {queue for _, queue in found}
 
 
-def _spawn(connection: sqlite3.Connection, desk: Desk, item: Settlement, now_us: int) -> set[str]:
-    """Inserts an outcome's children and lets their parent wait for them. Returns queues that received work."""
-    children = children_rows(item)
-    landed = 0
-    for start in range(0, len(children), _CHUNK):
-        values = {"rows": rows_text(children[start : start + _CHUNK]), "now_us": now_us}
-        landed += connection.execute(desk.text("add"), values).rowcount
-    pending = landed if item.need is None else min(item.need, landed)
-    connection.execute(
-        desk.text("open_round"), {"id": item.id, "round": item.round, "pending": pending, "now_us": now_us}
-    )
-    queues = ready_queues(children)
-    if pending == 0:
-        queues.add(scalar(connection, desk.text("queue_of"), {"id": item.id}))
-    return queues
+def _spawn(connection: sqlite3.Connection, desk: Desk, parents: Sequence[Settlement], now_us: int) -> set[str]:
+    """Inserts the children of outcomes and lets their parents wait for them. Returns queues that received work."""
+    if not parents:
+        return set()
+    rows, added = children_rows(parents), 0
+    for chunk in chunks(rows):
+        added += connection.execute(desk.text("add"), {"rows": rows_text(chunk), "now_us": now_us}).rowcount
+    landed = {item.id: len(item.children or ()) for item in parents}
+    if added < len(rows):
+        rounds = _json([(item.id, item.round) for item in parents])
+        landed = dict(msgspec.json.decode(scalar(connection, desk.text("landed"), {"rounds": rounds})))
+    waits = [(item.id, item.round, pending(item, landed[item.id])) for item in parents]
+    connection.execute(desk.text("open_round"), {"parents": _json(waits), "now_us": now_us})
+    opened = _json([id for id, _, count in waits if count == 0])
+    return ready_queues(rows) | set(msgspec.json.decode(scalar(connection, desk.text("queues_of"), {"ids": opened})))
 
 
 def _json(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from outlast._kernel.states import FINAL, MOVES, RUNNING
+from outlast._kernel.states import FINAL, MOVES, QUARANTINED, RUNNING
 from outlast._model import Ended, Filter, Held, NewInstance, Receipt, Row, Signal, Stopped
 from outlast._store.rows import is_plain
 from outlast._store.sqlite.barriers import lower
@@ -90,6 +90,8 @@ class Instances:
                 if holder is not None and holder[0] != id:
                     return Held(id, key, holder[0])
             connection.execute(desk.text("retry"), values)
+            if status in MOVES["retry"] and status != QUARANTINED:  # for which its parent waits still.
+                connection.execute(desk.text("raise"), values)
             return (status, queue)
 
         found: tuple[str, str] | Held | None = await desk.writer.write(retry)
@@ -126,9 +128,9 @@ class Instances:
             return changed, send_within(connection, desk, [signal], now_us)[0]
 
         changed, receipt = await desk.writer.write(add_and_send)
-        if changed or receipt.instance == row.id:
+        if changed or receipt.instance in (row.id, None):  # None: an earlier try has inserted it, and it has ended.
             return [], receipt
-        return [Held(row.id, row.correlation_key or "", receipt.instance or row.id)], receipt
+        return [Held(row.id, row.correlation_key or "", receipt.instance)], receipt
 
     async def totals(self) -> dict[str, int]:
         return dict(await self._desk.rows("totals"))

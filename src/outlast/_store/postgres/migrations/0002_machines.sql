@@ -1,8 +1,8 @@
 -- What machines need: signals, children, limits.
 --
 -- `awaits` is a JSON list of signal names; `wake_at` is when a waiting instance wakes in any case. `parent`, `round` and
--- `child` say which spawn of whom an instance came from, and `round` of a parent counts its spawns; `pending` is how
--- many children must still end before it wakes. `mail` says that it was sent a signal once. `slot` is the place that a
+-- `child` say which spawn of whom an instance came from. `spawns` counts its own, and is apart from `round` because a
+-- child may be a parent, too; `pending` is how many of its children must still end before it wakes. `mail` says that it was sent a signal once. `slot` is the place that a
 -- running instance holds of its concurrency key; `blocked_on` what a blocked one waits for. `trace` is the trace context
 -- of whoever started it.
 ALTER TABLE {schema}.instances
@@ -12,6 +12,7 @@ ALTER TABLE {schema}.instances
     ADD COLUMN parent uuid,
     ADD COLUMN round integer NOT NULL DEFAULT 0,
     ADD COLUMN child integer NOT NULL DEFAULT 0,
+    ADD COLUMN spawns integer NOT NULL DEFAULT 0,
     ADD COLUMN pending integer,
     ADD COLUMN concurrency_key text COLLATE "C",
     ADD COLUMN slot integer,

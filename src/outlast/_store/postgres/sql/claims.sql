@@ -18,10 +18,10 @@ WITH taken AS (
             LIMIT :take_max::bigint
             FOR NO KEY UPDATE SKIP LOCKED))
     RETURNING id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits, awaits,
-        round, concurrency_key, rate_limit, rate_weight, trace, mail, parent, due_at
+        spawns, concurrency_key, rate_limit, rate_weight, trace, mail, parent, due_at
 )
 SELECT id::text, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits, awaits,
-    round, concurrency_key, rate_limit, rate_weight, trace, mail, parent::text
+    spawns, concurrency_key, rate_limit, rate_weight, trace, mail, parent::text
 FROM taken ORDER BY priority, due_at, taken.id;
 
 -- name: commit

@@ -25,15 +25,24 @@ FROM (
     WHERE id = ANY (:ids::uuid[]) GROUP BY parent, round
 ) AS c
 WHERE p.id = ANY (ARRAY(SELECT k.parent FROM {schema}.instances AS k WHERE k.id = ANY (:ids)))
-    AND p.id = c.parent AND p.round = c.round AND p.status = 'waiting' AND p.pending IS NOT NULL
+    AND p.id = c.parent AND p.spawns = c.round AND p.status = 'waiting' AND p.pending IS NOT NULL
 RETURNING CASE WHEN p.pending IS NULL THEN p.queue END;
+
+-- name: landed
+-- takes: parents and their rounds as parallel arrays
+-- gives: parent and count of the children of that round that were inserted
+-- index: instances_child
+SELECT c.parent::text, count(*) FROM {schema}.instances AS c
+JOIN unnest(:ids::uuid[], :rounds::integer[]) AS o (id, round) ON c.parent = o.id AND c.round = o.round
+WHERE c.parent = ANY (:ids)
+GROUP BY c.parent;
 
 -- name: open_round
 -- takes: parents that this transaction has parked, as parallel arrays: ids, rounds, pending; now or null
 -- gives: queues of those that wait for nobody
 -- index: primary key
 UPDATE {schema}.instances AS p
-SET round = o.round, pending = NULLIF(o.pending, 0),
+SET spawns = o.round, pending = NULLIF(o.pending, 0),
     status = CASE WHEN o.pending > 0 THEN 'waiting'
         WHEN p.concurrency_key IS NULL AND p.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
     due_at = CASE WHEN o.pending > 0 THEN p.due_at ELSE COALESCE(:now::timestamptz, now()) END,
@@ -41,3 +50,12 @@ SET round = o.round, pending = NULLIF(o.pending, 0),
 FROM unnest(:ids::uuid[], :rounds::integer[], :pending::integer[]) AS o (id, round, pending)
 WHERE p.id = ANY (:ids) AND p.id = o.id AND p.status = 'waiting'
 RETURNING CASE WHEN p.pending IS NULL THEN p.queue END;
+
+-- name: raise
+-- takes: the id of a child that had ended and runs again
+-- index: primary key
+-- Its parent, where it still waits for that round, waits for it once more: else its second end would count for a sibling.
+UPDATE {schema}.instances AS p SET pending = p.pending + 1
+WHERE p.id = (SELECT c.parent FROM {schema}.instances AS c WHERE c.id = :id::uuid)
+    AND p.spawns = (SELECT c.round FROM {schema}.instances AS c WHERE c.id = :id)
+    AND p.status = 'waiting' AND p.pending IS NOT NULL;

@@ -96,19 +96,21 @@ SELECT status, node, queue, correlation_key, correlation_scope FROM {schema}.ins
 SELECT status FROM {schema}.instances WHERE id = :id::uuid FOR NO KEY UPDATE;
 
 -- name: tree
--- takes: ids that are locked already
--- gives: ids of all their descendants, ended ones included, locked in one order
+-- takes: an id
+-- gives: its id and those of all its descendants, ended ones included, locked
 -- index: instances_child, then the primary key
-WITH RECURSIVE tree AS (
-    SELECT id FROM {schema}.instances WHERE id = ANY (:ids::uuid[])
-    UNION
-    SELECT c.id FROM tree AS t CROSS JOIN LATERAL (
+-- Children are locked before their parents, as by commits that end children: neither then waits for the other in a circle.
+WITH RECURSIVE tree (id, depth) AS (
+    SELECT id, 0 FROM {schema}.instances WHERE id = :id::uuid
+    UNION ALL
+    SELECT c.id, t.depth + 1 FROM tree AS t CROSS JOIN LATERAL (
         SELECT i.id FROM {schema}.instances AS i WHERE i.parent = t.id
     ) AS c
 )
-SELECT i.id::text FROM {schema}.instances AS i WHERE i.id = ANY (ARRAY(SELECT tree.id FROM tree))
-ORDER BY i.id
-FOR NO KEY UPDATE;
+SELECT i.id::text FROM tree AS t
+JOIN {schema}.instances AS i ON i.id = t.id AND i.id = ANY (ARRAY(SELECT tree.id FROM tree))
+ORDER BY t.depth DESC, i.id
+FOR NO KEY UPDATE OF i;
 
 -- name: cancel
 -- takes: ids, locked in the same transaction; error; retention_s or null; now or null
@@ -131,15 +133,18 @@ RETURNING i.id::text, stood.node;
 -- name: retry
 -- takes: id; now or null
 -- gives: status and queue as they stood before; no row when there is no such instance
+-- index: primary key
 -- An operator's act; may meet the unique key of a successor.
 WITH stood AS (
     SELECT id, status, queue FROM {schema}.instances WHERE id = :id FOR NO KEY UPDATE
 ), again AS (
     UPDATE {schema}.instances AS i
-    SET status = CASE WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END, attempt = 0, crashes = 0, due_at = COALESCE(:now::timestamptz, now()), finished_at = NULL,
+    SET status = CASE WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+        attempt = 0, crashes = 0, due_at = COALESCE(:now::timestamptz, now()), finished_at = NULL,
         expires_at = NULL, result = NULL, progress = NULL, progress_note = NULL
     FROM stood
-    WHERE i.id = :id AND i.id = stood.id AND i.status IN ('failed', 'cancelled', 'compensated', 'compensation_failed', 'quarantined')
+    WHERE i.id = :id AND i.id = stood.id
+        AND i.status IN ('failed', 'cancelled', 'compensated', 'compensation_failed', 'quarantined')
 )
 SELECT status, queue FROM stood;
 

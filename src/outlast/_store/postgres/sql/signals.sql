@@ -37,16 +37,17 @@ ON CONFLICT DO NOTHING
 RETURNING id::text;
 
 -- name: wake
--- takes: ids of instances that were sent something; woken, those of them that wait for it; all locked; now or null
+-- takes: ids of instances that were sent something, and whether each waits for it, as parallel arrays; all are locked;
+-- now or null
 -- index: primary key
 UPDATE {schema}.instances AS i
 SET mail = true,
-    status = CASE WHEN i.status <> 'waiting' OR i.id <> ALL (:woken::uuid[]) THEN i.status
+    status = CASE WHEN i.status <> 'waiting' OR NOT o.waits THEN i.status
         WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
-    due_at = CASE WHEN i.status = 'waiting' AND i.id = ANY (:woken) THEN COALESCE(:now::timestamptz, now())
-        ELSE i.due_at END,
-    wake_at = CASE WHEN i.status = 'waiting' AND i.id = ANY (:woken) THEN NULL ELSE i.wake_at END
-WHERE i.id = ANY (:ids::uuid[]) AND (NOT i.mail OR i.id = ANY (:woken));
+    due_at = CASE WHEN i.status = 'waiting' AND o.waits THEN COALESCE(:now::timestamptz, now()) ELSE i.due_at END,
+    wake_at = CASE WHEN i.status = 'waiting' AND o.waits THEN NULL ELSE i.wake_at END
+FROM unnest(:ids::uuid[], :waits::boolean[]) AS o (id, waits)
+WHERE i.id = ANY (:ids) AND i.id = o.id AND (NOT i.mail OR o.waits);
 
 -- name: inbox
 -- takes: ids of instances

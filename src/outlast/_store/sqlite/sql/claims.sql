@@ -9,11 +9,11 @@ SELECT 1 FROM {schema}_instances WHERE queue = :queue AND status = 'ready' LIMIT
 -- index: instances_ready
 -- One value and not many rows: every row fetched would hand the interpreter's lock back and forth.
 SELECT json_group_array(json_array(id, program, version, step, state, epoch + 1, attempt, crashes, priority,
-    correlation_key, commits, awaits, round, concurrency_key, rate_limit, rate_weight, trace,
+    correlation_key, commits, awaits, spawns, concurrency_key, rate_limit, rate_weight, trace,
     json(iif(mail, 'true', 'false')), parent))
 FROM (
     SELECT id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits, awaits,
-        round, concurrency_key, rate_limit, rate_weight, trace, mail, parent
+        spawns, concurrency_key, rate_limit, rate_weight, trace, mail, parent
     FROM {schema}_instances
     WHERE queue = :queue AND status = 'ready' AND program || '@' || version IN (SELECT value FROM json_each(:known))
         AND crashes <= :crashes_max

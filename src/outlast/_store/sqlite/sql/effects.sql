@@ -11,7 +11,7 @@ FROM (
     WHERE id IN (SELECT value FROM json_each(:ids)) AND parent IS NOT NULL GROUP BY parent, round
 ) AS c
 JOIN {schema}_instances AS p ON p.id = c.parent
-WHERE p.round = c.round AND p.status = 'waiting' AND p.pending IS NOT NULL;
+WHERE p.spawns = c.round AND p.status = 'waiting' AND p.pending IS NOT NULL;
 
 -- name: lower
 -- takes: parents, a JSON array of [id, children still pending]; now_us
@@ -24,12 +24,34 @@ SET pending = NULLIF(o.pending, 0),
 FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS pending FROM json_each(:parents)) AS o
 WHERE {schema}_instances.id = o.id AND {schema}_instances.status = 'waiting';
 
+-- name: landed
+-- takes: rounds, a JSON array of [parent, round]
+-- gives: one JSON array of [parent, count of the children of that round that were inserted]
+-- index: instances_child
+SELECT json_group_array(json_array(json_extract(o.value, '$[0]'),
+    (SELECT count(*) FROM {schema}_instances AS c
+        WHERE c.parent = json_extract(o.value, '$[0]') AND c.round = json_extract(o.value, '$[1]'))))
+FROM json_each(:rounds) AS o;
+
 -- name: open_round
--- takes: id; round; pending, how many children must end; now_us
+-- takes: parents that this transaction has parked, a JSON array of [id, round, how many children must end]; now_us
 -- index: primary key
 UPDATE {schema}_instances
-SET round = :round, pending = NULLIF(:pending, 0),
-    status = CASE WHEN :pending > 0 THEN 'waiting'
+SET spawns = o.round, pending = NULLIF(o.pending, 0),
+    status = CASE WHEN o.pending > 0 THEN 'waiting'
         WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
-    due_us = CASE WHEN :pending > 0 THEN due_us ELSE :now_us END, wake_us = CASE WHEN :pending > 0 THEN wake_us END
-WHERE id = :id AND status = 'waiting';
+    due_us = CASE WHEN o.pending > 0 THEN due_us ELSE :now_us END, wake_us = CASE WHEN o.pending > 0 THEN wake_us END
+FROM (
+    SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS round,
+        json_extract(value, '$[2]') AS pending
+    FROM json_each(:parents)
+) AS o
+WHERE {schema}_instances.id = o.id AND {schema}_instances.status = 'waiting';
+
+-- name: raise
+-- takes: the id of a child that had ended and runs again
+-- index: primary key
+-- Its parent, where it still waits for that round, waits for it once more: else its second end would count for a sibling.
+UPDATE {schema}_instances SET pending = pending + 1
+WHERE id = (SELECT parent FROM {schema}_instances WHERE id = :id)
+    AND spawns = (SELECT round FROM {schema}_instances WHERE id = :id) AND status = 'waiting' AND pending IS NOT NULL;

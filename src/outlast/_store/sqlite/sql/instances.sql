@@ -87,8 +87,11 @@ SELECT id, status, result, error FROM {schema}_instances WHERE id IN (SELECT val
 -- gives: status, node, queue, correlation key and scope
 SELECT status, node, queue, correlation_key, correlation_scope FROM {schema}_instances WHERE id = :id;
 
--- name: queue_of
-SELECT queue FROM {schema}_instances WHERE id = :id;
+-- name: queues_of
+-- takes: ids, a JSON array
+-- gives: one JSON array of their queues
+-- index: primary key
+SELECT json_group_array(DISTINCT queue) FROM {schema}_instances WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: tree
 -- takes: id
