@@ -126,7 +126,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """How often steps may begin: a bucket that holds `burst` tokens at most, and gets `allowed` of them in each `period`.
+    """How often steps may begin: a bucket of `burst` tokens at most, which gets `allowed` of them in each `period`.
 
     Attributes:
         allowed: Tokens that come in a period; a step takes one, or its `weight`.
@@ -135,7 +135,7 @@ class RateLimit:
     """
 
     allowed: float
-    period: Duration = 1.0
+    period: Duration | str = 1.0
     burst: float | None = None
 
     def __post_init__(self) -> None:
@@ -197,11 +197,11 @@ class Config:
     queues: Mapping[str, Queue] = field(default_factory=lambda: {"default": Queue()})
     """Queues to serve, each with its concurrency or a `Queue`. Empty: this engine only submits."""
     concurrency_limits: Mapping[str, int] = field(default_factory=dict)
-    """How many steps of one concurrency key run at once in the whole cluster, by the key's name; 1 for a name that is not
-    here. Where processes say different things, the lowest holds."""
+    """How many steps of one concurrency key run at once in the whole cluster, by the key's name; 1 for a name that is
+    not here. Where processes say different things, the lowest holds."""
     rate_limits: Mapping[str, RateLimit] = field(default_factory=dict)
-    """Rate limits by name, each a `RateLimit` or text: "100/s", "5/m", "10/250ms", "1000/h burst 50". Where processes say
-    different things, the one that started last is right."""
+    """Rate limits by name, each a `RateLimit` or text: "100/s", "5/m", "10/250ms", "1000/h burst 50". Where processes
+    say different things, the one that started last is right."""
     lease: float = 30.0
     """Seconds without renewal after which other nodes take over this process's instances."""
     renew_interval: float | None = None

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from outlast._kernel.failures import reason_text
+from outlast._kernel.limits import KEY
 from outlast._kernel.states import FAILED, FINAL, QUARANTINED, READY, SCHEDULED
 from outlast._model import Settlement
 from outlast._runtime.doorbell import Doorbell
 from outlast._runtime.events import Events
 from outlast._runtime.patience import TRANSIENT, Patience
 from outlast._runtime.waiters import Waiters
-from outlast._store.contract import Claims
+from outlast._store.contract import Claims, Limits
 from outlast._world import World
 from outlast.errors import StoreError
 
@@ -32,12 +33,14 @@ class Committer:
 
     Args:
         claims: Where outcomes are written.
+        limits: Where the gates of keys that come free are opened.
         batch_max: Outcomes in one transaction at most.
     """
 
     def __init__(
         self,
         claims: Claims,
+        limits: Limits,
         *,
         batch_max: int,
         waiters: Waiters,
@@ -46,6 +49,7 @@ class Committer:
         world: World,
     ) -> None:
         self._claims = claims
+        self._limits = limits
         self._batch_max = batch_max
         self._waiters = waiters
         self._doorbell = doorbell
@@ -173,6 +177,8 @@ class Committer:
             await self._split(batch, error)
             return
         self._tell(batch, set(committed.stale), committed.queues)
+        if freed := {KEY + item.frees for item in settlements if item.frees is not None}:
+            self._doorbell.work(await self._patience.until_done(lambda: self._limits.open(freed)))
 
     async def _split(self, batch: list[tuple[Settlement, str]], error: StoreError) -> None:
         """The database refused a row of this batch: halve until it stands alone, then record that instead."""

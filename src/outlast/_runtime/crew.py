@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from outlast._kernel.program import Catalogue
+from outlast._model import RateRow
 from outlast._runtime.committer import Committer
 from outlast._runtime.doorbell import Doorbell
 from outlast._runtime.events import Events
@@ -20,7 +21,7 @@ from outlast._runtime.progress import ProgressBook
 from outlast._runtime.rounds import Actor, Rounds
 from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
-from outlast._runtime.upkeep import Pruner, Reaper, Reconciler, Timekeeper
+from outlast._runtime.upkeep import Pruner, Reaper, Reconciler, Sweeper, Timekeeper
 from outlast._runtime.waiters import Waiters
 from outlast._store.contract import Store
 from outlast._world import World
@@ -66,6 +67,7 @@ class Crew:
         self.post = Post(store.signals, batch_max=config.commit_batch, events=self.events, world=world)
         self.committer = Committer(
             store.claims,
+            store.limits,
             batch_max=config.commit_batch,
             waiters=self.waiters,
             doorbell=self.doorbell,
@@ -90,6 +92,7 @@ class Crew:
         self._lane_tasks: list[asyncio.Task[None]] = []
         self._look_later: asyncio.TimerHandle | None = None
         self._reconciler: Rounds | None = None
+        self._sweeper: Rounds | None = None
 
     async def open(self) -> None:
         """Starts the loops that this engine's options ask for."""
@@ -105,6 +108,7 @@ class Crew:
             timekeeper = Timekeeper(self._store.timers, self.doorbell, poll_s=config.poll_interval, events=events)
             self.doorbell.on_timer(self._rounds(timekeeper).wake)
             self._rounds(self._reaper())
+            self._sweeper = self._rounds(Sweeper(self._store.limits, self.doorbell, events=events))
             self._rounds(
                 Pruner(
                     self._store.upkeep,
@@ -130,6 +134,7 @@ class Crew:
             on_doubt=self._fence,
             on_buried=self._bury,
             on_well=self._ring,
+            declare=self._declare,
             events=self.events,
             world=self._world,
         )
@@ -146,6 +151,7 @@ class Crew:
                 node=self._claims_as,
                 known=self._known_programs,
                 on_doubt=self._reconciler.wake,
+                on_denied=self.doorbell.timer,
                 on_clear=self._ring,
                 grace_s=config.lease,
                 max_crashes=config.max_crashes,
@@ -160,6 +166,14 @@ class Crew:
         self.committer.on_room(self._room)
         self.doorbell.on_cancelled(self._cancelled)
         self._lane_tasks = [asyncio.create_task(lane.run(), name=f"outlast-lane-{lane.name}") for lane in self.lanes]
+
+    async def _declare(self, node: str) -> None:
+        config = self._config
+        rates = [
+            RateRow(name, float(limit.allowed), limit.period_s, limit.burst_max)
+            for name, limit in config.rate_limits.items()
+        ]
+        await self._store.limits.declare(node, config.concurrency_limits, rates)
 
     def _reaper(self) -> Reaper:
         return Reaper(
@@ -216,6 +230,11 @@ class Crew:
         for lane in self.lanes:
             found |= lane.waiting()
         return found
+
+    def sweep(self) -> None:
+        """Slots or places may have come free in a way that nobody else notices."""
+        if self._sweeper is not None:
+            self._sweeper.wake()
 
     def _room(self) -> None:
         for lane in self.lanes:

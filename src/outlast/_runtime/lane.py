@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from outlast._model import Claim, Letter
+from outlast._model import Claim, Denied, Letter
 from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
 from outlast._runtime.executor import Executor, Run
@@ -45,6 +45,7 @@ class Lane:
         known: "name@version" of what this process can run, asked at every claim.
         on_doubt: Called when a claim's reply was lost, so that what it took is looked for.
         on_clear: Called when a suspect is over, so that another lane may begin the next.
+        on_denied: Called when a limit has denied claims: somebody must look at it again in time.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Lane:
         known: Callable[[], list[str]],
         on_doubt: Callable[[], None],
         on_clear: Callable[[], None],
+        on_denied: Callable[[], None],
         grace_s: float,
         max_crashes: int,
         payload_bytes_max: int,
@@ -78,6 +80,7 @@ class Lane:
         self._known = known
         self._on_doubt = on_doubt
         self._on_clear = on_clear
+        self._on_denied = on_denied
         self._grace_s = grace_s
         self._claim_max = max(1, CLAIM_BYTES_MAX // payload_bytes_max)
         self._suspect_crashes = max(1, max_crashes - SUSPECT_LEFT)
@@ -194,7 +197,9 @@ class Lane:
             if taken:
                 self._release(taken)
             return False
-        self._more = len(taken) == limit
+        self._more = taken.seen == limit
+        if taken.denied:
+            self._tell_denied(taken.denied)
         if asks_for_suspects:
             self._crowded = any(claim.crashes >= self._suspect_crashes for claim in taken)
         if taken:
@@ -202,6 +207,13 @@ class Lane:
             if self._events.wanted:
                 self._events.emit("claim.stop", queue=self.name, count=len(taken), demand=limit)
         return bool(taken)
+
+    def _tell_denied(self, denied: Sequence[Denied]) -> None:
+        self._on_denied()
+        for gate, count in denied:
+            kind, _, limit = gate.partition(":")
+            name = "concurrency.denied" if kind == "k" else "rate.denied"
+            self._events.emit(name, queue=self.name, limit=limit, count=count)
 
     async def _hand_letters(self, taken: list[Claim]) -> None:
         """Reads the signals of those that were ever sent any."""

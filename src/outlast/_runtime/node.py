@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -29,6 +29,7 @@ class Node:
         on_doubt: Called on the loop when the lease could not be renewed for most of its length.
         on_buried: Called on the loop when others have taken over what this node held.
         on_well: Called on the loop when the lease is good again, after either.
+        declare: Says what this node knows of limits, whenever it has registered.
     """
 
     def __init__(

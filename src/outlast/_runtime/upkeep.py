@@ -8,11 +8,16 @@ from typing import Final
 from outlast._model import Beat
 from outlast._runtime.doorbell import Doorbell
 from outlast._runtime.events import Events
-from outlast._store.contract import Claims, Leases, Timers, Upkeep
+from outlast._store.contract import Claims, Leases, Limits, Timers, Upkeep
 from outlast._world import World
 
 PROMOTE_MAX: Final = 1_000
 RECLAIM_MAX: Final = 1_000
+SWEEP_MAX: Final = 200
+"""Gates looked at in one go."""
+SWEEP_S: Final = 5.0
+SWEEP_SOON_S: Final = 0.05
+"""Seconds between rounds over all gates, and between the goes of one round."""
 
 
 class Timekeeper:
@@ -186,3 +191,26 @@ class Pruner:
         if deleted:
             self._events.emit("retention.pruned", count=deleted)
         return 0.0 if deleted >= self._batch_max else self._interval_s
+
+
+class Sweeper:
+    """Looks at every gate in turn, so that nobody waits at one that is open: after a crash, or a change of limits.
+
+    Whoever lets go of a slot opens its gate at once; this is for those who could not.
+    """
+
+    name = "sweeper"
+
+    def __init__(self, limits: Limits, doorbell: Doorbell, *, events: Events) -> None:
+        self._limits = limits
+        self._doorbell = doorbell
+        self._events = events
+        self._after = ""
+
+    async def beat(self) -> float:
+        """Some gates; the next follow soon while there are more."""
+        queues, self._after = await self._limits.sweep(self._after, SWEEP_MAX)
+        if queues:
+            self._doorbell.work(queues)
+            self._events.emit("limits.opened", queues=",".join(queues))
+        return SWEEP_SOON_S if self._after else SWEEP_S

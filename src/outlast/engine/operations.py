@@ -125,6 +125,7 @@ class Operations(Life):
             crew.waiters.heard(each)
         crew.doorbell.ended(ended)
         crew.doorbell.work(stopped.queues)
+        crew.sweep()
         return await self.get(id)
 
     async def retry(self, id: str) -> Instance:
@@ -143,6 +144,7 @@ class Operations(Life):
         if former not in MOVES["retry"] and not (call.again and former in LIVE):
             raise IllegalMove(f"instance {id} is {former!r}; only {', '.join(MOVES['retry'])} can be retried", former)
         crew.doorbell.work([queue])
+        crew.doorbell.timer()  # what has a limit is admitted by the timekeeper.
         return await self.get(id)
 
     async def delete(self, id: str) -> None:
@@ -155,6 +157,7 @@ class Operations(Life):
         if former == RUNNING:
             raise IllegalMove(f"instance {id} is running; cancel it before deleting it", former)
         crew.waiters.heard(id)
+        crew.sweep()
 
     async def pause_queue(self, name: str) -> None:
         """Nobody claims from the queue until it is resumed, in any process; stored. Running steps go on."""

@@ -118,7 +118,7 @@ def _open_rate(connection: sqlite3.Connection, desk: Desk, gate: str) -> set[str
             queues.add(line[0])
     connection.execute(desk.text("unblock"), {"ids": _json(chosen)})
     first = connection.execute(desk.text("first_waiting"), {"gate": gate}).fetchone()
-    _fill(connection, desk, rate, bucket, None if first is None else first[0])
+    _fill(connection, desk, rate, bucket, None if first is None else first[0], keeps=False)
     return queues
 
 
@@ -143,7 +143,7 @@ def _write(connection: sqlite3.Connection, desk: Desk, verdict: Verdict, buckets
     connection.execute(desk.text("deny"), {"denied": _json(list(verdict.denied.items()))})
     for rate, bucket in buckets.items():
         left = bucket._replace(tokens=bucket.tokens - verdict.spent.get(rate, 0.0))
-        _fill(connection, desk, rate, left, verdict.wanted.get(rate))
+        _fill(connection, desk, rate, left, verdict.wanted.get(rate), keeps=True)
 
 
 def _lines(connection: sqlite3.Connection, desk: Desk, gate: str) -> list[Line]:
@@ -179,11 +179,13 @@ def _bucket(connection: sqlite3.Connection, desk: Desk, rate: str) -> Bucket | N
     return None if row is None else Bucket.now(*row, now_us=desk.now_us())
 
 
-def _fill(connection: sqlite3.Connection, desk: Desk, rate: str, bucket: Bucket, wanted: float | None) -> None:
-    """Writes a bucket back; `wanted` is the weight of the first that waits for it."""
+def _fill(
+    connection: sqlite3.Connection, desk: Desk, rate: str, bucket: Bucket, wanted: float | None, *, keeps: bool
+) -> None:
+    """Writes a bucket back; `wanted` is the weight of the first that waits for it. `keeps`: others may wait, too."""
     wake_us = None if wanted is None else bucket.counted_us + bucket.wait_us(wanted)
     values = {"rate_limit": rate, "tokens": bucket.tokens, "now_us": bucket.counted_us, "wake_us": wake_us}
-    connection.execute(desk.text("fill"), values)
+    connection.execute(desk.text("fill"), values | {"keeps": keeps})
 
 
 def _json(value: Any) -> str:

@@ -41,10 +41,10 @@ SELECT r.allowed, r.period_s, r.burst, b.tokens, b.refilled_us
 FROM {schema}_rates AS r LEFT JOIN {schema}_buckets AS b ON b.rate_limit = :rate_limit WHERE r.name = :name;
 
 -- name: fill
--- takes: rate_limit; tokens; now_us; wake_us or null
+-- takes: rate_limit; tokens; now_us; wake_us or null; keeps, whether an earlier wake_us stands where there is no new one
 INSERT INTO {schema}_buckets (rate_limit, tokens, refilled_us, wake_us) VALUES (:rate_limit, :tokens, :now_us, :wake_us)
 ON CONFLICT (rate_limit) DO UPDATE SET tokens = excluded.tokens, refilled_us = excluded.refilled_us,
-    wake_us = excluded.wake_us;
+    wake_us = COALESCE(excluded.wake_us, iif(:keeps, {schema}_buckets.wake_us, NULL));
 
 -- name: due_buckets
 -- takes: now_us; limit
