@@ -96,6 +96,7 @@ class Lane:
         self._rung = True
         self._more = False
         self._isolating = False
+        self._fair_after: str | None = None
         self._crowded = False  # there were suspects in the last claim that might hold any.
         self._wake = asyncio.Event()
         self._stopped = False
@@ -182,7 +183,10 @@ class Lane:
         asks_for_suspects = crashes_max == CRASHES_ANY
         self._executor.asks_for_suspects |= asks_for_suspects
         try:
-            taken = await self._claims.take(self.name, node, self._known(), limit, self._grace_s, crashes_max)
+            taken = await self._claims.take(
+                self.name, node, self._known(), limit, self._grace_s, crashes_max, self._fair_after
+            )
+            self._fair_after = taken.fair_after
             await self._hand_letters(taken)
         except TRANSIENT as error:
             self._more = True

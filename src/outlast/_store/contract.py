@@ -92,12 +92,14 @@ class Claims(Protocol):
         limit: int,
         grace_s: float,
         crashes_max: int = CRASHES_ANY,
+        fair_after: str | None = None,
     ) -> Taken:
         """Claims up to `limit` ready instances of a queue that is not paused, most urgent first. Those of them
         that a limit does not let through become blocked again.
 
         `known` lists the programs this node can run, as "name@version". `grace_s` is added to a step's timeout
         before others may take the instance away. Those that more than `crashes_max` processes died over are left.
+        `fair_after` is what the last claim from this queue gave as such.
         """
 
     async def commit(self, batch: Sequence[Settlement]) -> Committed:

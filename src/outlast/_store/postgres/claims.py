@@ -14,6 +14,7 @@ from outlast._store.contract import CRASHES_ANY
 from outlast._store.postgres.desk import Desk
 from outlast._store.postgres.effects import fences, settle_within, stale
 from outlast._store.postgres.limits import admit
+from outlast._store.turns import fair_share, turned
 
 _id = attrgetter("id")
 _COMMIT_COLUMNS: Final = (
@@ -60,18 +61,36 @@ class Claims:
         limit: int,
         grace_s: float,
         crashes_max: int = CRASHES_ANY,
+        fair_after: str | None = None,
     ) -> Taken:
-        found = await self._desk.change(
-            "take",
-            queue=queue,
-            node=node,
-            known=known,
-            crashes_max=crashes_max,
-            take_max=limit,
-            grace_s=grace_s,
-            now=self._desk.now(),
-        )
-        return await admit(self._desk, [Claim(*row) for row in found])
+        desk = self._desk
+        wanted = {
+            "queue": queue,
+            "node": node,
+            "known": known,
+            "crashes_max": crashes_max,
+            "grace_s": grace_s,
+            "now": desk.now(),
+        }
+        claims: list[Claim] = []
+        last = fair_after
+        share = 0 if fair_after is None else fair_share(limit, desk.world.dice)
+        if share:
+            found = await desk.change("take_fair", **wanted, take_max=share, after=fair_after)
+            claims = [Claim(*row[:-1]) for row in found]
+            last = found[-1][-1] if found else None
+        there = last is not None
+        if len(claims) < limit:
+            rows = await desk.change("take", **wanted, take_max=limit - len(claims))
+            there = rows[0][-1]
+            claims += [Claim(*row[:-1]) for row in rows if row[0] is not None]
+        if there and len(claims) < limit and not share:  # nobody else is there, or nobody has asked before.
+            left = limit - len(claims)
+            found = await desk.change("take_fair", **wanted, take_max=left, after=fair_after or "")
+            claims += [Claim(*row[:-1]) for row in found]
+            last = found[-1][-1] if found else None
+        taken = await admit(desk, claims)
+        return turned(taken, limit, last if last is not None else "" if there else None)
 
     async def commit(self, batch: Sequence[Settlement]) -> Committed:
         if not batch:

@@ -62,7 +62,7 @@ class Queues:
         paused = dict(await desk.rows("paused"))
         now = desk.now()
         found: list[tuple[str, str, int, float | None]] = []
-        for status in ("scheduled", "ready", "running"):
+        for status in ("scheduled", "ready", "blocked", "running", "waiting"):
             for queue, count, oldest_s in await desk.rows(f"queue_{status}", now=now):
                 found.append((queue, status, count, oldest_s))
         return assemble_counts(paused, found)

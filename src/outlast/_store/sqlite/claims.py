@@ -13,7 +13,9 @@ from outlast._model import Claim, Committed, Settlement, Taken
 from outlast._store.contract import CRASHES_ANY
 from outlast._store.sqlite.desk import Desk, scalar
 from outlast._store.sqlite.effects import write_effects
+from outlast._store.sqlite.fair import take_fair
 from outlast._store.sqlite.limits import admit_within
+from outlast._store.turns import fair_share, turned
 
 _claims = msgspec.json.Decoder(list[Claim])
 _CHILDREN: Final = Settlement.__struct_fields__.index("children")
@@ -33,21 +35,35 @@ class Claims:
         limit: int,
         grace_s: float,
         crashes_max: int = CRASHES_ANY,
+        fair_after: str | None = None,
     ) -> Taken:
         desk = self._desk
-        find = {"queue": queue, "known": _json(known), "crashes_max": crashes_max, "limit": limit}
+        wanted = {"queue": queue, "known": _json(known), "crashes_max": crashes_max}
         probe, take, mark = desk.text("probe_ready"), desk.text("take"), desk.text("mark_taken")
 
         def has_work(connection: sqlite3.Connection) -> Any:
             return connection.execute(probe, {"queue": queue}).fetchone()
 
         def claim(connection: sqlite3.Connection) -> Taken:
-            text: str = scalar(connection, take, find)
-            if text == "[]":
-                return Taken([], seen=0)
-            values = {"claims": text, "node": node, "now_us": desk.now_us(), "grace_s": grace_s}
-            connection.execute(mark, values)
-            return admit_within(connection, desk, _claims.decode(text))
+            claims: list[Claim] = []
+
+            def mark_taken(text: str) -> None:
+                if text != "[]":
+                    values = {"claims": text, "node": node, "now_us": desk.now_us(), "grace_s": grace_s}
+                    connection.execute(mark, values)
+                    claims.extend(_claims.decode(text))
+
+            share = 0 if fair_after is None else fair_share(limit, desk.world.dice)
+            last = fair_after
+            if share:
+                text, last = take_fair(connection, desk, wanted, fair_after or "", share)
+                mark_taken(text)
+            if len(claims) < limit:
+                mark_taken(scalar(connection, take, wanted | {"limit": limit - len(claims)}))
+            if len(claims) < limit and not share:
+                text, last = take_fair(connection, desk, wanted, fair_after or "", limit - len(claims))
+                mark_taken(text)
+            return turned(admit_within(connection, desk, claims), limit, last)
 
         taken: Taken | None = await desk.writer.write(claim, probe=has_work)
         return Taken([], seen=0) if taken is None else taken

@@ -79,7 +79,7 @@ class Queues:
         paused = {name: instant(us) for name, us in await desk.rows("paused")}
         now = desk.now_us()
         found: list[tuple[str, str, int, float | None]] = []
-        for status in ("scheduled", "ready", "running"):
+        for status in ("scheduled", "ready", "blocked", "running", "waiting"):
             for queue, count, oldest_us in await desk.rows(f"queue_{status}"):
                 found.append((queue, status, count, None if oldest_us is None else (now - oldest_us) / 1_000_000))
         return assemble_counts(paused, found)

@@ -7,7 +7,7 @@
 -- At most one running row has a slot of a key: whatever else goes wrong, no key has more than its slots.
 -- serves: free_slots, open_keys
 CREATE UNIQUE INDEX instances_slot ON {schema}.instances (concurrency_key, slot) WHERE slot IS NOT NULL;
--- serves: open_keys, open_rates, find_gates
+-- serves: open_keys, open_rates, find_gates, queue_blocked
 CREATE INDEX instances_blocked ON {schema}.instances (blocked_on, queue, program, version, priority, due_at, id)
     WHERE blocked_on IS NOT NULL;
 -- serves: open_keys
@@ -16,6 +16,17 @@ CREATE INDEX instances_ready_keyed ON {schema}.instances (concurrency_key, queue
 -- serves: open_rates
 CREATE INDEX instances_ready_rated ON {schema}.instances (rate_limit, queue, program, version)
     WHERE status = 'ready' AND rate_limit IS NOT NULL;
+
+-- Rows with a fair key are picked in turns, apart from the others.
+DROP INDEX {schema}.instances_ready;
+-- serves: take, queue_ready, ready_programs
+CREATE INDEX instances_ready ON {schema}.instances (queue, priority, due_at, id)
+    WHERE status = 'ready' AND fair_key IS NULL;
+-- serves: take, take_fair, queue_ready, ready_programs
+CREATE INDEX instances_fair ON {schema}.instances (queue, fair_key, priority, due_at, id)
+    WHERE status = 'ready' AND fair_key IS NOT NULL;
+-- serves: queue_waiting
+CREATE INDEX instances_waiting ON {schema}.instances (queue) WHERE status = 'waiting';
 
 -- What each node says of concurrency limits. The lowest that a live node says of a name holds.
 CREATE TABLE {schema}.gates (

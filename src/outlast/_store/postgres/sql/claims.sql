@@ -1,7 +1,8 @@
 -- name: take
 -- takes: queue; node; known, an array of "program@version"; crashes_max; take_max; grace_s; now or null
--- gives: the claims as they stand now, most urgent first
--- index: instances_ready, then the primary key
+-- gives: the claims as they stand now, most urgent first, each with whether there are rows with a fair key, too; one row of
+-- nulls and this when there is no claim
+-- index: instances_ready, then the primary key; instances_fair
 -- why it differs: rows are locked one by one, so several nodes claim from one queue at once; each skips what another
 -- has locked. The ids go through an array because a join with the same sub-select is planned as a scan of the table;
 -- they are locked and ready by then, and to say so again would invite a scan of the whole index of ready ones.
@@ -12,7 +13,8 @@ WITH taken AS (
     WHERE id = ANY (ARRAY(
             SELECT id FROM {schema}.instances
             WHERE NOT EXISTS (SELECT 1 FROM {schema}.queues WHERE name = :queue)
-                AND queue = :queue AND status = 'ready' AND program || '@' || version = ANY (:known::text[])
+                AND queue = :queue AND status = 'ready' AND fair_key IS NULL
+                AND program || '@' || version = ANY (:known::text[])
                 AND crashes <= :crashes_max::integer
             ORDER BY priority, due_at, id
             LIMIT :take_max::bigint
@@ -21,8 +23,76 @@ WITH taken AS (
         spawns, concurrency_key, rate_limit, rate_weight, trace, mail, parent, due_at
 )
 SELECT id::text, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits, awaits,
-    spawns, concurrency_key, rate_limit, rate_weight, trace, mail, parent::text
-FROM taken ORDER BY priority, due_at, taken.id;
+    spawns, concurrency_key, rate_limit, rate_weight, trace, mail, parent::text, fair.there
+FROM (
+    SELECT EXISTS (
+        SELECT 1 FROM {schema}.instances AS f
+        WHERE f.queue = :queue AND f.status = 'ready' AND f.fair_key IS NOT NULL
+    ) AS there
+) AS fair
+LEFT JOIN taken ON true
+ORDER BY priority, due_at, taken.id;
+
+-- name: take_fair
+-- takes: as take; after, the fair key to go on behind
+-- gives: claims as they stand now, the keys in turns, each with its fair key
+-- index: instances_fair, then the primary key
+-- Looks at as many keys as it may claim rows, and of each at no more rows than its share, and as many again.
+WITH RECURSIVE ahead AS (
+    (SELECT fair_key, 1 AS place FROM {schema}.instances
+        WHERE queue = :queue AND status = 'ready' AND fair_key IS NOT NULL AND fair_key > :after::text
+            AND NOT EXISTS (SELECT 1 FROM {schema}.queues WHERE name = :queue)
+        ORDER BY fair_key LIMIT 1)
+    UNION ALL
+    SELECT n.fair_key, a.place + 1 FROM ahead AS a CROSS JOIN LATERAL (
+        SELECT i.fair_key FROM {schema}.instances AS i
+        WHERE i.queue = :queue AND i.status = 'ready' AND i.fair_key IS NOT NULL AND i.fair_key > a.fair_key
+        ORDER BY i.fair_key LIMIT 1
+    ) AS n
+    WHERE a.place < :take_max::bigint
+), behind AS (
+    (SELECT fair_key, 1 AS place FROM {schema}.instances
+        WHERE queue = :queue AND status = 'ready' AND fair_key IS NOT NULL AND fair_key <= :after
+            AND NOT EXISTS (SELECT 1 FROM {schema}.queues WHERE name = :queue)
+        ORDER BY fair_key LIMIT 1)
+    UNION ALL
+    SELECT n.fair_key, b.place + 1 FROM behind AS b CROSS JOIN LATERAL (
+        SELECT i.fair_key FROM {schema}.instances AS i
+        WHERE i.queue = :queue AND i.status = 'ready' AND i.fair_key IS NOT NULL AND i.fair_key > b.fair_key
+            AND i.fair_key <= :after
+        ORDER BY i.fair_key LIMIT 1
+    ) AS n
+    WHERE b.place < :take_max
+), tenant AS (
+    SELECT fair_key, row_number() OVER (ORDER BY turn, place) AS turn
+    FROM (SELECT fair_key, 0 AS turn, place FROM ahead UNION ALL SELECT fair_key, 1, place FROM behind) AS t
+    ORDER BY turn LIMIT :take_max
+), chosen AS (
+    SELECT c.id, t.turn, c.place / c.fair_weight AS share
+    FROM tenant AS t CROSS JOIN LATERAL (
+        SELECT i.id, i.fair_weight, row_number() OVER (ORDER BY i.priority, i.due_at, i.id) AS place
+        FROM {schema}.instances AS i
+        WHERE i.queue = :queue AND i.status = 'ready' AND i.fair_key IS NOT NULL AND i.fair_key = t.fair_key
+            AND i.program || '@' || i.version = ANY (:known::text[]) AND i.crashes <= :crashes_max::integer
+        ORDER BY i.priority, i.due_at, i.id
+        LIMIT 1 + 2 * :take_max / (SELECT count(*) FROM tenant)
+    ) AS c
+    ORDER BY share, t.turn LIMIT :take_max
+), locked AS (
+    SELECT i.id FROM {schema}.instances AS i
+    WHERE i.id = ANY (ARRAY(SELECT chosen.id FROM chosen)) AND i.status = 'ready'
+    FOR NO KEY UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE {schema}.instances
+    SET status = 'running', epoch = epoch + 1, node = :node, claimed_at = COALESCE(:now::timestamptz, now()),
+        deadline_at = COALESCE(:now, now()) + (timeout_s + :grace_s) * interval '1 second'
+    WHERE id = ANY (ARRAY(SELECT locked.id FROM locked))
+    RETURNING id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits, awaits,
+        spawns, concurrency_key, rate_limit, rate_weight, trace, mail, parent, fair_key
+)
+SELECT taken.id::text, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits, awaits,
+    spawns, concurrency_key, rate_limit, rate_weight, trace, mail, parent::text, fair_key
+FROM taken JOIN chosen ON chosen.id = taken.id ORDER BY chosen.share, chosen.turn;
 
 -- name: commit
 -- takes: settlements as parallel arrays, sorted by id so that two batches lock rows in one order; now or null

@@ -15,9 +15,26 @@ SELECT queue, count(*), NULL::double precision FROM {schema}.instances WHERE sta
 -- name: queue_ready
 -- takes: now or null
 -- gives: queue, count, age of the oldest in seconds
--- index: instances_ready
-SELECT queue, count(*), extract(epoch FROM COALESCE(:now::timestamptz, now()) - min(due_at))::double precision
-FROM {schema}.instances WHERE status = 'ready' GROUP BY queue;
+-- index: instances_ready, instances_fair
+SELECT r.queue, sum(r.count)::bigint,
+    extract(epoch FROM COALESCE(:now::timestamptz, now()) - min(r.oldest_at))::double precision
+FROM (
+    SELECT queue, count(*) AS count, min(due_at) AS oldest_at FROM {schema}.instances
+    WHERE status = 'ready' AND fair_key IS NULL GROUP BY queue
+    UNION ALL
+    SELECT queue, count(*), min(due_at) FROM {schema}.instances
+    WHERE status = 'ready' AND fair_key IS NOT NULL GROUP BY queue
+) AS r
+GROUP BY r.queue;
+
+-- name: queue_blocked
+-- index: instances_blocked
+SELECT queue, count(*), NULL::double precision FROM {schema}.instances
+WHERE blocked_on IS NOT NULL AND status = 'blocked' GROUP BY queue;
+
+-- name: queue_waiting
+-- index: instances_waiting
+SELECT queue, count(*), NULL::double precision FROM {schema}.instances WHERE status = 'waiting' GROUP BY queue;
 
 -- name: queue_running
 -- index: instances_running

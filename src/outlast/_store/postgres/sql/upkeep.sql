@@ -63,7 +63,12 @@ FROM clock;
 -- name: ready_programs
 -- takes: now or null
 -- gives: program, version, queue, count of ready instances, and seconds since the oldest was due
--- index: instances_ready
-SELECT program, version, queue, count(*),
-    extract(epoch FROM COALESCE(:now::timestamptz, now()) - min(due_at))::double precision
-FROM {schema}.instances WHERE status = 'ready' GROUP BY program, version, queue ORDER BY program, version, queue;
+-- index: instances_ready, instances_fair
+SELECT r.program, r.version, r.queue, count(*),
+    extract(epoch FROM COALESCE(:now::timestamptz, now()) - min(r.due_at))::double precision
+FROM (
+    SELECT program, version, queue, due_at FROM {schema}.instances WHERE status = 'ready' AND fair_key IS NULL
+    UNION ALL
+    SELECT program, version, queue, due_at FROM {schema}.instances WHERE status = 'ready' AND fair_key IS NOT NULL
+) AS r
+GROUP BY r.program, r.version, r.queue ORDER BY r.program, r.version, r.queue;

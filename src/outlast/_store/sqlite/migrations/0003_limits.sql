@@ -7,7 +7,7 @@
 -- At most one running row has a slot of a key: whatever else goes wrong, no key has more than its slots.
 -- serves: used_slots
 CREATE UNIQUE INDEX {schema}_instances_slot ON {schema}_instances (concurrency_key, slot) WHERE slot IS NOT NULL;
--- serves: next_line, pick, first_waiting, next_gate
+-- serves: next_line, pick, first_waiting, next_gate, queue_blocked
 CREATE INDEX {schema}_instances_blocked ON {schema}_instances (blocked_on, queue, program, version, priority, due_us, id)
     WHERE blocked_on IS NOT NULL;
 -- serves: ready_keyed
@@ -16,6 +16,17 @@ CREATE INDEX {schema}_instances_ready_keyed ON {schema}_instances (concurrency_k
 -- serves: ready_rated
 CREATE INDEX {schema}_instances_ready_rated ON {schema}_instances (rate_limit, queue, program, version)
     WHERE status = 'ready' AND rate_limit IS NOT NULL;
+
+-- Rows with a fair key are picked in turns, apart from the others.
+DROP INDEX {schema}_instances_ready;
+-- serves: probe_ready, take, queue_ready, ready_programs
+CREATE INDEX {schema}_instances_ready ON {schema}_instances (queue, priority, due_us, id)
+    WHERE status = 'ready' AND fair_key IS NULL;
+-- serves: probe_ready, next_fair, pick_fair, queue_ready, ready_programs
+CREATE INDEX {schema}_instances_fair ON {schema}_instances (queue, fair_key, priority, due_us, id)
+    WHERE status = 'ready' AND fair_key IS NOT NULL;
+-- serves: queue_waiting
+CREATE INDEX {schema}_instances_waiting ON {schema}_instances (queue) WHERE status = 'waiting';
 
 -- What each node says of concurrency limits. The lowest that a live node says of a name holds.
 CREATE TABLE {schema}_gates (

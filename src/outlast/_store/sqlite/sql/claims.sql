@@ -1,7 +1,10 @@
 -- name: probe_ready
 -- gives: a row when the queue may hold work. Runs outside a transaction, so that looking at an idle queue locks nothing.
--- index: instances_ready
-SELECT 1 FROM {schema}_instances WHERE queue = :queue AND status = 'ready' LIMIT 1;
+-- index: instances_ready, instances_fair
+SELECT 1 FROM {schema}_instances WHERE queue = :queue AND status = 'ready' AND fair_key IS NULL
+UNION ALL
+SELECT 1 FROM {schema}_instances WHERE queue = :queue AND status = 'ready' AND fair_key IS NOT NULL
+LIMIT 1;
 
 -- name: take
 -- takes: queue; known, a JSON array of "program@version"; crashes_max; limit
@@ -15,12 +18,41 @@ FROM (
     SELECT id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits, awaits,
         spawns, concurrency_key, rate_limit, rate_weight, trace, mail, parent
     FROM {schema}_instances
-    WHERE queue = :queue AND status = 'ready' AND program || '@' || version IN (SELECT value FROM json_each(:known))
-        AND crashes <= :crashes_max
+    WHERE queue = :queue AND status = 'ready' AND fair_key IS NULL
+        AND program || '@' || version IN (SELECT value FROM json_each(:known)) AND crashes <= :crashes_max
         AND NOT EXISTS (SELECT 1 FROM {schema}_queues WHERE name = :queue)
     ORDER BY priority, due_us, id
     LIMIT :limit
 );
+
+-- name: next_fair
+-- takes: queue; after
+-- gives: the next fair key of which some are ready
+-- index: instances_fair
+SELECT fair_key FROM {schema}_instances
+WHERE queue = :queue AND status = 'ready' AND fair_key IS NOT NULL AND fair_key > :after
+    AND NOT EXISTS (SELECT 1 FROM {schema}_queues WHERE name = :queue)
+ORDER BY fair_key LIMIT 1;
+
+-- name: pick_fair
+-- takes: queue; known; crashes_max; fair_key; limit
+-- gives: one JSON array of [id, fair_weight] of its rows, most urgent first
+-- index: instances_fair
+SELECT json_group_array(json_array(id, fair_weight)) FROM (
+    SELECT id, fair_weight FROM {schema}_instances
+    WHERE queue = :queue AND status = 'ready' AND fair_key IS NOT NULL AND fair_key = :fair_key
+        AND program || '@' || version IN (SELECT value FROM json_each(:known)) AND crashes <= :crashes_max
+    ORDER BY priority, due_us, id LIMIT :limit
+);
+
+-- name: read_chosen
+-- takes: ids, a JSON array in the order of the turns
+-- gives: one JSON array of claims, as they will stand after mark_taken
+-- index: primary key
+SELECT json_group_array(json_array(i.id, i.program, i.version, i.step, i.state, i.epoch + 1, i.attempt, i.crashes,
+    i.priority, i.correlation_key, i.commits, i.awaits, i.spawns, i.concurrency_key, i.rate_limit, i.rate_weight, i.trace,
+    json(iif(i.mail, 'true', 'false')), i.parent))
+FROM json_each(:ids) AS c JOIN {schema}_instances AS i ON i.id = c.value;
 
 -- name: mark_taken
 -- takes: claims as given by take, in the same transaction; node; now_us; grace_s

@@ -12,8 +12,23 @@ SELECT name, paused_us FROM {schema}_queues;
 SELECT queue, count(*), NULL FROM {schema}_instances WHERE status = 'scheduled' GROUP BY queue;
 
 -- name: queue_ready
--- index: instances_ready
-SELECT queue, count(*), min(due_us) FROM {schema}_instances WHERE status = 'ready' GROUP BY queue;
+-- index: instances_ready, instances_fair
+SELECT queue, sum(count), min(oldest_us) FROM (
+    SELECT queue, count(*) AS count, min(due_us) AS oldest_us FROM {schema}_instances
+    WHERE status = 'ready' AND fair_key IS NULL GROUP BY queue
+    UNION ALL
+    SELECT queue, count(*), min(due_us) FROM {schema}_instances
+    WHERE status = 'ready' AND fair_key IS NOT NULL GROUP BY queue
+)
+GROUP BY queue;
+
+-- name: queue_blocked
+-- index: instances_blocked
+SELECT queue, count(*), NULL FROM {schema}_instances WHERE blocked_on IS NOT NULL AND status = 'blocked' GROUP BY queue;
+
+-- name: queue_waiting
+-- index: instances_waiting
+SELECT queue, count(*), NULL FROM {schema}_instances WHERE status = 'waiting' GROUP BY queue;
 
 -- name: queue_running
 -- index: instances_running

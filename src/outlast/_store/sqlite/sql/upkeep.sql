@@ -27,6 +27,10 @@ SELECT (SELECT count(*) FROM {schema}_instances WHERE status = 'quarantined'),
 
 -- name: ready_programs
 -- gives: program, version, queue, count of ready instances, and when the oldest was due
--- index: instances_ready
-SELECT program, version, queue, count(*), min(due_us) FROM {schema}_instances WHERE status = 'ready'
+-- index: instances_ready, instances_fair
+SELECT program, version, queue, count(*), min(due_us) FROM (
+    SELECT program, version, queue, due_us FROM {schema}_instances WHERE status = 'ready' AND fair_key IS NULL
+    UNION ALL
+    SELECT program, version, queue, due_us FROM {schema}_instances WHERE status = 'ready' AND fair_key IS NOT NULL
+)
 GROUP BY program, version, queue ORDER BY program, version, queue;
