@@ -8,7 +8,7 @@ from outlast import errors
 from outlast._kernel import backoff
 from outlast._kernel.outcomes import Await, Cancel, Child, Done, Next, Retry, Spawn, Stop
 from outlast._model import Instance, Node, Progress, QueueCounts
-from outlast.config import Queue, days, hours, minutes, seconds
+from outlast.config import Queue, RateLimit, days, hours, minutes, seconds
 from outlast.engine import Engine, Handle
 from outlast.errors import (
     DuplicateKey,
@@ -42,6 +42,7 @@ __all__ = [
     "Progress",
     "Queue",
     "QueueCounts",
+    "RateLimit",
     "ResultTimeout",
     "Retry",
     "Spawn",

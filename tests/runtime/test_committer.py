@@ -40,6 +40,7 @@ async def held(given: Given) -> Held:
 def committer(given: Given, held: Held, clock: Clock, rings: Rings, events: Events) -> Committer:
     return Committer(
         given.store.claims,
+        given.store.limits,
         batch_max=BATCH_MAX,
         waiters=Waiters(given.store.instances),
         doorbell=rings,

@@ -12,10 +12,12 @@ from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
 from outlast._runtime.executor import Executor, Why
 from outlast._runtime.progress import ProgressBook
+from outlast._runtime.rates import Rates
 from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
 from outlast._runtime.waiters import Waiters
 from outlast._world import SystemWorld
+from outlast.config import Config
 from tests.runtime.stage import Heard, Rings, soon
 from tests.store.given import Given
 
@@ -78,6 +80,7 @@ class Stage:
         self.threads = Threads(2, events)
         self.committer = Committer(
             given.store.claims,
+            given.store.limits,
             batch_max=10,
             waiters=Waiters(given.store.instances),
             doorbell=rings,
@@ -88,7 +91,7 @@ class Stage:
             Catalogue([self.program]),
             self.committer,
             instances=given.store.instances,
-            starts=Starts(Catalogue(), bytes_max=1_024, world=world),
+            starts=Starts(Catalogue(), Rates(Config(), given.store.limits), bytes_max=1_024, world=world),
             threads=self.threads,
             progress=ProgressBook(given.store.claims),
             retention_s=60.0,

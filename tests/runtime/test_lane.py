@@ -83,6 +83,7 @@ class Stage:
         given.store.claims.take = self._take  # type: ignore[method-assign]
         self.committer = Committer(
             given.store.claims,
+            given.store.limits,
             batch_max=100,
             waiters=Waiters(given.store.instances),
             doorbell=rings,
@@ -107,6 +108,7 @@ class Stage:
             known=lambda: KNOWN,
             on_doubt=self._doubt,
             on_clear=self._clear,
+            on_denied=lambda: None,
             grace_s=5.0,
             max_crashes=MAX_CRASHES,
             payload_bytes_max=payload_bytes_max,

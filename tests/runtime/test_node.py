@@ -28,6 +28,7 @@ class Watched:
         self.renewals = 0
         self._real: Any = None
         given.store.leases.renewer = self._make(given.store.leases.renewer)  # type: ignore[method-assign]
+        self.declared: list[str] = []
         self.node = Node(
             given.store.leases,
             lease_s=LEASE_S,
@@ -35,6 +36,7 @@ class Watched:
             on_doubt=lambda: self._tell("doubt"),
             on_buried=lambda: self._tell("buried"),
             on_well=lambda: self._tell("well"),
+            declare=self._declare,
             events=events,
             world=world,
         )
@@ -54,6 +56,9 @@ class Watched:
 
     def close(self) -> None:
         self._real.close()
+
+    async def _declare(self, node: str) -> None:
+        self.declared.append(node)
 
     def _tell(self, what: str) -> None:
         self.told.append(what)

@@ -121,7 +121,7 @@ SELECT gen_random_uuid(), 'p', 1, 'run', 'q', 0, $1, CASE WHEN $1 = 'running' TH
 FROM generate_series(1, $2::integer) AS number
 """
 INDEXES = {
-    "take": {"instances_ready", "instances_pkey"},
+    "take": {"instances_ready", "instances_fair", "instances_pkey"},
     "commit": {"instances_pkey"},
     "settled": {"instances_pkey"},
     "release": {"instances_pkey"},
@@ -152,15 +152,25 @@ INDEXES = {
     "landed": {"instances_child"},
     "raise": {"instances_pkey"},
     "tree": {"instances_child", "instances_pkey"},
+    "take_fair": {"instances_fair", "instances_pkey"},
+    "free_slots": {"instances_slot"},
+    "grant": {"instances_pkey"},
+    "deny": {"instances_pkey"},
+    "open_keys": {"instances_blocked", "instances_slot", "instances_ready_keyed", "instances_pkey"},
+    "open_rates": {"instances_blocked", "instances_ready_rated", "instances_pkey"},
+    "sleep_buckets": {"instances_blocked"},
+    "find_gates": {"instances_blocked"},
+    "queue_blocked": {"instances_blocked"},
+    "queue_waiting": {"instances_waiting"},
     "children": {"instances_child"},
     "reclaim": {"instances_running", "instances_pkey"},
     "nodes": {"instances_running"},
     "prune": {"instances_expired", "instances_pkey"},
-    "queue_ready": {"instances_ready"},
+    "queue_ready": {"instances_ready", "instances_fair"},
     "queue_running": {"instances_running"},
     "queue_scheduled": {"instances_due"},
     "standing": {"instances_quarantined", "instances_due", "instances_running"},
-    "ready_programs": {"instances_ready"},
+    "ready_programs": {"instances_ready", "instances_fair"},
 }
 
 

@@ -28,7 +28,7 @@ ALL: Final = LIVE + FINAL
 MOVES: Final[Mapping[str, Mapping[str, str]]] = {
     "promote": {SCHEDULED: READY},
     "block": {SCHEDULED: BLOCKED},
-    "unblock": {BLOCKED: READY},
+    "open": {BLOCKED: READY},
     "deny": {RUNNING: BLOCKED},
     "claim": {READY: RUNNING},
     "release": {RUNNING: READY},

@@ -18,6 +18,7 @@ from outlast._runtime.lane import Lane
 from outlast._runtime.node import Node
 from outlast._runtime.patience import Patience
 from outlast._runtime.progress import ProgressBook
+from outlast._runtime.rates import Rates
 from outlast._runtime.rounds import Actor, Rounds
 from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
@@ -62,7 +63,8 @@ class Crew:
         self.waiters = Waiters(store.instances)
         self.threads = Threads(config.threads, self.events)
         self.progress = ProgressBook(store.claims)
-        self.starts = Starts(catalogue, bytes_max=config.payload_bytes_max, world=world)
+        self.rates = Rates(config, store.limits)
+        self.starts = Starts(catalogue, self.rates, bytes_max=config.payload_bytes_max, world=world)
         self.intake = Intake(store.instances, batch_max=config.commit_batch, events=self.events, world=world)
         self.post = Post(store.signals, batch_max=config.commit_batch, events=self.events, world=world)
         self.committer = Committer(

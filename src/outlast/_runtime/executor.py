@@ -173,6 +173,8 @@ class Executor:
             else:
                 outcome = await self._run_timed(run, run.program.timeout_s)
             self._refuse_large(run, outcome)
+            if isinstance(outcome, Moved) and outcome.rate_limit is not None:
+                await self.starts.rates.ensure(outcome.rate_limit, outcome.rate_weight)
             return outcome
         except BaseException as error:  # SystemExit and KeyboardInterrupt of user code are its failures, not ours.
             if isinstance(error, GeneratorExit) and not _runs_now(run.task):

@@ -7,6 +7,7 @@ from typing import Any
 from outlast._kernel.program import Catalogue
 from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._model import NewInstance
+from outlast._runtime.rates import Rates
 from outlast._world import World
 from outlast.errors import ValueTooLarge
 
@@ -15,17 +16,21 @@ class Starts:
     """Makes rows; what is started here is known here.
 
     Args:
+        rates: The rate limits that there are.
         bytes_max: Largest encoded size of the arguments, in bytes.
     """
 
-    def __init__(self, catalogue: Catalogue, *, bytes_max: int, world: World) -> None:
+    def __init__(self, catalogue: Catalogue, rates: Rates, *, bytes_max: int, world: World) -> None:
         self._catalogue = catalogue
+        self.rates = rates
         self._bytes_max = bytes_max
         self._world = world
 
     def row(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
-        """The row. Raises: ValueTooLarge. DefinitionError: another program has its name and version."""
+        """The row. Raises: ValueTooLarge. ConfigError: of a rate limit. DefinitionError: another has its name."""
         program = request.program
+        if options.rate_limit is not None:
+            self.rates.check(options.rate_limit, options.rate_weight)
         if len(request.state) > self._bytes_max // 4:  # a character takes four bytes at most.
             size = len(request.state.encode())
             if size > self._bytes_max:

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Any, Final, Literal, TypeVar, Unpack
 
-from outlast._kernel.requests import Startable, Starting, StartingMany, StartRequest, start_options
+from outlast._kernel.requests import Startable, Starting, StartingMany, StartOptions, StartRequest, start_options
 from outlast._model import Held, NewInstance
 from outlast._runtime.crew import Crew
 from outlast._store.contract import Enlisted
@@ -77,6 +77,7 @@ class Engine(Messages):
         request, given = _request(what), start_options(**options)
         one_of("on_conflict", on_conflict, ("raise", "return"))
         crew = self._running()
+        await _check_rate(crew, given)
         row = crew.starts.row(request, given)
         held = await self._insert(crew, [row], connection)
         if held:
@@ -105,7 +106,9 @@ class Engine(Messages):
         Raises: as `start` and `signal`.
         """
         request, crew = _request(what), self._running()
-        row = crew.starts.row(request, start_options(correlation_key=correlation_key, **options))
+        given = start_options(correlation_key=correlation_key, **options)
+        await _check_rate(crew, given)
+        row = crew.starts.row(request, given)
         signal = self._new_signal(row.id, name, payload, dedup_key)
         signal.instance, signal.key = None, row.correlation_key
         held, receipt = await crew.patiently(lambda: self._store.instances.add_and_send(row, signal))
@@ -128,6 +131,7 @@ class Engine(Messages):
         """
         given = start_options(**options)
         crew = self._running()
+        await _check_rate(crew, given)
         handles: list[Handle[R]] = []
         source = iter(many)
         stored = 0
@@ -195,3 +199,8 @@ def _request(what: Startable[R]) -> StartRequest[R]:
 def _is_plain(row: NewInstance) -> bool:
     """Whether it can be claimed at once, without the timekeeper."""
     return row.delay_s is None and row.due_us is None and row.concurrency_key is None and row.rate_limit is None
+
+
+async def _check_rate(crew: Crew, options: StartOptions) -> None:
+    if options.rate_limit is not None:
+        await crew.rates.ensure(options.rate_limit, options.rate_weight)

@@ -42,7 +42,9 @@ class Timers:
             queues.update(woken)
             wake_s = 0.0 if woken else None
         first_s = min((each for each in (wake_s, bucket_s, next_s) if each is not None), default=None)
-        return Due(sorted(queues), promoted + len(woken), None if first_s is None else max(0.0, first_s), len(woken))
+        return Due(
+            sorted(queues) or (), promoted + len(woken), None if first_s is None else max(0.0, first_s), len(woken)
+        )
 
 
 class Queues:

@@ -59,9 +59,11 @@ class Claims:
                 text, last = take_fair(connection, desk, wanted, fair_after or "", share)
                 mark_taken(text)
             if len(claims) < limit:
-                mark_taken(scalar(connection, take, wanted | {"limit": limit - len(claims)}))
-            if len(claims) < limit and not share:
-                text, last = take_fair(connection, desk, wanted, fair_after or "", limit - len(claims))
+                text, there = connection.execute(take, wanted | {"limit": limit - len(claims)}).fetchone()
+                mark_taken(text)
+                last = (last or "") if there else None
+            if last is not None and len(claims) < limit and not share:
+                text, last = take_fair(connection, desk, wanted, last, limit - len(claims))
                 mark_taken(text)
             return turned(admit_within(connection, desk, claims), limit, last)
 

@@ -133,14 +133,23 @@ def admit_within(connection: sqlite3.Connection, desk: Desk, taken: Sequence[Cla
     buckets = {rate: bucket for rate, bucket in found.items() if bucket is not None}
     free = {key: _free_slots(connection, desk, key) for key in keys}
     verdict = decide(limited, free, {rate: bucket.tokens for rate, bucket in buckets.items()})
-    _write(connection, desk, verdict, buckets)
+    _write(connection, desk, limited, verdict, buckets)
     through = [claim for claim in taken if claim.id not in verdict.denied]
     return Taken(through, seen=len(taken), denied=denials(verdict))
 
 
-def _write(connection: sqlite3.Connection, desk: Desk, verdict: Verdict, buckets: Mapping[str, Bucket]) -> None:
-    connection.execute(desk.text("grant"), {"granted": _json(list(verdict.slots.items()))})
-    connection.execute(desk.text("deny"), {"denied": _json(list(verdict.denied.items()))})
+def _write(
+    connection: sqlite3.Connection,
+    desk: Desk,
+    limited: Sequence[Claim],
+    verdict: Verdict,
+    buckets: Mapping[str, Bucket],
+) -> None:
+    granted = [(claim.id, claim.epoch, verdict.slots[claim.id]) for claim in limited if claim.id in verdict.slots]
+    denied = [(claim.id, claim.epoch, verdict.denied[claim.id]) for claim in limited if claim.id in verdict.denied]
+    connection.execute(desk.text("grant"), {"granted": _json(granted)})
+    if denied:
+        connection.execute(desk.text("deny"), {"denied": _json(denied)})
     for rate, bucket in buckets.items():
         left = bucket._replace(tokens=bucket.tokens - verdict.spent.get(rate, 0.0))
         _fill(connection, desk, rate, left, verdict.wanted.get(rate), keeps=True)

@@ -25,8 +25,10 @@ CREATE INDEX instances_ready ON {schema}.instances (queue, priority, due_at, id)
 -- serves: take, take_fair, queue_ready, ready_programs
 CREATE INDEX instances_fair ON {schema}.instances (queue, fair_key, priority, due_at, id)
     WHERE status = 'ready' AND fair_key IS NOT NULL;
+-- Its second condition is always true: without it this index would be taken for others' work, and walked from end to end.
 -- serves: queue_waiting
-CREATE INDEX instances_waiting ON {schema}.instances (queue) WHERE status = 'waiting';
+CREATE INDEX instances_waiting ON {schema}.instances (queue)
+    WHERE status = 'waiting' AND finished_at IS NULL;
 
 -- What each node says of concurrency limits. The lowest that a live node says of a name holds.
 CREATE TABLE {schema}.gates (

@@ -86,7 +86,7 @@ WITH RECURSIVE ahead AS (
     UPDATE {schema}.instances
     SET status = 'running', epoch = epoch + 1, node = :node, claimed_at = COALESCE(:now::timestamptz, now()),
         deadline_at = COALESCE(:now, now()) + (timeout_s + :grace_s) * interval '1 second'
-    WHERE id = ANY (ARRAY(SELECT locked.id FROM locked))
+    WHERE id = ANY (ARRAY(SELECT locked.id FROM locked)) AND status = 'ready'
     RETURNING id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits, awaits,
         spawns, concurrency_key, rate_limit, rate_weight, trace, mail, parent, fair_key
 )

@@ -34,7 +34,7 @@ WHERE blocked_on IS NOT NULL AND status = 'blocked' GROUP BY queue;
 
 -- name: queue_waiting
 -- index: instances_waiting
-SELECT queue, count(*), NULL::double precision FROM {schema}.instances WHERE status = 'waiting' GROUP BY queue;
+SELECT queue, count(*), NULL::double precision FROM {schema}.instances WHERE status = 'waiting' AND finished_at IS NULL GROUP BY queue;
 
 -- name: queue_running
 -- index: instances_running

@@ -25,8 +25,10 @@ CREATE INDEX {schema}_instances_ready ON {schema}_instances (queue, priority, du
 -- serves: probe_ready, next_fair, pick_fair, queue_ready, ready_programs
 CREATE INDEX {schema}_instances_fair ON {schema}_instances (queue, fair_key, priority, due_us, id)
     WHERE status = 'ready' AND fair_key IS NOT NULL;
+-- Its second condition is always true: without it this index would be taken for others' work, and walked from end to end.
 -- serves: queue_waiting
-CREATE INDEX {schema}_instances_waiting ON {schema}_instances (queue) WHERE status = 'waiting';
+CREATE INDEX {schema}_instances_waiting ON {schema}_instances (queue)
+    WHERE status = 'waiting' AND finished_us IS NULL;
 
 -- What each node says of concurrency limits. The lowest that a live node says of a name holds.
 CREATE TABLE {schema}_gates (

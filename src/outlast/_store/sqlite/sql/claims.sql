@@ -8,12 +8,15 @@ LIMIT 1;
 
 -- name: take
 -- takes: queue; known, a JSON array of "program@version"; crashes_max; limit
--- gives: one JSON array of claims, as they will stand after mark_taken (epoch + 1)
--- index: instances_ready
+-- gives: one JSON array of claims, as they will stand after mark_taken (epoch + 1); whether there are rows with a fair
+-- key, too
+-- index: instances_ready, instances_fair
 -- One value and not many rows: every row fetched would hand the interpreter's lock back and forth.
 SELECT json_group_array(json_array(id, program, version, step, state, epoch + 1, attempt, crashes, priority,
     correlation_key, commits, awaits, spawns, concurrency_key, rate_limit, rate_weight, trace,
-    json(iif(mail, 'true', 'false')), parent))
+    json(iif(mail, 'true', 'false')), parent)),
+    EXISTS (SELECT 1 FROM {schema}_instances AS f
+        WHERE f.queue = :queue AND f.status = 'ready' AND f.fair_key IS NOT NULL)
 FROM (
     SELECT id, program, version, step, state, epoch, attempt, crashes, priority, correlation_key, commits, awaits,
         spawns, concurrency_key, rate_limit, rate_weight, trace, mail, parent

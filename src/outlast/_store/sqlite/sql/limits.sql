@@ -55,18 +55,24 @@ SELECT json_group_array(rate_limit) FROM (
 );
 
 -- name: grant
--- takes: granted, a JSON array of [id, slot]: claims of this transaction
+-- takes: granted, a JSON array of [id, epoch, slot]
 -- index: primary key
 UPDATE {schema}_instances SET slot = o.slot
-FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS slot FROM json_each(:granted)) AS o
-WHERE {schema}_instances.id = o.id AND {schema}_instances.status = 'running';
+FROM (
+    SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch, json_extract(value, '$[2]') AS slot
+    FROM json_each(:granted)
+) AS o
+WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';
 
 -- name: deny
--- takes: denied, a JSON array of [id, gate]: claims of this transaction
+-- takes: denied, a JSON array of [id, epoch, gate]
 -- index: primary key
 UPDATE {schema}_instances SET status = 'blocked', node = NULL, deadline_us = NULL, blocked_on = o.gate
-FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS gate FROM json_each(:denied)) AS o
-WHERE {schema}_instances.id = o.id AND {schema}_instances.status = 'running';
+FROM (
+    SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch, json_extract(value, '$[2]') AS gate
+    FROM json_each(:denied)
+) AS o
+WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';
 
 -- name: next_line
 -- takes: gate; queue, program and version to go on behind

@@ -28,7 +28,7 @@ SELECT queue, count(*), NULL FROM {schema}_instances WHERE blocked_on IS NOT NUL
 
 -- name: queue_waiting
 -- index: instances_waiting
-SELECT queue, count(*), NULL FROM {schema}_instances WHERE status = 'waiting' GROUP BY queue;
+SELECT queue, count(*), NULL FROM {schema}_instances WHERE status = 'waiting' AND finished_us IS NULL GROUP BY queue;
 
 -- name: queue_running
 -- index: instances_running
