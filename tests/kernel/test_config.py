@@ -12,6 +12,7 @@ from outlast.config import (
     DEFAULT_URL,
     Config,
     Queue,
+    RateLimit,
     app_from_pyproject,
     checked_name,
     duration_s,
@@ -27,6 +28,21 @@ NO_DURATION: list[Any] = ["soon", "5 minutes", "-5", "1e3", "", True, [], object
 OUT_OF_RANGE: list[Any] = [-1, -0.001, NAN, INF, -INF, 10**400, 10**5_000, 1e300, timedelta(days=-1), "9" * 500]
 
 BAD: dict[str, list[Any]] = {
+    "concurrency_limits": [{"gpu": 0}, {"gpu": True}, {"gpu": "3"}, {"g[": 1}, {"": 1}, ["gpu"], None, "gpu:3"],
+    "rate_limits": [
+        {"api": 100},
+        {"api": "100"},
+        {"api": "0/s"},
+        {"api": "-1/s"},
+        {"api": "1/y"},
+        {"api": "1/0s"},
+        {"api[1]": "1/s"},
+        {"api": "1/s burst 0"},
+        {"api": {"alowed": 1}},
+        ["api"],
+        None,
+        "api:1/s",
+    ],
     "url": ["", None, 5],
     "name": ["", " padded ", "x" * 201, "line\nbreak", "zero\x00", 5, None],
     "schema": ["", "Upper", "1st", "a-b", "x" * 49, 'x"; --', "ünï", "pg_mine", "sqlite", "sqlite_x", 5, None],
@@ -53,6 +69,14 @@ BAD: dict[str, list[Any]] = {
 }
 
 
+CALLED = {
+    "queues": "queue",
+    "rate_limits": "rate.limit|limit's name",
+    "concurrency_limits": "concurrency_limits|limit's name",
+}
+"""What an error calls the option, where that is not its name."""
+
+
 def test_every_option_has_bad_values_below() -> None:
     assert set(BAD) == set(option_names())
 
@@ -62,7 +86,14 @@ def test_every_option_has_bad_values_below() -> None:
     [pytest.param(key, value, id=f"{key}-{at}") for key, values in BAD.items() for at, value in enumerate(values)],
 )
 def test_a_bad_value_is_refused_by_the_options_name(key: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match="queue" if key == "queues" else key) as caught:
+    with pytest.raises(
+        ConfigError,
+        match={
+            "queues": "queue",
+            "rate_limits": "rate.limit|limit.s name",
+            "concurrency_limits": "concurrency_limits|limit.s name",
+        }.get(key, key),
+    ) as caught:
         Config(**{key: value})
 
     assert len(str(caught.value)) < 1_000
@@ -233,6 +264,8 @@ def test_every_option_can_be_set_by_the_environment(tmp_path: Path) -> None:
         "OUTLAST_NAME": "shop",
         "OUTLAST_SCHEMA": "shop",
         "OUTLAST_QUEUES": "default:3, mail:5 ,slow",
+        "OUTLAST_CONCURRENCY_LIMITS": "gpu:3, cpu:8",
+        "OUTLAST_RATE_LIMITS": "api:100/s, mail:5/m burst 1",
         "OUTLAST_LEASE": "1m",
         "OUTLAST_RENEW_INTERVAL": "none",
         "OUTLAST_POLL_INTERVAL": "0.5",
@@ -258,6 +291,8 @@ def test_every_option_can_be_set_by_the_environment(tmp_path: Path) -> None:
 
     assert set(sources.values()) == {"environment"}
     assert config.queues == {"default": Queue(3), "mail": Queue(5), "slow": Queue(10)}
+    assert config.concurrency_limits == {"gpu": 3, "cpu": 8}
+    assert config.rate_limits == {"api": RateLimit(100), "mail": RateLimit(5, 60, burst=1)}
     assert (config.retention, config.renew_interval, config.maintenance) == (None, None, False)
 
 

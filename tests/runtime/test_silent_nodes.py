@@ -110,6 +110,9 @@ async def test_a_reaper_that_cannot_write_begins_to_watch_anew(store: Store, mon
     assert await nodes(store) == []
 
 
+async def _nothing(node: str) -> None: ...
+
+
 async def test_a_node_is_steady_since_its_last_gap(store: Store) -> None:
     clock = Clock()
     node = Node(
@@ -119,6 +122,7 @@ async def test_a_node_is_steady_since_its_last_gap(store: Store) -> None:
         on_doubt=lambda: None,
         on_buried=lambda: None,
         on_well=lambda: None,
+        declare=_nothing,
         events=Events("", ""),
         world=clock,
     )

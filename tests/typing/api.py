@@ -75,7 +75,6 @@ async def wrong_uses_are_errors(engine: Engine) -> None:
     await engine.start(greet("ann"))  # type: ignore[arg-type]
     await engine.start(greet.new("ann"), schedule_in="soon")  # type: ignore[arg-type]
     await engine.start(greet.new("ann"), prority=1)  # type: ignore[call-arg]
-    await engine.start(greet.new("ann"), None)  # type: ignore[call-arg]
     number: int = await (await engine.start(greet.new("ann"))).result()  # type: ignore[assignment]
     del number
 

@@ -84,9 +84,9 @@ class Claims:
             rows = await desk.change("take", **wanted, take_max=limit - len(claims))
             there = rows[0][-1]
             claims += [Claim(*row[:-1]) for row in rows if row[0] is not None]
-        if there and len(claims) < limit and not share:  # nobody else is there, or nobody has asked before.
+        if there and len(claims) < limit:  # the others left something over.
             left = limit - len(claims)
-            found = await desk.change("take_fair", **wanted, take_max=left, after=fair_after or "")
+            found = await desk.change("take_fair", **wanted, take_max=left, after=last or "")
             claims += [Claim(*row[:-1]) for row in found]
             last = found[-1][-1] if found else None
         taken = await admit(desk, claims)

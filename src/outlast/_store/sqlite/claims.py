@@ -62,7 +62,7 @@ class Claims:
                 text, there = connection.execute(take, wanted | {"limit": limit - len(claims)}).fetchone()
                 mark_taken(text)
                 last = (last or "") if there else None
-            if last is not None and len(claims) < limit and not share:
+            if last is not None and len(claims) < limit:  # the others left something over.
                 text, last = take_fair(connection, desk, wanted, last, limit - len(claims))
                 mark_taken(text)
             return turned(admit_within(connection, desk, claims), limit, last)

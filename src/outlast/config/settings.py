@@ -6,153 +6,28 @@ in the nearest `pyproject.toml`, else its default. A `Config` refuses to exist w
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+from outlast.config.service import (
+    Queue,
+    RateLimit,
+    parse_limits,
+    parse_queues,
+    read_concurrency_limits,
+    read_queues,
+    read_rate_limits,
+)
+from outlast.config.values import DAY_S, WHOLE, Duration, checked_name, duration_s, one_of, shown, whole
 from outlast.errors import ConfigError, did_you_mean
 
-Duration = float | int | timedelta
-"""Seconds, or a timedelta."""
-
 DEFAULT_URL = "sqlite:///outlast.db"
-DAY_S = 86_400.0
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,47}\Z")
-_WHOLE = re.compile(r"[0-9]{1,18}")
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*((?:\d+(?:\.\d+)?)?(?:ms|s|m|h|d))(?:\s+burst\s+(\d+(?:\.\d+)?))?")
-_NAME_MAX = 200
-_SHOWN_MAX = 100
-
-
-def seconds(count: float) -> timedelta:
-    """A duration of `count` seconds."""
-    return timedelta(seconds=count)
-
-
-def minutes(count: float) -> timedelta:
-    """A duration of `count` minutes."""
-    return timedelta(minutes=count)
-
-
-def hours(count: float) -> timedelta:
-    """A duration of `count` hours."""
-    return timedelta(hours=count)
-
-
-def days(count: float) -> timedelta:
-    """A duration of `count` days of 24 hours."""
-    return timedelta(days=count)
-
-
-def duration_s(value: object, *, name: str, least_s: float = 0.0, most_s: float = 100 * 365 * DAY_S) -> float:
-    """A duration as float seconds.
-
-    Args:
-        value: A timedelta, a number of seconds, or text such as "90", "250ms", "5m", "1.5h", "2d".
-        name: What to call it in the error.
-        least_s: Smallest value allowed, in seconds.
-        most_s: Largest value allowed, in seconds (default: a hundred years).
-
-    Raises: ConfigError.
-    """
-    number: float
-    if isinstance(value, timedelta):
-        number = value.total_seconds()
-    elif isinstance(value, int) and not isinstance(value, bool):
-        number = math.inf if abs(value) > most_s else float(value)  # A huge one would not fit into a float.
-    elif isinstance(value, float):
-        number = value
-    elif isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", value)):
-        number = float(match[1]) * _UNITS_S[match[2] or "s"]
-    else:
-        raise ConfigError(f'{name} must be seconds, a timedelta, or text such as "250ms" or "5m", not {shown(value)}')
-    if not math.isfinite(number) or not least_s <= number <= most_s:
-        raise ConfigError(f"{name} must be between {least_s:g} and {most_s:g} seconds, not {shown(value)}")
-    return number
-
-
-def shown(value: object) -> str:
-    """A value as it is quoted in an error: never long, never raising."""
-    try:
-        text = repr(value)
-    except Exception:  # A number of 5,000 digits, for one, refuses.
-        return f"<{type(value).__name__}>"
-    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."
-
-
-def checked_name(value: object, *, what: str) -> str:
-    """A name of a program, queue or key: 1 to 200 printable characters, no white space at the ends.
-
-    Raises: ConfigError.
-    """
-    if not isinstance(value, str):
-        raise ConfigError(f"{what} must be text, not {shown(value)}")
-    if not 1 <= len(value) <= _NAME_MAX or not value.isprintable() or value != value.strip():
-        raise ConfigError(
-            f"{what} must be 1 to {_NAME_MAX} printable characters without white space at the ends, not {shown(value)}"
-        )
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """How this engine serves one queue.
-
-    Attributes:
-        concurrency: Steps of this queue that run at once in this process; 1 or more.
-        prefetch: Instances claimed beyond the running ones, so that short steps never wait for the database.
-            None (default) lets the engine measure: none for slow steps, up to a thousand for very short ones,
-            never more than about a tenth of a second of work.
-        min_demand: Claim only when this many can be taken at once (default 1); ignored when nothing runs.
-    """
-
-    concurrency: int = 10
-    prefetch: int | None = None
-    min_demand: int = 1
-
-    def __post_init__(self) -> None:
-        _whole("concurrency", self.concurrency, 1, 100_000)
-        if self.prefetch is not None:
-            _whole("prefetch", self.prefetch, 0, 100_000)
-        _whole("min_demand", self.min_demand, 1, 100_000)
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """How often steps may begin: a bucket of `burst` tokens at most, which gets `allowed` of them in each `period`.
-
-    Attributes:
-        allowed: Tokens that come in a period; a step takes one, or its `weight`.
-        period: Seconds, a timedelta, or text such as "1m".
-        burst: Tokens that pile up while nothing runs; None (default): as many as `allowed`.
-    """
-
-    allowed: float
-    period: Duration | str = 1.0
-    burst: float | None = None
-
-    def __post_init__(self) -> None:
-        _positive("allowed", self.allowed)
-        object.__setattr__(self, "period", duration_s(self.period, name="period", least_s=0.001))
-        if self.burst is not None:
-            _positive("burst", self.burst)
-
-    @property
-    def period_s(self) -> float:
-        """The period in seconds."""
-        return float(self.period)  # type: ignore[arg-type]  # It is by now.
-
-    @property
-    def burst_max(self) -> float:
-        """The burst in effect."""
-        return float(self.allowed if self.burst is None else self.burst)
 
 
 class Options(TypedDict, total=False):
@@ -253,9 +128,9 @@ class Config:
                 continue
             object.__setattr__(self, key, duration_s(value, name=key, least_s=least_s))
         for key, (least, most) in _COUNTS.items():
-            _whole(key, getattr(self, key), least, most)
+            whole(key, getattr(self, key), least, most)
         for key, words in _WORDS.items():
-            _one_of(key, getattr(self, key), words)
+            one_of(key, getattr(self, key), words)
         if self.maintenance is not None and not isinstance(self.maintenance, bool):
             raise ConfigError(f"maintenance must be true, false or None, not {shown(self.maintenance)}")
         checked_name(self.name, what="name")
@@ -265,9 +140,9 @@ class Config:
             raise ConfigError(
                 f"schema must not begin with pg_ or sqlite, which the databases keep: {shown(self.schema)}"
             )
-        object.__setattr__(self, "queues", _queues(self.queues))
-        object.__setattr__(self, "concurrency_limits", _concurrency_limits(self.concurrency_limits))
-        object.__setattr__(self, "rate_limits", _rate_limits(self.rate_limits))
+        object.__setattr__(self, "queues", read_queues(self.queues))
+        object.__setattr__(self, "concurrency_limits", read_concurrency_limits(self.concurrency_limits))
+        object.__setattr__(self, "rate_limits", read_rate_limits(self.rate_limits))
         # A hair of tolerance: a third of 0.3 is a little less than 0.1.
         if self.renew_interval is not None and self.renew_interval > self.lease / 3 * (1 + 1e-9):
             raise ConfigError(
@@ -358,7 +233,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _parsed(key: str, text: str, variable: str) -> Any:
     if key in _COUNTS:
-        if not _WHOLE.fullmatch(text.strip()):
+        if not WHOLE.fullmatch(text.strip()):
             raise ConfigError(f"{variable} must be a whole number, not {text[:80]!r}")
         return int(text)
     if key == "maintenance":
@@ -368,41 +243,10 @@ def _parsed(key: str, text: str, variable: str) -> Any:
     if key == "queues":
         return parse_queues(text, name=variable)
     if key in ("concurrency_limits", "rate_limits"):
-        return _parse_limits(text, name=variable)
+        return parse_limits(text, name=variable)
     if key in ("retention", "renew_interval") and text.lower() == "none":
         return None
     return text
-
-
-def parse_queues(text: str, *, name: str = "queues") -> dict[str, int]:
-    """Queues from text such as "default:10,email:5"; a name alone means 10; "none" means no queues.
-
-    Raises: ConfigError.
-    """
-    if text.strip().lower() in ("", "none"):
-        return {}
-    queues: dict[str, int] = {}
-    for part in text.split(","):
-        queue, colon, count = part.strip().rpartition(":")
-        if not colon:
-            queue, count = part.strip(), "10"
-        if not _WHOLE.fullmatch(count):
-            raise ConfigError(f'{name} must look like "default:10,email:5", not {text!r}')
-        if queue in queues:
-            raise ConfigError(f"{name} names queue {queue!r} twice")
-        queues[queue] = int(count)
-    return queues
-
-
-def _parse_limits(text: str, *, name: str) -> dict[str, Any]:
-    """Limits from text such as "gpu:3,cpu:8" or "api:100/s,mail:5/m burst 1". Raises: ConfigError."""
-    limits: dict[str, Any] = {}
-    for part in text.split(","):
-        limit, colon, value = part.strip().partition(":")
-        if not colon or not limit.strip() or limit.strip() in limits:
-            raise ConfigError(f'{name} must look like "api:100/s,gpu:3", each name once, not {text[:80]!r}')
-        limits[limit.strip()] = int(value) if _WHOLE.fullmatch(value.strip()) else value.strip()
-    return limits
 
 
 def _from_pyproject(folder: Path) -> dict[str, Any]:
@@ -436,83 +280,3 @@ def _pyproject_table(folder: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ConfigError("[tool.outlast] must be a table")
     return table
-
-
-def _queues(value: object) -> dict[str, Queue]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f'queues must map names to concurrency, such as {{"default": 10}}, not {shown(value)}')
-    queues: dict[str, Queue] = {}
-    for name, how in value.items():
-        checked_name(name, what="a queue's name")
-        try:
-            queues[name] = _queue(how)
-        except ConfigError as error:
-            raise ConfigError(f"queue {name!r}: {error}") from None
-    return queues
-
-
-def _concurrency_limits(value: object) -> dict[str, int]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f'concurrency_limits must map names to numbers, such as {{"gpu": 3}}, not {shown(value)}')
-    for name, slots in value.items():
-        _limit_name(name)
-        _whole(f"concurrency_limits[{name!r}]", slots, 1, 100_000)
-    return dict(value)
-
-
-def _rate_limits(value: object) -> dict[str, RateLimit]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f'rate_limits must map names to limits, such as {{"api": "100/s"}}, not {shown(value)}')
-    limits: dict[str, RateLimit] = {}
-    for name, limit in value.items():
-        _limit_name(name)
-        try:
-            limits[name] = _rate_limit(limit)
-        except (ConfigError, TypeError) as error:
-            raise ConfigError(f"rate limit {name!r}: {error}") from None
-    return limits
-
-
-def _rate_limit(limit: object) -> RateLimit:
-    if isinstance(limit, RateLimit):
-        return limit
-    if isinstance(limit, Mapping):
-        return RateLimit(**limit)
-    match = _RATE.fullmatch(limit.strip()) if isinstance(limit, str) else None
-    if match is None:
-        raise ConfigError(f'a rate limit looks like "100/s", "5/250ms" or "1000/h burst 50", not {shown(limit)}')
-    period = match[2] if match[2][0].isdigit() else f"1{match[2]}"
-    return RateLimit(float(match[1]), period, None if match[3] is None else float(match[3]))
-
-
-def _limit_name(name: object) -> None:
-    if "[" in checked_name(name, what="a limit's name") or "]" in str(name):
-        raise ConfigError(f"a limit's name must not hold [ or ], which mark a partition: {shown(name)}")
-
-
-def _positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1e9:
-        raise ConfigError(f"{name} must be a number above 0, not {shown(value)}")
-
-
-def _queue(how: object) -> Queue:
-    if isinstance(how, Queue):
-        return how
-    if not isinstance(how, Mapping):
-        return Queue(concurrency=how)  # type: ignore[arg-type]  # It is checked there.
-    known = [item.name for item in fields(Queue)]
-    for key in how:
-        if key not in known:
-            raise ConfigError(f"unknown option {key!r}{did_you_mean(str(key), known)}")
-    return Queue(**how)
-
-
-def _whole(name: str, value: object, least: int, most: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise ConfigError(f"{name} must be a whole number from {least:,} to {most:,}, not {shown(value)}")
-
-
-def _one_of(name: str, value: object, words: tuple[str, ...]) -> None:
-    if value not in words:
-        hint = did_you_mean(str(value), words)
-        raise ConfigError(f"{name} must be one of {', '.join(map(repr, words))}, not {shown(value)}{hint}")
