@@ -141,6 +141,20 @@ class Settlement(msgspec.Struct, gc=False):
     frees: str | None = None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it writes what a plain job's outcome does, and nothing else."""
+        return (
+            self.state is None
+            and self.step is None
+            and self.commits is None
+            and self.frees is None
+            and self.concurrency_key is None
+            and self.rate_limit is None
+            and self.status != "waiting"
+            and not self.has_effects
+        )
+
+    @property
     def has_effects(self) -> bool:
         """Whether it changes more than its own row."""
         return bool(self.awaits or self.consumed or self.parent) or self.children is not None

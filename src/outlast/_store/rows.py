@@ -23,5 +23,11 @@ def assemble_counts(
 
 
 def is_plain(row: NewInstance) -> bool:
-    """Whether it has neither a parent nor a limit nor a share of its own."""
-    return row.parent is None and row.concurrency_key is None and row.rate_limit is None and row.fair_key is None
+    """Whether it has no parent, no limit, no share and no trace of its own."""
+    return (
+        row.parent is None
+        and row.concurrency_key is None
+        and row.rate_limit is None
+        and row.fair_key is None
+        and row.trace is None
+    )

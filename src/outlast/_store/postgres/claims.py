@@ -17,6 +17,7 @@ from outlast._store.postgres.limits import admit
 from outlast._store.turns import fair_share, turned
 
 _id = attrgetter("id")
+_plain = attrgetter("id", "epoch", "status", "attempt", "result", "error", "delay_s", "retention_s")
 _COMMIT_COLUMNS: Final = (
     "ids",
     "epochs",
@@ -95,13 +96,18 @@ class Claims:
     async def commit(self, batch: Sequence[Settlement]) -> Committed:
         if not batch:
             return Committed([], [])
-        desk, values = self._desk, _columns(batch)
-        if any(item.has_effects for item in batch):
-            return await desk.transact(lambda transaction: settle_within(transaction, batch, values))
-        changed = await desk.run("commit", **values, now=desk.now())
-        return Committed(
-            [] if changed == len(batch) else stale(batch, await desk.rows("settled", **fences(values))), []
-        )
+        desk = self._desk
+        if all(item.is_plain for item in batch):
+            values = _plain_columns(batch)
+            changed = await desk.run("commit", **values, now=desk.now())
+        else:
+            values = _columns(batch)
+            if any(item.has_effects for item in batch):
+                return await desk.transact(lambda transaction: settle_within(transaction, batch, values))
+            changed = await desk.run("commit_full", **values, now=desk.now())
+        if changed == len(batch):
+            return Committed([], [])
+        return Committed(stale(batch, await desk.rows("settled", **fences(values))), [])
 
     async def release(self, claims: Sequence[tuple[str, int]]) -> None:
         if claims:
@@ -115,6 +121,13 @@ class Claims:
         if reports:
             ids, epochs, fractions, notes = zip(*sorted(reports), strict=True)
             await self._desk.run("report", ids=ids, epochs=epochs, fractions=fractions, notes=notes)
+
+
+def _plain_columns(batch: Sequence[Settlement]) -> dict[str, Any]:
+    columns = zip(*map(_plain, sorted(batch, key=_id)), strict=True)
+    values: dict[str, Any] = dict(zip(_COMMIT_COLUMNS, columns, strict=False))
+    values["commits"] = (None,) * len(batch)
+    return values
 
 
 def _columns(batch: Sequence[Settlement]) -> dict[str, Any]:

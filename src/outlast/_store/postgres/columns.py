@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from msgspec.structs import astuple
@@ -37,6 +38,8 @@ _COLUMNS: Final = (
 )
 """The fields of a new instance, in their order, as the arrays that `add` takes."""
 
+_plain = attrgetter(*NewInstance.__struct_fields__[:12])
+
 
 def is_id(text: str) -> bool:
     """Whether this is an id as we write them; Postgres refuses others, and reads some that we never wrote."""
@@ -44,13 +47,22 @@ def is_id(text: str) -> bool:
 
 
 def columns_of(rows: Sequence[NewInstance]) -> dict[str, Any]:
-    """Rows as the `add` statement takes them.
+    """Rows as the `add_full` statement takes them.
 
     Sorted by key: two batches with the same keys in opposite orders would wait for each other.
     """
     if any(row.correlation_key is not None for row in rows):
         rows = sorted(rows, key=lambda row: row.correlation_key or "")
     columns = dict(zip(_COLUMNS, zip(*map(astuple, rows), strict=True), strict=True))
+    columns["due_ats"] = tuple(None if us is None else instant(us) for us in columns["due_ats"])
+    return columns
+
+
+def plain_columns_of(rows: Sequence[NewInstance]) -> dict[str, Any]:
+    """Rows as the `add` statement takes them: those without a parent, a limit, a share or a trace."""
+    if any(row.correlation_key is not None for row in rows):
+        rows = sorted(rows, key=lambda row: row.correlation_key or "")
+    columns = dict(zip(_COLUMNS, zip(*map(_plain, rows), strict=True), strict=False))
     columns["due_ats"] = tuple(None if us is None else instant(us) for us in columns["due_ats"])
     return columns
 
@@ -70,5 +82,4 @@ def one_row(row: NewInstance) -> dict[str, Any]:
         "delay_s": row.delay_s,
         "due_at": None if row.due_us is None else instant(row.due_us),
         "timeout_s": row.timeout_s,
-        "trace": row.trace,
     }

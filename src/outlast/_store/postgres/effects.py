@@ -18,7 +18,7 @@ from outlast._store.postgres.desk import Transaction
 async def settle_within(transaction: Transaction, batch: Sequence[Settlement], values: dict[str, Any]) -> Committed:
     """Writes outcomes with all that follows from them. Effects come only from what this very call has written."""
     ours = {row[0] for row in await transaction.rows("lock_ours", **fences(values))}
-    changed = await transaction.run("commit", **values, now=transaction.now)
+    changed = await transaction.run("commit_full", **values, now=transaction.now)
     lost = [] if changed == len(batch) else stale(batch, await transaction.rows("settled", **fences(values)))
     written = [item for item in batch if item.id in ours]
     queues: set[str] = set()
@@ -67,7 +67,7 @@ async def _spawn(transaction: Transaction, parents: Sequence[Settlement]) -> set
         return set()
     rows, added = children_rows(parents), 0
     for chunk in chunks(rows):
-        added += await transaction.run("add", **columns_of(chunk), now=transaction.now)
+        added += await transaction.run("add_full", **columns_of(chunk), now=transaction.now)
     ids, rounds = [item.id for item in parents], [item.round for item in parents]
     landed = {item.id: len(item.children or ()) for item in parents}
     if added < len(rows):

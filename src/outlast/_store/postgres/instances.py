@@ -8,7 +8,7 @@ from typing import Final
 from outlast._kernel.states import FINAL, MOVES, QUARANTINED, RUNNING
 from outlast._model import Ended, Filter, Held, NewInstance, Receipt, Row, Signal, Stopped
 from outlast._store.postgres.barriers import lower
-from outlast._store.postgres.columns import columns_of, is_id, one_row
+from outlast._store.postgres.columns import columns_of, is_id, one_row, plain_columns_of
 from outlast._store.postgres.desk import Desk, Transaction
 from outlast._store.postgres.faults import is_key_taken
 from outlast._store.postgres.signals import send_within
@@ -28,10 +28,12 @@ class Instances:
 
     async def add(self, rows: Sequence[NewInstance]) -> list[Held]:
         desk = self._desk
-        if len(rows) == 1 and is_plain(rows[0]):
+        if not all(map(is_plain, rows)):
+            changed = await desk.run("add_full", shielded=False, **columns_of(rows), now=desk.now())
+        elif len(rows) == 1:
             changed = await desk.run("add_one", shielded=False, **one_row(rows[0]), now=desk.now())
         elif rows:
-            changed = await desk.run("add", shielded=False, **columns_of(rows), now=desk.now())
+            changed = await desk.run("add", shielded=False, **plain_columns_of(rows), now=desk.now())
         else:
             changed = 0
         return [] if changed == len(rows) else await self._held(rows)
@@ -138,7 +140,7 @@ class Instances:
     async def add_and_send(self, row: NewInstance, signal: Signal) -> tuple[list[Held], Receipt]:
         async def add_and_send(transaction: Transaction) -> tuple[list[Held], Receipt]:
             while True:
-                changed = await transaction.run("add", **columns_of([row]), now=transaction.now)
+                changed = await transaction.run("add_full", **columns_of([row]), now=transaction.now)
                 (receipt,) = await send_within(transaction, [signal])
                 if changed or receipt.instance == row.id:
                     return [], receipt

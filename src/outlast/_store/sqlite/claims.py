@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +19,7 @@ from outlast._store.sqlite.limits import admit_within
 from outlast._store.turns import fair_share, turned
 
 _claims = msgspec.json.Decoder(list[Claim])
+_plain = attrgetter("id", "epoch", "status", "attempt", "result", "error", "delay_s", "retention_s")
 _CHILDREN: Final = Settlement.__struct_fields__.index("children")
 
 
@@ -72,9 +74,11 @@ class Claims:
 
     async def commit(self, batch: Sequence[Settlement]) -> Committed:
         desk = self._desk
-        text, now_us = _json([_columns(item) for item in batch]), desk.now_us()
-        commit, settled, find_ours = desk.text("commit"), desk.text("settled"), desk.text("find_ours")
-        has_effects = any(item.has_effects for item in batch)
+        is_plain = all(item.is_plain for item in batch)
+        text, now_us = _json([_plain(item) if is_plain else _columns(item) for item in batch]), desk.now_us()
+        commit = desk.text("commit" if is_plain else "commit_full")
+        settled, find_ours = desk.text("settled"), desk.text("find_ours")
+        has_effects = not is_plain and any(item.has_effects for item in batch)
 
         def write(connection: sqlite3.Connection) -> Committed:
             ours = msgspec.json.decode(scalar(connection, find_ours, {"batch": text})) if has_effects else ()

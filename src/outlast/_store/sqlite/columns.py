@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -10,10 +11,17 @@ from msgspec.structs import astuple
 
 from outlast._model import NewInstance
 
+_plain = attrgetter(*NewInstance.__struct_fields__[:12])
+
 
 def rows_text(rows: Sequence[NewInstance]) -> str:
-    """Rows as the `add` statement reads them."""
+    """Rows as the `add_full` statement reads them."""
     return msgspec.json.encode([astuple(row) for row in rows]).decode()
+
+
+def plain_rows_text(rows: Sequence[NewInstance]) -> str:
+    """Rows as the `add` statement reads them: those without a parent, a limit, a share or a trace."""
+    return msgspec.json.encode([_plain(row) for row in rows]).decode()
 
 
 def one_row(row: NewInstance, now_us: int) -> dict[str, Any]:
@@ -31,6 +39,5 @@ def one_row(row: NewInstance, now_us: int) -> dict[str, Any]:
         "correlation_scope": row.correlation_scope,
         "timeout_s": row.timeout_s,
         "due_us": due_us,
-        "trace": row.trace,
         "now_us": now_us,
     }

@@ -50,7 +50,7 @@ def _spawn(connection: sqlite3.Connection, desk: Desk, parents: Sequence[Settlem
         return set()
     rows, added = children_rows(parents), 0
     for chunk in chunks(rows):
-        added += connection.execute(desk.text("add"), {"rows": rows_text(chunk), "now_us": now_us}).rowcount
+        added += connection.execute(desk.text("add_full"), {"rows": rows_text(chunk), "now_us": now_us}).rowcount
     landed = {item.id: len(item.children or ()) for item in parents}
     if added < len(rows):
         rounds = _json([(item.id, item.round) for item in parents])

@@ -12,7 +12,7 @@ from outlast._kernel.states import FINAL, MOVES, QUARANTINED, RUNNING
 from outlast._model import Ended, Filter, Held, NewInstance, Receipt, Row, Signal, Stopped
 from outlast._store.rows import is_plain
 from outlast._store.sqlite.barriers import lower
-from outlast._store.sqlite.columns import one_row, rows_text
+from outlast._store.sqlite.columns import one_row, plain_rows_text, rows_text
 from outlast._store.sqlite.desk import Desk, scalar
 from outlast._store.sqlite.signals import send_within
 from outlast._world import instant
@@ -29,14 +29,13 @@ class Instances:
 
     async def add(self, rows: Sequence[NewInstance]) -> list[Held]:
         desk = self._desk
-        if len(rows) == 1 and is_plain(rows[0]):
-            one = one_row(rows[0], desk.now_us())
-            text = desk.text("add_one")
-            changed = await desk.writer.write(lambda connection: connection.execute(text, one).rowcount)
+        is_all_plain = all(map(is_plain, rows))
+        if len(rows) == 1 and is_all_plain:
+            text, values = desk.text("add_one"), one_row(rows[0], desk.now_us())
         else:
-            many = {"rows": rows_text(rows), "now_us": desk.now_us()}
-            text = desk.text("add")
-            changed = await desk.writer.write(lambda connection: connection.execute(text, many).rowcount)
+            made = plain_rows_text(rows) if is_all_plain else rows_text(rows)
+            text, values = desk.text("add" if is_all_plain else "add_full"), {"rows": made, "now_us": desk.now_us()}
+        changed = await desk.writer.write(lambda connection: connection.execute(text, values).rowcount)
         return [] if changed == len(rows) else await self._held(rows)
 
     async def _held(self, rows: Sequence[NewInstance]) -> list[Held]:
@@ -124,7 +123,7 @@ class Instances:
 
         def add_and_send(connection: sqlite3.Connection) -> tuple[int, Receipt]:
             values = {"rows": rows_text([row]), "now_us": now_us}
-            changed = connection.execute(desk.text("add"), values).rowcount
+            changed = connection.execute(desk.text("add_full"), values).rowcount
             return changed, send_within(connection, desk, [signal], now_us)[0]
 
         changed, receipt = await desk.writer.write(add_and_send)

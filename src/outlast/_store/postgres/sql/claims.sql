@@ -99,6 +99,24 @@ FROM taken JOIN chosen ON chosen.id = taken.id ORDER BY chosen.share, chosen.tur
 -- gives: the count of rows changed; fewer than the batch means that some claims were lost (see settled)
 -- index: primary key
 UPDATE {schema}.instances AS i
+SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, i.error), node = NULL,
+    deadline_at = NULL, commit_epoch = i.epoch, commits = i.commits + 1,
+    due_at = CASE WHEN o.delay_s IS NULL THEN i.due_at
+        ELSE COALESCE(:now::timestamptz, now()) + o.delay_s * interval '1 second' END,
+    finished_at = CASE WHEN o.status IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
+        THEN COALESCE(:now, now()) END,
+    expires_at = COALESCE(:now, now()) + o.retention_s * interval '1 second'
+FROM unnest(:ids::uuid[], :epochs::bigint[], :statuses::text[], :attempts::integer[], :results::text[],
+        :errors::text[], :delays_s::double precision[], :retentions_s::double precision[])
+    AS o (id, epoch, status, attempt, result, error, delay_s, retention_s)
+WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';
+
+-- name: commit_full
+-- As commit, for outcomes that write more than most jobs do.
+-- takes: settlements as parallel arrays, sorted by id so that two batches lock rows in one order; now or null
+-- gives: the count of rows changed; fewer than the batch means that some claims were lost (see settled)
+-- index: primary key
+UPDATE {schema}.instances AS i
 SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, i.error),
     node = CASE WHEN o.status = 'running' THEN i.node END, slot = CASE WHEN o.status = 'running' THEN i.slot END,
     awaits = CASE WHEN o.status = 'waiting' THEN o.awaits

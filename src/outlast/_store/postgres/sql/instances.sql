@@ -3,6 +3,27 @@
 -- gives: the count of rows added; a row whose id or correlation key is taken is left out
 -- index: primary key, instances_key
 INSERT INTO {schema}.instances (id, program, version, queue, priority, step, state, correlation_key, correlation_scope,
+    timeout_s, status, due_at, created_at)
+SELECT r.id, r.program, r.version, r.queue, r.priority, r.step, r.state, r.correlation_key, r.correlation_scope,
+    r.timeout_s, CASE WHEN r.due_at > r.now THEN 'scheduled' ELSE 'ready' END, r.due_at, r.now
+FROM (
+    SELECT u.id, u.program, u.version, u.queue, u.priority, u.step, u.state, u.correlation_key, u.correlation_scope,
+        u.timeout_s, COALESCE(:now::timestamptz, now()) AS now,
+        COALESCE(u.due_at, COALESCE(:now, now()) + COALESCE(u.delay_s, 0) * interval '1 second') AS due_at
+    FROM unnest(:ids::uuid[], :programs::text[], :versions::integer[], :queues::text[], :priorities::integer[],
+            :steps::text[], :states::text[], :correlation_keys::text[], :correlation_scopes::text[],
+            :delays_s::double precision[], :due_ats::timestamptz[], :timeouts_s::double precision[])
+        AS u (id, program, version, queue, priority, step, state, correlation_key, correlation_scope, delay_s, due_at,
+            timeout_s)
+) AS r
+ON CONFLICT DO NOTHING;
+
+-- name: add_full
+-- As add, for rows with a parent, a limit, a share or a trace.
+-- takes: rows as parallel arrays, sorted by correlation key so that two batches never wait for each other; now or null
+-- gives: the count of rows added; a row whose id or correlation key is taken is left out
+-- index: primary key, instances_key
+INSERT INTO {schema}.instances (id, program, version, queue, priority, step, state, correlation_key, correlation_scope,
     timeout_s, status, due_at, created_at, parent, round, child, concurrency_key, rate_limit, rate_weight, fair_key,
     fair_weight, trace)
 SELECT r.id, r.program, r.version, r.queue, r.priority, r.step, r.state, r.correlation_key, r.correlation_scope,
@@ -31,10 +52,10 @@ ON CONFLICT DO NOTHING;
 -- takes: one row's columns; now or null. Differs from add in taking plain parameters, which is quicker for one row, and
 -- in serving only rows without a parent or a limit.
 INSERT INTO {schema}.instances (id, program, version, queue, priority, step, state, correlation_key, correlation_scope,
-    timeout_s, status, due_at, created_at, trace)
+    timeout_s, status, due_at, created_at)
 SELECT :id::uuid, :program::text, :version::integer, :queue::text, :priority::integer, :step::text, :state::text,
     :correlation_key::text, :correlation_scope::text, :timeout_s::double precision,
-    CASE WHEN r.due_at > r.now THEN 'scheduled' ELSE 'ready' END, r.due_at, r.now, :trace::text
+    CASE WHEN r.due_at > r.now THEN 'scheduled' ELSE 'ready' END, r.due_at, r.now
 FROM (
     SELECT COALESCE(:now::timestamptz, now()) AS now,
         COALESCE(:due_at::timestamptz,

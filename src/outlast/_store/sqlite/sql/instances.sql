@@ -3,6 +3,29 @@
 -- gives: nothing; a row whose id or correlation key is taken is left out
 -- index: primary key, instances_key
 INSERT INTO {schema}_instances (id, program, version, queue, priority, step, state, correlation_key, correlation_scope,
+    timeout_s, status, due_us, created_us)
+SELECT r.id, r.program, r.version, r.queue, r.priority, r.step, r.state, r.correlation_key, r.correlation_scope,
+    r.timeout_s, CASE WHEN r.due_us > :now_us THEN 'scheduled' ELSE 'ready' END, r.due_us, :now_us
+FROM (
+    SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS program,
+        json_extract(value, '$[2]') AS version, json_extract(value, '$[3]') AS queue,
+        json_extract(value, '$[4]') AS priority, json_extract(value, '$[5]') AS step,
+        json_extract(value, '$[6]') AS state, json_extract(value, '$[7]') AS correlation_key,
+        json_extract(value, '$[8]') AS correlation_scope,
+        CAST(json_extract(value, '$[11]') AS REAL) AS timeout_s,
+        COALESCE(json_extract(value, '$[10]'),
+            :now_us + CAST(COALESCE(json_extract(value, '$[9]'), 0) * 1000000 AS INTEGER)) AS due_us
+    FROM json_each(:rows)
+) AS r
+WHERE true
+ON CONFLICT DO NOTHING;
+
+-- name: add_full
+-- As add, for rows with a parent, a limit, a share or a trace.
+-- takes: rows, a JSON array of arrays in the order below; now_us
+-- gives: nothing; a row whose id or correlation key is taken is left out
+-- index: primary key, instances_key
+INSERT INTO {schema}_instances (id, program, version, queue, priority, step, state, correlation_key, correlation_scope,
     timeout_s, status, due_us, created_us, parent, round, child, concurrency_key, rate_limit, rate_weight, fair_key,
     fair_weight, trace)
 SELECT r.id, r.program, r.version, r.queue, r.priority, r.step, r.state, r.correlation_key, r.correlation_scope,
@@ -34,9 +57,9 @@ ON CONFLICT DO NOTHING;
 -- takes: one row's columns; now_us. Differs from add in taking plain parameters, which is quicker for one row, and in
 -- serving only rows without a parent or a limit.
 INSERT INTO {schema}_instances (id, program, version, queue, priority, step, state, correlation_key, correlation_scope,
-    timeout_s, status, due_us, created_us, trace)
+    timeout_s, status, due_us, created_us)
 VALUES (:id, :program, :version, :queue, :priority, :step, :state, :correlation_key, :correlation_scope,
-    :timeout_s, CASE WHEN :due_us > :now_us THEN 'scheduled' ELSE 'ready' END, :due_us, :now_us, :trace)
+    :timeout_s, CASE WHEN :due_us > :now_us THEN 'scheduled' ELSE 'ready' END, :due_us, :now_us)
 ON CONFLICT DO NOTHING;
 
 -- name: holders
