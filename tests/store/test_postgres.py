@@ -123,11 +123,13 @@ FROM generate_series(1, $2::integer) AS number
 INDEXES = {
     "take": {"instances_ready", "instances_fair", "instances_pkey"},
     "commit": {"instances_pkey"},
+    "commit_full": {"instances_pkey"},
     "settled": {"instances_pkey"},
     "release": {"instances_pkey"},
     "report": {"instances_pkey"},
     "owned": {"instances_running"},
     "add": set(),
+    "add_full": set(),
     "add_one": set(),
     "holders": {"instances_pkey", "instances_key"},
     "get": {"instances_pkey"},

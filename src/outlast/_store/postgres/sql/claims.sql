@@ -99,7 +99,8 @@ FROM taken JOIN chosen ON chosen.id = taken.id ORDER BY chosen.share, chosen.tur
 -- gives: the count of rows changed; fewer than the batch means that some claims were lost (see settled)
 -- index: primary key
 UPDATE {schema}.instances AS i
-SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, i.error), node = NULL,
+SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, i.error), node = NULL, slot = NULL,
+    awaits = CASE WHEN o.status IN ('ready', 'scheduled', 'quarantined') THEN i.awaits END,
     deadline_at = NULL, commit_epoch = i.epoch, commits = i.commits + 1,
     due_at = CASE WHEN o.delay_s IS NULL THEN i.due_at
         ELSE COALESCE(:now::timestamptz, now()) + o.delay_s * interval '1 second' END,

@@ -70,7 +70,8 @@ WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:claims)) AND sta
 -- gives: the count of rows changed; fewer than the batch means that some claims were lost (see settled)
 -- index: primary key
 UPDATE {schema}_instances
-SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, {schema}_instances.error), node = NULL,
+SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, {schema}_instances.error), node = NULL, slot = NULL,
+    awaits = CASE WHEN o.status IN ('ready', 'scheduled', 'quarantined') THEN {schema}_instances.awaits END,
     deadline_us = NULL, commit_epoch = {schema}_instances.epoch, commits = commits + 1,
     due_us = CASE WHEN o.delay_s IS NULL THEN due_us ELSE :now_us + CAST(o.delay_s * 1000000 AS INTEGER) END,
     finished_us = CASE WHEN o.status IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
