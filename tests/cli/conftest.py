@@ -20,7 +20,7 @@ from outlast.cli import main
 
 SHOP = """
 import asyncio
-from outlast import Cancel, Context, job
+from outlast import Await, Done, Machine, job, step
 
 @job(name="shop.add")
 async def add(a: int, b: int = 2) -> int:
@@ -42,6 +42,17 @@ async def wait(seconds: float) -> str:
 @job(name="shop.block")
 async def block() -> None:
     await asyncio.Event().wait()
+
+class Checkout(Machine, name="shop.checkout"):
+    order: int
+
+    @step
+    async def start(self, ctx):
+        return Await("payment", then=self.ship)
+
+    @step
+    async def ship(self, ctx):
+        return Done([self.order, ctx.awaited[0].payload])
 """
 
 

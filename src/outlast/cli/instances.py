@@ -156,6 +156,13 @@ def _fields(instance: Instance, at: datetime) -> list[tuple[str, Any]]:
         ("crashes", instance.crashes or None),
         ("claims", instance.epoch),
         ("node", instance.node),
+        ("awaits", None if instance.awaits is None else ", ".join(instance.awaits)),
+        ("wakes", _moment(instance.wake_at, at)),
+        ("parent", instance.parent and f"{instance.parent} (round {instance.round}, child {instance.child})"),
+        ("concurrency key", instance.concurrency_key),
+        ("rate limit", instance.rate_limit and f"{instance.rate_limit} (weight {instance.rate_weight:g})"),
+        ("blocked on", instance.blocked_on),
+        ("fair key", instance.fair_key),
         *((name.removesuffix("_at"), _moment(getattr(instance, name), at)) for name in moments),
         ("progress", None if progress is None else f"{progress.fraction:.0%} {progress.note}"),
         ("state", terminal.json_text(instance.state, indent=None)),
@@ -171,10 +178,11 @@ def _moment(moment: datetime | None, at: datetime) -> str | None:
 @click.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @click.option("--reason", default="", help="Why; kept with the instance.")
+@click.option("--tree", is_flag=True, help="Their live descendants, too.")
 @shared
-def cancel(choice: Choice, ids: tuple[str, ...], reason: str) -> None:
+def cancel(choice: Choice, ids: tuple[str, ...], reason: str, tree: bool) -> None:
     """End live instances as cancelled, whatever they are doing."""
-    _steer(choice, ids, "cancelled", lambda engine, id: engine.cancel(id, reason))
+    _steer(choice, ids, "cancelled", lambda engine, id: engine.cancel(id, reason, tree=tree))
 
 
 @click.command()

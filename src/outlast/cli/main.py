@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from outlast import __version__
-from outlast.cli import health, instances, queues, setup, start, terminal
+from outlast.cli import health, instances, queues, setup, signals, start, terminal
 from outlast.cli.demo import demo
 from outlast.cli.options import DEBUG_KEY, JSON_KEY
 from outlast.cli.worker import worker
@@ -130,7 +130,7 @@ Settings come from options, then OUTLAST_* variables (OUTLAST_DATABASE_URL for t
 @click.version_option(__version__, prog_name="outlast", message="%(prog)s %(version)s")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Durable jobs on SQLite or Postgres: run workers, start jobs, see and steer what becomes of them."""
+    """Durable jobs and machines on SQLite or Postgres: run workers, start work, see and steer what becomes of it."""
 
 
 for command in (
@@ -142,6 +142,8 @@ for command in (
     instances.list_command,
     instances.show,
     instances.cancel,
+    signals.signal,
+    signals.signals,
     instances.retry,
     instances.delete,
     queues.queues,

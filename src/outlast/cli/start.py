@@ -1,4 +1,4 @@
-"""`start`: a job from the shell."""
+"""`start`: a job or a machine from the shell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from outlast.cli.options import DURATION, PAIR, Choice, Moment, ParamType, share
 from outlast.config import duration_s
 from outlast.engine import Handle
 from outlast.errors import ArgumentError, ConfigError, DuplicateKey, InstanceError, UnknownProgram, did_you_mean
-from outlast.jobs import Job, Start
+from outlast.jobs import Job
+from outlast.machines import MachineProgram
 
 FOREVER: Final = "forever"
 
@@ -69,10 +70,10 @@ def start(
     wait: float | None,
     **options: Any,
 ) -> None:
-    """Start a job and print the id of the instance.
+    """Start a job or a machine and print the id of the instance.
 
-    JOB is a job's name or its function's, in APP, a module of yours: shop.jobs:send_email; where it holds several
-    engines, shop.jobs:engine:send_email. Without APP, the module is that of --app or [tool.outlast].
+    JOB is a job's name or its function's, or a machine's, in APP, a module of yours: shop.jobs:send_email; where it
+    holds several engines, shop.jobs:engine:send_email. Without APP, the module is that of --app or [tool.outlast].
     """
     app, _, name = job.rpartition(":")
     choice.name_app(app or None)
@@ -86,20 +87,24 @@ def start(
     asyncio.run(_start(choice, what, wait, options))
 
 
-def _find(choice: Choice, name: str) -> Job[..., Any, Any, Any]:
-    """The module's job of this name, else the job that is known under it."""
+Startable = Job[..., Any, Any, Any] | MachineProgram
+
+
+def _find(choice: Choice, name: str) -> Startable:
+    """The module's job or machine of this name, else the one that is known under it."""
     app = choice.loaded()
     found: object = None if app is None else getattr(app.module, name, None)
-    if isinstance(found, Job):
+    found = getattr(found, "outlast_program", found)
+    if isinstance(found, Job | MachineProgram):
         return found
     engine = choice.engine()
-    jobs = {program.name for program in engine.programs if isinstance(program, Job)}
-    if name in jobs and isinstance(found := engine.program(name), Job):
+    known = {program.name for program in engine.programs}
+    if name in known and isinstance(found := engine.program(name), Job | MachineProgram):
         return found
-    raise UnknownProgram(f"no job is called {name!r} in {choice.app}{did_you_mean(name, jobs)}")
+    raise UnknownProgram(f"no job or machine is called {name!r} in {choice.app}{did_you_mean(name, known)}")
 
 
-def _described(job: Job[..., Any, Any, Any], text: str | None, pairs: tuple[tuple[str, Any], ...]) -> Start[Any]:
+def _described(job: Startable, text: str | None, pairs: tuple[tuple[str, Any], ...]) -> Any:
     if text is None:
         return job.new_from_json(json.dumps(dict(pairs)))
     given = sys.stdin.read() if text == "-" else text
@@ -111,7 +116,7 @@ def _described(job: Job[..., Any, Any, Any], text: str | None, pairs: tuple[tupl
         raise ArgumentError(f'--args must be a JSON object, such as {{"to": "ann"}}: {error}') from None
 
 
-async def _start(choice: Choice, what: Start[Any], wait: float | None, options: dict[str, Any]) -> None:
+async def _start(choice: Choice, what: Any, wait: float | None, options: dict[str, Any]) -> None:
     async with choice.opened(create=True, rings=True) as engine:
         try:
             handle = await engine.start(

@@ -37,7 +37,7 @@ from outlast._kernel.program import Activation
 from outlast._kernel.transitions import named_steps
 from outlast._model import NewInstance
 from outlast.config import shown
-from outlast.errors import DefinitionError, EncodingError, did_you_mean
+from outlast.errors import ArgumentError, DefinitionError, EncodingError, did_you_mean
 from outlast.machines.context import Children, StepContext, deadline_of, read_letter
 from outlast.machines.definition import steps_of, upgrades_of
 
@@ -99,6 +99,15 @@ class MachineProgram:
     def write(self, machine: Any) -> str:
         """A machine's fields as text. Raises: EncodingError."""
         return self._codec.encode(machine if self._has_fields else machine.state)
+
+    def new_from_json(self, text: str) -> Any:
+        """A machine with fields from a JSON object, as the command line has them. Raises: ArgumentError."""
+        try:
+            if not isinstance(decode_any(text), dict):
+                raise EncodingError(f"the fields of machine {self.name!r} must be a JSON object, not {text[:80]}")
+            return self._read(text, self.version)
+        except EncodingError as error:
+            raise ArgumentError(str(error)) from None
 
     def _read(self, text: str, version: int) -> Any:
         while version < self.version:

@@ -1,0 +1,48 @@
+"""What the guides show works as it stands: every page is run from top to bottom."""
+
+import ast
+import contextlib
+import io
+import re
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlast import Engine
+
+GUIDES = Path(__file__).parent.parent.parent / "docs" / "guides"
+PAGES = sorted(GUIDES.glob("*.md"))
+_BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+async def test_a_guide_runs_as_it_is_written(page: Path, tmp_path: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": f"guide_{page.stem}"}
+    printed = ""
+    async with Engine(f"sqlite:///{tmp_path}/guide.db", queues={"default": 10}) as engine:
+        names["engine"] = engine
+        for match in _BLOCK.finditer(text):
+            line = text[: match.start()].count("\n") + 2
+            if match[1] == "text":
+                assert printed == match[2], f"{page.name}:{line} shows another output"
+                continue
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                await _run(match[2], names, f"{page.name}:{line}")
+            printed = out.getvalue()
+
+
+async def _run(code: str, names: dict[str, Any], where: str) -> None:
+    made = compile(code, where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    answer = types.FunctionType(made, names)()
+    if answer is not None:
+        await answer
+
+
+def test_the_index_names_every_guide() -> None:
+    readme = (GUIDES.parent.parent / "README.md").read_text(encoding="utf-8")
+
+    assert [page.name for page in PAGES if f"docs/guides/{page.name}" not in readme] == []
