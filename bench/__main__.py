@@ -9,7 +9,7 @@ import platform
 import sys
 from typing import Any, Final, Protocol
 
-from bench import backlog, enqueue, jobs, latency
+from bench import backlog, enqueue, fair, fanout, jobs, latency, limits, machines, signals
 from bench.figures import Figures, as_json, table, whole
 from bench.places import Database, fresh_database
 from harness.binaries import NoPostgres
@@ -31,7 +31,17 @@ class Workload(Protocol):
         """Its variants, the main one first."""
 
 
-WORKLOADS: Final[dict[str, Workload]] = {"jobs": jobs, "enqueue": enqueue, "latency": latency, "backlog": backlog}
+WORKLOADS: Final[dict[str, Workload]] = {
+    "jobs": jobs,
+    "enqueue": enqueue,
+    "latency": latency,
+    "backlog": backlog,
+    "machines": machines,
+    "fanout": fanout,
+    "signals": signals,
+    "limits": limits,
+    "fair": fair,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 from outlast import job
 
 
@@ -14,3 +17,19 @@ async def noop() -> None:
 async def echo(word: str) -> str:
     """A job with both."""
     return word
+
+
+BEGUN: Final[list[float]] = []
+"""When each `tick` of this process began, on the loop's clock."""
+
+
+@job
+async def tick() -> None:
+    """A job that notes when it began."""
+    BEGUN.append(asyncio.get_running_loop().time())
+
+
+@job
+async def nap() -> None:
+    """A job of a millisecond."""
+    await asyncio.sleep(0.001)
