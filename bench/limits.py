@@ -10,7 +10,7 @@ from bench.child import Stage
 from bench.ends import Ends
 from bench.figures import Figures
 from bench.places import Database
-from bench.programs import BEGUN, noop, tick
+from bench.programs import BEGUN, HELD, hold, noop, tick
 from outlast import Engine, Queue
 
 N = 100_000
@@ -28,7 +28,7 @@ def measure(database: Database, n: int) -> list[Figures]:
     variants = []
     for what, options in (("key", {"concurrency_key": "busy"}), ("rate", {"rate_limit": "never"})):
         children.play(database, "bench.limits:deny", n=n, options=options)
-        found = children.run(database, "bench.limits:free", n=FREE)
+        found = children.run(database, "bench.limits:free", n=FREE, held=options.get("concurrency_key"))
         variants.append(_figures(database, f"free rows behind a {what}", FREE, found, floor=alone, denied=n))
     keyed, paced = max(KEYS, n // 5), max(RATE, n // 10)
     variants.append(_figures(database, "keyed", keyed, children.run(database, "bench.limits:keyed", n=keyed)))
@@ -49,21 +49,29 @@ async def deny(stage: Stage, *, url: str, n: int, options: dict[str, Any]) -> No
     """Starts rows that a limit denies, and waits until all of them stand at its gate."""
     async with Engine(url, queues={"busy": 1}, rate_limits=RATES) as engine:
         await stage.ask()
+        if key := options.get("concurrency_key"):
+            await engine.start(hold.new(), concurrency_key=key)
+            while not any(counts.ready for counts in await engine.queues()):  # noqa: ASYNC110  # it comes first.
+                await asyncio.sleep(0.01)
         await engine.start_many((noop.new() for _ in range(n)), **options)
         while any(counts.scheduled for counts in await engine.queues()):  # noqa: ASYNC110  # other loops do it.
             await asyncio.sleep(0.05)
         await stage.ask()
 
 
-async def free(stage: Stage, *, url: str, n: int) -> None:
-    """Starts free rows behind what is there, and serves them; the one that a gate lets through, too."""
-    async with Engine(url, queues={}) as engine:
-        await engine.start_many((noop.new() for _ in range(n)), priority=5)
-    engine = Engine(url, queues={"default": Queue(concurrency=100)})
-    ends = Ends(engine, n)
-    await stage.ask()
-    ends.begin()
+async def free(stage: Stage, *, url: str, n: int, held: str | None = None) -> None:
+    """Starts free rows behind what is there, and serves them; `held` is a key that a step of its own keeps."""
+    engine = Engine(url, queues={"default": Queue(concurrency=100), "warm": 100}, drain_timeout=0.0)
     async with engine:
+        if held is not None:
+            while not HELD.is_set():  # noqa: ASYNC110  # an event of another loop, in a way.
+                await asyncio.sleep(0.01)
+        for handle in await engine.start_many((noop.new() for _ in range(n)), queue="warm"):
+            await handle.result()
+        ends = Ends(engine, n)
+        await stage.ask()
+        ends.begin()
+        await engine.start_many((noop.new() for _ in range(n)), priority=5)
         await ends.over.wait()
         await stage.ask(**ends.facts(n))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Final
 
 from outlast import job
@@ -27,6 +28,17 @@ BEGUN: Final[list[float]] = []
 async def tick() -> None:
     """A job that notes when it began."""
     BEGUN.append(asyncio.get_running_loop().time())
+
+
+HELD: Final = threading.Event()
+"""Set once `hold` runs in this process."""
+
+
+@job
+async def hold() -> None:
+    """A job that keeps its key until its process ends."""
+    HELD.set()
+    await asyncio.Event().wait()
 
 
 @job
