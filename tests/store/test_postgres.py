@@ -113,12 +113,18 @@ async def hang_up_on_others(connection: asyncpg.Connection) -> None:
 
 FILL = """
 INSERT INTO outlast.instances (id, program, version, step, queue, priority, status, node, created_at, due_at,
-    finished_at, expires_at, state, result, correlation_key, correlation_scope)
+    finished_at, expires_at, state, result, correlation_key, correlation_scope, parent, round, child)
 SELECT gen_random_uuid(), 'p', 1, 'run', 'q', 0, $1, CASE WHEN $1 = 'running' THEN 'n' || number % 5 END, now(),
     now() + CASE WHEN $1 = 'scheduled' THEN number ELSE 0 END * interval '1 second',
     CASE WHEN $1 = 'done' THEN now() END, CASE WHEN $1 = 'done' THEN now() + number * interval '1 second' END,
-    '{}', '1', CASE WHEN number % 100 = 0 THEN $1 || number END, ',ready,scheduled,running,'
+    '{}', '1', CASE WHEN number % 100 = 0 THEN $1 || number END, ',ready,scheduled,running,',
+    CASE WHEN number % 2 = 0 THEN gen_random_uuid() END, 1, number
 FROM generate_series(1, $2::integer) AS number
+"""
+FILL_SIGNALS = """
+INSERT INTO outlast.signals (id, instance, name, payload, dedup_key, sent_at, consumed_at)
+SELECT gen_random_uuid(), id, 'go', '1', 'd', now(), CASE WHEN status = 'done' THEN now() END
+FROM outlast.instances LIMIT 100000
 """
 INDEXES = {
     "take": {"instances_ready", "instances_fair", "instances_pkey"},
@@ -145,7 +151,12 @@ INDEXES = {
     "find_targets": {"instances_key", "instances_pkey"},
     "known_keys": {"instances_key", "instances_key_all"},
     "wake": {"instances_pkey"},
-    "recheck": {"instances_pkey"},
+    "recheck": {"instances_pkey", "signals_instance"},
+    "deliver": set(),
+    "inbox": {"signals_instance"},
+    "signals": {"signals_instance"},
+    "consume": {"signals_pkey"},
+    "forget": {"signals_instance"},
     "lock_ours": {"instances_pkey"},
     "lock_parents": {"instances_pkey"},
     "lock_instance": {"instances_pkey"},
@@ -167,12 +178,22 @@ INDEXES = {
     "children": {"instances_child"},
     "reclaim": {"instances_running", "instances_pkey"},
     "nodes": {"instances_running"},
-    "prune": {"instances_expired", "instances_pkey"},
+    "prune": {"instances_expired", "instances_pkey", "signals_instance"},
     "queue_ready": {"instances_ready", "instances_fair"},
     "queue_running": {"instances_running"},
     "queue_scheduled": {"instances_due"},
     "standing": {"instances_quarantined", "instances_due", "instances_running"},
     "ready_programs": {"instances_ready", "instances_fair"},
+}
+
+LARGE = {
+    "instances_pkey",
+    "instances_child",
+    "instances_key",
+    "instances_key_all",
+    "signals_pkey",
+    "signals_instance",
+    "signals_dedup",
 }
 
 
@@ -187,13 +208,13 @@ async def plan(connection: asyncpg.Connection, statement: Statement) -> list[str
 
 
 def misuses(lines: list[str], indexes: set[str]) -> list[str]:
-    """What a plan does with the instances that it should not."""
-    found = [line for line in lines if re.search(r"(Seq|Bitmap \w+|Tid) Scan on instances", line)]
+    """What a plan does with instances and signals that it should not."""
+    found = [line for line in lines if re.search(r"(Seq|Bitmap \w+|Tid) Scan on (instances|signals)", line)]
     for line, after in zip(lines, [*lines[1:], ""], strict=True):
-        if (used := re.search(r" using (\w+) on instances", line)) and used[1] not in indexes:
+        if (used := re.search(r" using (\w+) on (?:instances|signals)", line)) and used[1] not in indexes:
             found.append(line)
-        # The primary key holds every row: without a condition it would be walked from end to end.
-        if used and used[1] == "instances_pkey" and "Index Cond: " not in after:
+        # These hold rows that have ended, too: without a condition one would be walked from end to end.
+        if used and used[1] in LARGE and "Index Cond: " not in after:
             found.append(line)
     return found
 
@@ -212,8 +233,10 @@ async def test_plans_are_right_for_an_empty_table_and_stay_so(store: PostgresSto
         await look("empty")
         for status, count in (("done", 200_000), ("ready", 20_000), ("scheduled", 20_000), ("running", 500)):
             await connection.execute(FILL, status, count)
+        await connection.execute(FILL_SIGNALS)
         await look("filled")
         await connection.execute("ANALYZE outlast.instances")
+        await connection.execute("ANALYZE outlast.signals")
         await look("analysed")
     finally:
         await connection.close()
@@ -222,7 +245,8 @@ async def test_plans_are_right_for_an_empty_table_and_stay_so(store: PostgresSto
 
 
 def test_every_statement_on_instances_has_its_plan_looked_at() -> None:
-    named = {name for name, statement in SQL.items() if "outlast.instances" in statement.text}
+    tables = ("outlast.instances", "outlast.signals")
+    named = {name for name, statement in SQL.items() if any(table in statement.text for table in tables)}
 
     # find_by_key may take either index of keys; totals reads the whole table, and says so.
     assert named - INDEXES.keys() == {"find_by_key", "totals", "drop_tables"}

@@ -9,6 +9,7 @@ from outlast._model import NewInstance, Settlement
 
 CHUNK: Final = 5_000
 """Children that one statement inserts."""
+_ROUND_MAX: Final = 2**31 - 1
 
 
 def children_rows(parents: Iterable[Settlement]) -> list[NewInstance]:
@@ -45,4 +46,15 @@ def ready_queues(rows: Iterable[NewInstance]) -> set[str]:
         row.queue
         for row in rows
         if row.delay_s is None and row.due_us is None and row.concurrency_key is None and row.rate_limit is None
+    }
+
+
+def span(round: int | None, after: tuple[int, int] | None) -> dict[str, int]:
+    """Where to read children, by (round, number): those behind `after`, and only of one `round`, or of any."""
+    first = (-1, -1) if round is None else (round, -1)
+    after_round, after_child = first if after is None else max(first, after)
+    return {
+        "after_round": after_round,
+        "after_child": after_child,
+        "last_round": _ROUND_MAX if round is None else round,
     }

@@ -129,6 +129,25 @@ async def test_a_lost_claim_spawns_nothing(given: Given, store: Store) -> None:
     assert ids(await given.taken()) == [parent.id]
 
 
+async def test_only_what_is_written_has_effects(given: Given, database: Database, store: Store) -> None:
+    """A batch of lost claims and good ones."""
+    parent, (child, lost_child, _) = await family(given, 3)
+    good, lost = await given.claimed(2)
+    post = Post(given)
+    signal = post.signal(lost.id)
+    await store.signals.send([signal])
+    await store.instances.cancel(lost.id, "{}", None)
+    await store.claims.release([(lost_child.id, lost_child.epoch)])
+    batch = [spawned(good, [given.new(queue="q")]), spawned(lost, [given.new(queue="q")], consumed=[signal.id])]
+
+    committed = await store.claims.commit([ended(child), ended(lost_child), *batch])
+
+    assert sorted(committed.stale) == sorted([lost_child.id, lost.id])
+    assert database.peek(parent, "pending") == 2
+    assert [claim.parent for claim in await given.taken(queue="q")] == [good.id]
+    assert await post.unread(lost.id) == ["go"]
+
+
 async def test_children_with_limits_are_left_to_the_timekeeper(given: Given, store: Store) -> None:
     parent = await given.claim()
     rows = [given.new(concurrency_key="k"), given.new(rate_limit="r"), given.new(fair_key="t", fair_weight=2.0)]
@@ -530,7 +549,7 @@ async def test_children_are_read_in_pages(given: Given, store: Store) -> None:
     assert await read(None, (2, 1)) == []
     assert await read(1, None, 9) == [(1, 0), (1, 1), (1, 2)]
     assert await read(1, (1, 1)) == [(1, 2)]
-    assert await read(2, None) == [(2, 0), (2, 1)]
+    assert await read(2, None) == await read(2, (1, 1)) == [(2, 0), (2, 1)]
     assert await read(3, None) == []
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from outlast._kernel.states import FINAL, MOVES, QUARANTINED, RUNNING
 from outlast._model import Ended, Filter, Held, NewInstance, Receipt, Row, Signal, Stopped
+from outlast._store.children import span
 from outlast._store.postgres.barriers import lower
 from outlast._store.postgres.columns import columns_of, is_id, one_row, plain_columns_of
 from outlast._store.postgres.desk import Desk, Transaction
@@ -131,10 +132,7 @@ class Instances:
     async def children(self, parent: str, *, round: int | None, after: tuple[int, int] | None, limit: int) -> list[Row]:
         if not is_id(parent):
             return []
-        after_round, after_child = after or (-1, -1)
-        found = await self._desk.rows(
-            "children", parent=parent, round=round, after_round=after_round, after_child=after_child, list_max=limit
-        )
+        found = await self._desk.rows("children", parent=parent, **span(round, after), list_max=limit)
         return [Row(*row) for row in found]
 
     async def add_and_send(self, row: NewInstance, signal: Signal) -> tuple[list[Held], Receipt]:

@@ -10,6 +10,7 @@ import msgspec
 
 from outlast._kernel.states import FINAL, MOVES, QUARANTINED, RUNNING
 from outlast._model import Ended, Filter, Held, NewInstance, Receipt, Row, Signal, Stopped
+from outlast._store.children import span
 from outlast._store.rows import is_plain
 from outlast._store.sqlite.barriers import lower
 from outlast._store.sqlite.columns import one_row, plain_rows_text, rows_text
@@ -112,10 +113,7 @@ class Instances:
         return found
 
     async def children(self, parent: str, *, round: int | None, after: tuple[int, int] | None, limit: int) -> list[Row]:
-        after_round, after_child = after or (-1, -1)
-        found = await self._desk.rows(
-            "children", parent=parent, round=round, after_round=after_round, after_child=after_child, limit=limit
-        )
+        found = await self._desk.rows("children", parent=parent, **span(round, after), limit=limit)
         return [read_row(row) for row in found]
 
     async def add_and_send(self, row: NewInstance, signal: Signal) -> tuple[list[Held], Receipt]:

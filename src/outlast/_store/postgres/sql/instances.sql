@@ -121,11 +121,13 @@ SELECT status FROM {schema}.instances WHERE id = :id::uuid FOR NO KEY UPDATE;
 -- gives: its id and those of all its descendants, ended ones included, locked
 -- index: instances_child, then the primary key
 -- Children are locked before their parents, as by commits that end children: neither then waits for the other in a circle.
+-- The offset keeps it a look-up for each parent: as a join it would walk the whole index.
 WITH RECURSIVE tree (id, depth) AS (
     SELECT id, 0 FROM {schema}.instances WHERE id = :id::uuid
     UNION ALL
     SELECT c.id, t.depth + 1 FROM tree AS t CROSS JOIN LATERAL (
         SELECT i.id FROM {schema}.instances AS i WHERE i.parent = t.id
+        OFFSET 0
     ) AS c
 )
 SELECT i.id::text FROM tree AS t
@@ -174,14 +176,14 @@ SELECT status, queue FROM stood;
 DELETE FROM {schema}.instances WHERE id = :id::uuid AND status <> 'running';
 
 -- name: children
--- takes: parent; round or null for any; after_round and after_child, the place to go on from; list_max
+-- takes: parent; after_round and after_child, the place to go on from; last_round; list_max
 -- index: instances_child
 SELECT id::text, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error,
     progress, progress_note, correlation_key, created_at, due_at, claimed_at, finished_at, expires_at, node, awaits,
     wake_at, parent::text, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight
 FROM {schema}.instances
-WHERE parent = :parent::uuid AND (:round::integer IS NULL OR round = :round)
-    AND (round, child) > (:after_round::integer, :after_child::integer)
+WHERE parent = :parent::uuid AND (round, child) > (:after_round::integer, :after_child::integer)
+    AND round <= :last_round::integer
 ORDER BY instances.round, instances.child LIMIT :list_max::bigint;
 
 -- name: totals

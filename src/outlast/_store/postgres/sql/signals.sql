@@ -22,8 +22,9 @@ FOR NO KEY UPDATE OF i;
 -- takes: keys
 -- gives: those that an instance has had
 -- index: instances_key_all
+-- The limit keeps it a look-up for each key: as a join it would walk the whole index.
 SELECT g.key FROM unnest(:keys::text[]) AS g (key)
-WHERE EXISTS (SELECT 1 FROM {schema}.instances AS i WHERE i.correlation_key = g.key);
+WHERE (SELECT true FROM {schema}.instances AS i WHERE i.correlation_key = g.key LIMIT 1);
 
 -- name: deliver
 -- takes: signals as parallel arrays, their instances locked; now or null

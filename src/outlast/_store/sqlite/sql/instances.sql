@@ -155,13 +155,13 @@ WHERE id = :id AND status IN ('failed', 'cancelled', 'compensated', 'compensatio
 DELETE FROM {schema}_instances WHERE id = :id AND status <> 'running';
 
 -- name: children
--- takes: parent; round or null for any; after_round and after_child, the place to go on from; limit
+-- takes: parent; after_round and after_child, the place to go on from; last_round; limit
 -- index: instances_child
 SELECT id, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error, progress,
     progress_note, correlation_key, created_us, due_us, claimed_us, finished_us, expires_us, node, awaits, wake_us,
     parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight
 FROM {schema}_instances
-WHERE parent = :parent AND (:round IS NULL OR round = :round) AND (round, child) > (:after_round, :after_child)
+WHERE parent = :parent AND (round, child) > (:after_round, :after_child) AND round <= :last_round
 ORDER BY round, child LIMIT :limit;
 
 -- name: totals
