@@ -24,7 +24,7 @@ BEGUN: Final[list[float]] = []
 """When each `tick` of this process began, on the loop's clock."""
 
 
-@job
+@job(name="bench.tick")
 async def tick() -> None:
     """A job that notes when it began."""
     BEGUN.append(asyncio.get_running_loop().time())
@@ -34,14 +34,14 @@ HELD: Final = threading.Event()
 """Set once `hold` runs in this process."""
 
 
-@job
+@job(name="bench.hold")
 async def hold() -> None:
     """A job that keeps its key until its process ends."""
     HELD.set()
     await asyncio.Event().wait()
 
 
-@job
+@job(name="bench.nap")
 async def nap() -> None:
     """A job of a millisecond."""
     await asyncio.sleep(0.001)
