@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from tests.store.given import Given, settlement
+from tests.store.outcomes import Post, ended, parked, spawned
 
 BUDGET = {
     # SQLite: a look outside, then BEGIN, the work, COMMIT. Postgres: one round trip, one commit.
@@ -25,6 +26,18 @@ BUDGET = {
     "reclaim": {"sqlite": 5, "postgres": 1},
     "prune, nothing expired": {"sqlite": 1, "postgres": 1},
     "prune": {"sqlite": 6, "postgres": 1},
+    # Those with effects are transactions in Postgres, too: BEGIN, the work, COMMIT.
+    "send": {"sqlite": 7, "postgres": 5},
+    "send, nobody there": {"sqlite": 4, "postgres": 4},
+    "park": {"sqlite": 5, "postgres": 5},
+    "park, signals there": {"sqlite": 8, "postgres": 6},
+    "spawn": {"sqlite": 7, "postgres": 6},
+    "spawn, one held": {"sqlite": 8, "postgres": 7},
+    "end of children": {"sqlite": 6, "postgres": 6},
+    "end of the last children": {"sqlite": 6, "postgres": 6},
+    "cancel of a tree": {"sqlite": 7, "postgres": 8},
+    "add and send": {"sqlite": 7, "postgres": 6},
+    "inbox": {"sqlite": 1, "postgres": 1},
     "get": {"sqlite": 1, "postgres": 1},
     "ended": {"sqlite": 1, "postgres": 1},
 }
@@ -132,3 +145,44 @@ async def test_reading_one_row_costs_one_statement(given: Given, cost: Meter) ->
     id = await given.one()
 
     assert await cost("get", lambda: given.store.instances.get(id))
+
+
+@pytest.mark.parametrize("count", [1, 3, 30])
+async def test_signals_and_waits_cost_the_same_for_few_and_for_many(given: Given, cost: Meter, count: int) -> None:
+    store, post = given.store, Post(given)
+    claims = await given.claimed(count)
+
+    await cost("park", lambda: store.claims.commit([parked(claim, "go") for claim in claims]))
+    signals = [post.signal(claim.id) for claim in claims]
+    await cost("send", lambda: store.signals.send(signals))
+    claims = await given.taken()
+    assert len(await cost("inbox", lambda: store.signals.inbox([claim.id for claim in claims]))) == count
+    parks = [parked(claim, "go", consumed=[signal.id]) for claim, signal in zip(claims, signals, strict=True)]
+    await store.signals.send([post.signal(claim.id) for claim in claims])
+    committed = await cost("park, signals there", lambda: store.claims.commit(parks))
+    assert committed.queues == ["default"]
+    strangers = [post.signal(key=f"k{number}") for number in range(count)]
+    await cost("send, nobody there", lambda: store.signals.send(strangers))
+    await cost("add and send", lambda: store.instances.add_and_send(given.new(key="k"), post.signal(key="k")))
+
+
+@pytest.mark.parametrize("count", [1, 3, 30])
+async def test_families_cost_the_same_for_few_and_for_many(given: Given, cost: Meter, count: int) -> None:
+    """However many parents a batch has, and however many of their children end in one."""
+    store = given.store
+    parents = await given.claimed(count)
+    families = [spawned(claim, [given.new() for _ in range(4)]) for claim in parents]
+
+    await cost("spawn", lambda: store.claims.commit(families))
+    children = await given.taken()
+    by_parent = [[child for child in children if child.parent == claim.id] for claim in parents]
+    await cost("end of children", lambda: store.claims.commit([ended(mine[0]) for mine in by_parent]))
+    rest = [ended(child) for mine in by_parent for child in mine[1:]]
+    committed = await cost("end of the last children", lambda: store.claims.commit(rest))
+    assert committed.queues == ["default"]
+    await given.one(key="k", queue="other")
+    again = [spawned(claim, [given.new(key="k"), given.new()]) for claim in await given.taken()]
+    await cost("spawn, one held", lambda: store.claims.commit(again))
+    id = again[0].id
+    stopped = await cost("cancel of a tree", lambda: store.instances.cancel(id, "{}", None, tree=True))
+    assert len(stopped.ids) == 2

@@ -1,6 +1,7 @@
 """What only the Postgres store promises: plans, sessions, trouble with the server, and its URL."""
 
 import asyncio
+import dataclasses
 import logging
 import re
 import threading
@@ -12,11 +13,15 @@ import psycopg
 import pytest
 
 from harness.waiting import eventually_async
-from outlast._model import NewInstance, Settlement
+from outlast._model import Committed, NewInstance, Receipt, Settlement, Signal
 from outlast._store.postgres import bell
 from outlast._store.postgres.address import parse, redacted
+from outlast._store.postgres.claims import _columns
+from outlast._store.postgres.desk import Transaction
+from outlast._store.postgres.effects import settle_within
 from outlast._store.postgres.faults import translated
 from outlast._store.postgres.links import LANE_MAX, driver
+from outlast._store.postgres.signals import send_within
 from outlast._store.postgres.store import PostgresStore
 from outlast._store.statements import Statement, load
 from outlast._world import SystemWorld
@@ -76,7 +81,7 @@ async def watcher(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 def new(**columns: Any) -> NewInstance:
-    plain = {
+    plain: dict[str, Any] = {
         "id": WORLD.new_id(),
         "program": "p",
         "version": 1,
@@ -275,6 +280,85 @@ async def test_a_deadlock_is_tried_again(make: Make, other: asyncpg.Connection, 
         await mine.rollback()
 
     assert (await committing).stale == []
+
+
+@pytest.mark.parametrize("planted", [False, True], ids=["as it is", "looked at without a lock"])
+async def test_a_signal_waits_for_a_park_that_is_under_way(
+    store: PostgresStore, watcher: asyncpg.Connection, planted: bool
+) -> None:
+    """The park has looked for signals and found none, and is not committed yet. A naive look at its status loses it."""
+    (outcome,) = await claimed(store)
+    park = Settlement(outcome.id, outcome.epoch, "waiting", 0, step="next", awaits=["go"])
+    desk = store.signals._desk
+    if planted:
+        find = desk.sql["find_targets"]
+        naive = dataclasses.replace(find, numbered=find.numbered.replace("FOR NO KEY UPDATE OF i", ""))
+        assert naive != find
+        desk.sql = {**desk.sql, "find_targets": naive}
+    looked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def park_slowly(transaction: Transaction) -> Committed:
+        committed = await settle_within(transaction, [park], _columns([park]))
+        looked.set()
+        await go_on.wait()
+        return committed
+
+    parking = asyncio.ensure_future(desk.transact(park_slowly))
+    await looked.wait()
+    sending = asyncio.ensure_future(store.signals.send([Signal(WORLD.new_id(), "go", "1", park.id)]))
+    await blocked(watcher)
+    go_on.set()
+
+    assert await parking == ([], [])
+    (receipt,) = await sending
+    row = await store.instances.get(park.id)
+    assert row is not None
+    lost = ("delivered", None, "waiting")
+    assert (receipt.result, receipt.queue, row.status) == (lost if planted else ("delivered", "q", "ready"))
+
+
+async def test_a_park_waits_for_a_signal_that_is_under_way(store: PostgresStore, watcher: asyncpg.Connection) -> None:
+    (outcome,) = await claimed(store)
+    park = Settlement(outcome.id, outcome.epoch, "waiting", 0, step="next", awaits=["go"])
+    sent, go_on = asyncio.Event(), asyncio.Event()
+
+    async def send_slowly(transaction: Transaction) -> list[Receipt]:
+        receipts = await send_within(transaction, [Signal(WORLD.new_id(), "go", "1", park.id)])
+        sent.set()
+        await go_on.wait()
+        return receipts
+
+    sending = asyncio.ensure_future(store.signals._desk.transact(send_slowly))
+    await sent.wait()
+    parking = asyncio.ensure_future(store.claims.commit([park]))
+    await blocked(watcher)
+    go_on.set()
+
+    assert [receipt.queue for receipt in await sending] == [None]
+    assert await parking == ([], ["q"])
+
+
+async def test_a_tree_is_locked_from_its_leaves(
+    store: PostgresStore, other: asyncpg.Connection, watcher: asyncpg.Connection
+) -> None:
+    """As by a commit that ends a child: the child first, then its parent. Else they would wait in a circle."""
+    (outcome,) = await claimed(store)
+    children = [new(queue="children") for _ in range(3)]
+    await store.claims.commit(
+        [Settlement(outcome.id, outcome.epoch, "waiting", 0, step="next", children=children, round=1)]
+    )
+    lock = "SELECT FROM outlast.instances WHERE id = $1 FOR NO KEY UPDATE NOWAIT"
+
+    async with other.transaction():
+        await other.execute(lock, children[1].id)
+        cancelling = asyncio.ensure_future(store.instances.cancel(outcome.id, "{}", None, tree=True))
+        await blocked(watcher)
+        await other.execute(lock, outcome.id)  # nobody holds it yet.
+        await other.execute(lock, children[2].id)
+
+    stopped = await cancelling
+    assert stopped is not None
+    assert len(stopped.ids) == 4
 
 
 async def test_a_lock_that_stays_makes_the_store_unavailable(make: Make, other: asyncpg.Connection) -> None:
@@ -519,7 +603,12 @@ async def test_a_bell_that_hears_itself_keeps_its_connection(
 ) -> None:
     monkeypatch.setattr(bell, "PING_S", 0.001)
     ear, echoes = Ear(), Ear()
-    monkeypatch.setattr(store.bell._echo, "set", lambda: (asyncio.Event.set(store.bell._echo), echoes("echo"))[0])
+
+    def hear() -> None:
+        asyncio.Event.set(store.bell._echo)
+        echoes("echo")
+
+    monkeypatch.setattr(store.bell._echo, "set", hear)
 
     await store.bell.listen(ear)
     await echoes.until(lambda heard: len(heard) >= 5)

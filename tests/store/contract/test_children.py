@@ -342,6 +342,35 @@ async def test_a_wait_for_children_ends_at_its_deadline(given: Given, store: Sto
     assert ids(await given.taken()) == [parent]
 
 
+@pytest.mark.slow
+async def test_a_hundred_thousand_children(given: Given, database: Database, store: Store) -> None:
+    parent = await given.claim()
+    rows = [given.new(queue="children") for _ in range(100_000)]
+
+    committed = await store.claims.commit([spawned(parent, rows)])
+
+    assert committed == ([], ["children"])
+    assert database.peek(parent.id, "pending") == 100_000
+    while children := await given.taken(5_000, queue="children"):
+        assert not await woken(given, parent.id)
+        assert (await store.claims.commit([ended(child) for child in children])).stale == []
+    assert await woken(given, parent.id)
+    last = await store.instances.children(parent.id, round=1, after=(1, 99_997), limit=10)
+    assert [child.child for child in last] == [99_998, 99_999]
+
+
+@pytest.mark.slow
+async def test_a_tree_of_a_hundred_thousand_is_cancelled(given: Given, store: Store) -> None:
+    parent = await given.claim()
+    await store.claims.commit([spawned(parent, [given.new(queue="children") for _ in range(100_000)])])
+
+    stopped = await store.instances.cancel(parent.id, "{}", None, tree=True)
+
+    assert stopped is not None
+    assert len(set(stopped.ids)) == 100_001
+    assert await given.taken(queue="children") == []
+
+
 # What operators do.
 
 
