@@ -125,7 +125,7 @@ class Signals(Protocol):
         """What these instances were sent and no step has used up, oldest first."""
 
     async def list(self, instance: str) -> list[Letter]:
-        """All that is kept of an instance's signals, oldest first; used ones are kept while they have a dedup key."""
+        """All that is kept of an instance's signals, oldest first; used ones for a minute, or with a dedup key."""
 
 
 class Limits(Protocol):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from outlast._kernel.states import FINAL, WAITING
 from outlast._model import Receipt, Signal
+
+USED_KEPT_S: Final = 60.0
+"""Seconds that a used signal is remembered: longer than anybody goes on sending it again after a lost reply."""
 
 
 class Target(NamedTuple):

@@ -50,6 +50,8 @@ class Messages(Operations):
             signal.instance, signal.key = None, target  # a correlation key that looks like an id.
             (receipt,) = await crew.post.send([signal])
         self._ring(receipt)
+        if receipt.result == "duplicate" and dedup_key is None:
+            return "delivered"  # by an earlier try of this very call, whose reply was lost.
         return receipt.result  # type: ignore[return-value]
 
     def _new_signal(self, target: Target, name: str, payload: Any, dedup_key: str | None) -> Signal:
@@ -70,7 +72,8 @@ class Messages(Operations):
             crew.doorbell.timer()  # what has a limit is admitted by the timekeeper.
 
     async def signals(self, target: Target) -> Sequence[StoredSignal]:
-        """An instance's signals, oldest first: those that no step has used up, and used ones with a dedup key.
+        """An instance's signals, oldest first: those that no step has used up, used ones with a dedup key, and others
+        for about a minute after they were used.
 
         What an ended instance has unused is undelivered: it was accepted, and nobody read it. Raises: NotFound.
         """

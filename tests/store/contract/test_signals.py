@@ -121,9 +121,9 @@ async def test_a_dedup_key_is_remembered_after_its_signal_was_used_up(given: Giv
     await store.claims.commit([again(claim, consumed=[keyed.id, plain.id])])
 
     assert await post.unread(claim.id) == []
-    (kept,) = await store.signals.list(claim.id)
-    assert kept.name == "keyed"
-    assert kept.consumed_at is not None
+    kept = await store.signals.list(claim.id)
+    assert [letter.name for letter in kept] == ["keyed", "plain"]
+    assert all(letter.consumed_at is not None for letter in kept)
     assert await post.send(claim.id, dedup_key="d") == "duplicate"
     assert (await store.signals.send([keyed]))[0].result == "duplicate"
 
@@ -332,10 +332,44 @@ async def test_what_nobody_read_stays_with_what_has_ended(given: Given, post: Po
 
     await store.claims.commit([settlement(claim, consumed=[used.id])])
 
-    assert await post.unread(claim.id) == await post.kept(claim.id) == ["unread"]
+    assert await post.unread(claim.id) == ["unread"]
+    letters = await store.signals.list(claim.id)
+    assert {letter.name: letter.consumed_at is None for letter in letters} == {"used": False, "unread": True}
 
 
 # Using up.
+
+
+async def test_a_signal_sent_again_after_a_lost_reply_is_not_delivered_twice(
+    given: Given, post: Post, store: Store, world: PinnedWorld
+) -> None:
+    """The first try was stored, and used up before the second came; without a dedup key it would count as new."""
+    world.pin()
+    claim = await given.claim()
+    signal = post.signal(claim.id, "go")
+    await store.signals.send([signal])
+    await store.claims.commit([again(claim, consumed=[signal.id])])
+
+    world.advance(30.0)
+    assert (await store.signals.send([signal]))[0].result == "duplicate"
+    assert await post.unread(claim.id) == []
+
+
+async def test_what_was_used_long_ago_goes_with_the_next_use(
+    given: Given, post: Post, store: Store, world: PinnedWorld
+) -> None:
+    world.pin()
+    claim = await given.claim()
+    old, late = post.signal(claim.id, "old"), post.signal(claim.id, "new")
+    keyed = post.signal(claim.id, "keyed", dedup_key="d")
+    await store.signals.send([old, keyed, late])
+    await store.claims.commit([again(claim, consumed=[old.id, keyed.id])])
+
+    world.advance(61.0)
+    (claim,) = await given.taken()
+    await store.claims.commit([again(claim, consumed=[late.id])])
+
+    assert {letter.name for letter in await store.signals.list(claim.id)} == {"keyed", "new"}
 
 
 async def test_a_lost_claim_uses_nothing_up(given: Given, post: Post, store: Store) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from outlast._kernel.states import FINAL, WAITING
 from outlast._model import Committed, Settlement
 from outlast._store.children import children_rows, chunks, pending, ready_queues
+from outlast._store.post import USED_KEPT_S
 from outlast._store.postgres.barriers import lower
 from outlast._store.postgres.columns import columns_of
 from outlast._store.postgres.desk import Transaction
@@ -44,7 +45,7 @@ async def _consume(transaction: Transaction, written: Sequence[Settlement]) -> N
     used = [(signal, item.id) for item in written for signal in item.consumed or ()]
     if used:
         ids, instances = zip(*sorted(used), strict=True)
-        await transaction.run("consume", ids=ids, instances=instances, now=transaction.now)
+        await transaction.run("consume", ids=ids, instances=instances, kept_s=USED_KEPT_S, now=transaction.now)
 
 
 async def _recheck(transaction: Transaction, parks: Sequence[Settlement]) -> set[str]:

@@ -11,6 +11,7 @@ import msgspec
 from outlast._kernel.states import FINAL, WAITING
 from outlast._model import Settlement
 from outlast._store.children import children_rows, chunks, pending, ready_queues
+from outlast._store.post import USED_KEPT_S
 from outlast._store.sqlite.barriers import lower
 from outlast._store.sqlite.columns import rows_text
 from outlast._store.sqlite.desk import Desk, scalar
@@ -33,7 +34,8 @@ def _consume(connection: sqlite3.Connection, desk: Desk, written: Sequence[Settl
     if used:
         text = _json(used)
         connection.execute(desk.text("keep_used"), {"used": text, "now_us": now_us})
-        connection.execute(desk.text("drop_used"), {"used": text})
+        old_us = now_us - int(USED_KEPT_S * 1_000_000)
+        connection.execute(desk.text("drop_used"), {"used": text, "old_us": old_us})
 
 
 def _recheck(connection: sqlite3.Connection, desk: Desk, parks: list[Any], now_us: int) -> set[str]:

@@ -31,7 +31,7 @@ CREATE UNIQUE INDEX instances_child ON {schema}.instances (parent, round, child)
 -- serves: promote
 CREATE INDEX instances_wake ON {schema}.instances (wake_at) WHERE wake_at IS NOT NULL;
 
--- Signals, until their instance is deleted; a used one is kept only while its dedup key must be remembered.
+-- Signals, until their instance is deleted; a used one without a dedup key goes a while after it was used.
 CREATE TABLE {schema}.signals (
     id uuid NOT NULL PRIMARY KEY,
     instance uuid NOT NULL,

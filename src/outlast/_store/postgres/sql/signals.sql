@@ -79,18 +79,18 @@ WHERE i.id = ANY (ARRAY(
 RETURNING i.queue;
 
 -- name: consume
--- takes: instances and ids of signals as parallel arrays; now or null
--- gives: nothing; what has a dedup key is kept as used, so that a repetition is known for one
--- index: primary key
-WITH used AS (
-    SELECT s.id, s.dedup_key FROM {schema}.signals AS s
-    JOIN unnest(:ids::uuid[], :instances::uuid[]) AS g (id, instance) ON g.id = s.id AND g.instance = s.instance
-    WHERE s.id = ANY (:ids) AND s.consumed_at IS NULL
-), kept AS (
-    UPDATE {schema}.signals SET consumed_at = COALESCE(:now::timestamptz, now())
-    WHERE id = ANY (ARRAY(SELECT used.id FROM used WHERE used.dedup_key IS NOT NULL))
+-- takes: instances and ids of signals as parallel arrays; kept_s; now or null
+-- gives: nothing of use. What is used is kept for a while, so that the same one sent again after a lost reply is known for
+-- a repetition; and for ever (until its instance goes) when it has a dedup key. What these instances used long ago goes.
+-- index: primary key, signals_instance
+WITH old AS (
+    DELETE FROM {schema}.signals
+    WHERE instance = ANY (:instances::uuid[]) AND dedup_key IS NULL
+        AND consumed_at < COALESCE(:now::timestamptz, now()) - :kept_s::double precision * interval '1 second'
 )
-DELETE FROM {schema}.signals WHERE id = ANY (ARRAY(SELECT used.id FROM used WHERE used.dedup_key IS NULL));
+UPDATE {schema}.signals AS s SET consumed_at = COALESCE(:now, now())
+FROM unnest(:ids::uuid[], :instances) AS g (id, instance)
+WHERE s.id = ANY (:ids) AND s.id = g.id AND s.instance = g.instance AND s.consumed_at IS NULL;
 
 -- name: forget
 -- takes: ids of instances that are deleted in the same transaction

@@ -27,7 +27,7 @@ CREATE UNIQUE INDEX {schema}_instances_child ON {schema}_instances (parent, roun
 -- serves: find_late, next_due
 CREATE INDEX {schema}_instances_wake ON {schema}_instances (wake_us) WHERE wake_us IS NOT NULL;
 
--- Signals, until their instance is deleted; a used one is kept only while its dedup key must be remembered.
+-- Signals, until their instance is deleted; a used one without a dedup key goes a while after it was used.
 CREATE TABLE {schema}_signals (
     id TEXT NOT NULL PRIMARY KEY,
     instance TEXT NOT NULL,

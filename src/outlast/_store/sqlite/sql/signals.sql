@@ -74,19 +74,19 @@ WHERE i.status = 'waiting' AND EXISTS (
 
 -- name: keep_used
 -- takes: used, a JSON array of [instance, signal]; now_us
--- A used signal that has a dedup key is kept, so that a repetition is known for one.
+-- A used signal is kept, so that a repetition is known for one.
 -- index: signals, by id
 UPDATE {schema}_signals SET consumed_us = :now_us
 FROM (SELECT json_extract(value, '$[0]') AS instance, json_extract(value, '$[1]') AS id FROM json_each(:used)) AS u
-WHERE {schema}_signals.id = u.id AND {schema}_signals.instance = u.instance AND dedup_key IS NOT NULL
-    AND consumed_us IS NULL;
+WHERE {schema}_signals.id = u.id AND {schema}_signals.instance = u.instance AND consumed_us IS NULL;
 
 -- name: drop_used
--- takes: used, a JSON array of [instance, signal]
+-- takes: used, a JSON array of [instance, signal]; old_us
+-- Drops what these instances used before that moment, unless it has a dedup key.
 -- index: signals_instance
 DELETE FROM {schema}_signals
-WHERE dedup_key IS NULL
-    AND (instance, id) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:used));
+WHERE instance IN (SELECT json_extract(value, '$[0]') FROM json_each(:used)) AND dedup_key IS NULL
+    AND consumed_us < :old_us;
 
 -- name: forget
 -- takes: ids, a JSON array of instances that are deleted in the same transaction
