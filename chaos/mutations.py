@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from outlast import Engine
-from outlast._model import Beat, Settlement
+from outlast._model import Beat, Committed, Settlement
 from outlast._runtime.upkeep import Reaper
 
 _FENCE = re.compile(r"\s+AND [\w.\"]+\.epoch = o\.epoch AND [\w.\"]+\.status = 'running'")
@@ -45,13 +45,12 @@ def no_reclaim(engine: Engine) -> None:
 
 
 def false_word(engine: Engine) -> None:
-    """Every fiftieth batch of outcomes is called committed, and is not."""
+    """Every tenth batch of outcomes is called committed, and is not."""
     claims: Any = engine._store.claims
     commit, count = claims.commit, itertools.count(1)
 
-    async def promise(batch: Sequence[Settlement]) -> list[str]:
-        stale: list[str] = [] if next(count) % 50 == 0 else await commit(batch)
-        return stale
+    async def promise(batch: Sequence[Settlement]) -> Committed:
+        return Committed([], []) if next(count) % 10 == 0 else await commit(batch)
 
     claims.commit = promise
 

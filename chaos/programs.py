@@ -87,9 +87,9 @@ class Watched:
         self._history.write("end", claim.id, claim.epoch)
         return outcome
 
-    def failed(self, activation: Activation, error: BaseException) -> Outcome:
+    async def failed(self, activation: Activation, error: BaseException) -> Outcome:
         """See `kernel.program.Program`."""
-        return self._program.failed(activation, error)
+        return await self._program.failed(activation, error)
 
     def retention_s(self, default_s: float | None) -> float | None:
         """See `kernel.program.Program`."""

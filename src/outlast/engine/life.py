@@ -225,6 +225,6 @@ def _stop_or_end(stop: asyncio.Event, number: int) -> None:
 
 def _program_of(what: Runnable) -> Program:
     program = getattr(what, "outlast_program", what)
-    if not hasattr(program, "older_versions") and not isinstance(program, Job):
+    if isinstance(program, type) or not callable(getattr(program, "retention_s", None)):
         raise ConfigError(f"programs must hold jobs and machine classes, not {shown(what)}")
-    return program  # type: ignore[return-value]
+    return program
