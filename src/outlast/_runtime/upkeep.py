@@ -37,6 +37,8 @@ class Timekeeper:
         if due.queues:
             self._doorbell.work(due.queues)
             self._events.emit("timers.promoted", count=due.promoted)
+        if due.timed_out:
+            self._events.emit("awaits.timed_out", count=due.timed_out)
         if due.promoted >= PROMOTE_MAX:
             return 0.0
         return self._poll_s if due.next_s is None else min(self._poll_s, due.next_s)
