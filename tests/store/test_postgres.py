@@ -160,7 +160,7 @@ INDEXES = {
     "deliver": set(),
     "inbox": {"signals_instance"},
     "signals": {"signals_instance"},
-    "consume": {"signals_pkey"},
+    "consume": {"signals_pkey", "signals_instance"},
     "forget": {"signals_instance"},
     "lock_ours": {"instances_pkey"},
     "lock_parents": {"instances_pkey"},
