@@ -23,6 +23,7 @@ UNFENCED = {
     "retry": "an operator's act on what has ended or was quarantined: nobody holds it",
     "delete": "an operator's act on what does not run: nobody holds it",
     "promote": "moves what is scheduled: nobody holds it",
+    "hurry": "moves a due time of what is scheduled or waits: nobody holds it",
     "prune": "deletes what has ended: nobody holds it",
     "take": "makes the epoch, from what is ready: nobody holds it",
     "mark_taken": "the second half of take, in the same transaction",

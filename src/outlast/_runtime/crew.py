@@ -136,7 +136,7 @@ class Crew:
             on_doubt=self._fence,
             on_buried=self._bury,
             on_well=self._ring,
-            declare=self._declare,
+            declare=self.declare,
             events=self.events,
             world=self._world,
         )
@@ -151,7 +151,7 @@ class Crew:
                 executor=self.executor,
                 committer=self.committer,
                 node=self._claims_as,
-                known=self._known_programs,
+                known=self.known_programs,
                 on_doubt=self._reconciler.wake,
                 on_denied=self.doorbell.timer,
                 on_clear=self._ring,
@@ -169,7 +169,8 @@ class Crew:
         self.doorbell.on_cancelled(self._cancelled)
         self._lane_tasks = [asyncio.create_task(lane.run(), name=f"outlast-lane-{lane.name}") for lane in self.lanes]
 
-    async def _declare(self, node: str) -> None:
+    async def declare(self, node: str) -> None:
+        """Says for a node what it knows of limits."""
         config = self._config
         rates = [
             RateRow(name, float(limit.allowed), limit.period_s, limit.burst_max)
@@ -214,7 +215,8 @@ class Crew:
         for lane in self.lanes:
             lane.ring()
 
-    def _known_programs(self) -> list[str]:
+    def known_programs(self) -> list[str]:
+        """What can be run here, as "name@version"."""
         self._refresh()
         changes, known = self._known
         if changes != self._catalogue.changes:

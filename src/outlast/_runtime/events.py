@@ -48,9 +48,17 @@ class Events:
         """Listeners are called on the loop that runs now."""
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
 
-    def listen(self, listener: Listener) -> None:
-        """Calls `listener(name, fields)` for every event, on the loop. Its errors are logged and forgotten."""
-        self._listeners.append(listener)
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Calls `listener(name, fields)` for every event, on the loop, until the function returned is called.
+
+        Its errors are logged and forgotten.
+        """
+        self._listeners = [*self._listeners, listener]
+
+        def stop() -> None:
+            self._listeners = [each for each in self._listeners if each is not listener]
+
+        return stop
 
     @property
     def wanted(self) -> bool:

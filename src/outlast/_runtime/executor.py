@@ -15,7 +15,6 @@ from outlast._kernel.program import Catalogue, Program
 from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._kernel.settle import may_run_ahead, settle
 from outlast._model import Claim, NewInstance, Row, Settlement
-from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.starts import Starts
@@ -46,6 +45,19 @@ class Slot(Protocol):
 
     def may_go_on(self, run: Run) -> bool:
         """Whether a run may take another step before others have their turn."""
+
+
+class Sink(Protocol):
+    """Where outcomes go: the committer, or whoever stands in front of it."""
+
+    def put(self, settlement: Settlement, queue: str) -> None:
+        """Takes an outcome."""
+
+    async def durable(self, settlement: Settlement, queue: str) -> bool:
+        """Takes an outcome and waits until it is durable. False: the claim was no longer ours."""
+
+    def release(self, claims: list[tuple[str, int]], queue: str) -> None:
+        """Gives claims back that were not run."""
 
 
 class Run:
@@ -99,12 +111,16 @@ class Run:
 
 
 class Executor:
-    """Starts runs and hands their outcomes to the committer."""
+    """Starts runs and hands their outcomes on.
+
+    Attributes:
+        sink: Where they go.
+    """
 
     def __init__(
         self,
         catalogue: Catalogue,
-        committer: Committer,
+        sink: Sink,
         *,
         instances: Instances,
         starts: Starts,
@@ -125,7 +141,7 @@ class Executor:
         self.suspect: str | None = None  # the one instance, claimed here, that processes have died over; see Lane.
         self.asks_for_suspects = False  # a lane is claiming, and may get one.
         self._catalogue = catalogue
-        self._committer = committer
+        self.sink = sink
         self._retention_s = retention_s
         self._bytes_max = bytes_max
         self._grace_s = grace_s
@@ -137,7 +153,7 @@ class Executor:
         """Runs a claim in a task of its own. False: this process does not know the program after all."""
         program = self._catalogue.find(claim.program, claim.version)
         if program is None or claim.id in self.running:
-            self._committer.release([(claim.id, claim.epoch)], slot.name)
+            self.sink.release([(claim.id, claim.epoch)], slot.name)
             return False
         run = Run(self, claim, program, slot)
         self.running[claim.id] = run
@@ -157,7 +173,7 @@ class Executor:
                 if await self._advance(run, outcome):
                     continue
             elif outcome is not None:
-                self._committer.put(self._settlement(run, outcome), run.queue)
+                self.sink.put(self._settlement(run, outcome), run.queue)
             break
         if self.running.get(run.claim.id) is run:
             del self.running[run.claim.id]
@@ -202,11 +218,11 @@ class Executor:
         """Makes the step durable and keeps the claim. False: the run ends here."""
         claim = run.claim
         try:
-            ours = await self._committer.durable(self._settlement(run, outcome, ahead=True), run.queue)
+            ours = await self.sink.durable(self._settlement(run, outcome, ahead=True), run.queue)
         except asyncio.CancelledError:
             ours = True  # it is on its way to the database, or there; what follows it gives the claim back.
         if run.why is not None and run.why is not Why.LOST:
-            self._committer.release([(claim.id, claim.epoch)], run.queue)
+            self.sink.release([(claim.id, claim.epoch)], run.queue)
         if not ours or run.why is not None:
             return False
         claim.step, claim.state, claim.version = outcome.step, outcome.state, run.program.version
@@ -245,7 +261,7 @@ class Executor:
         if run.why is None:
             return await self._failed(run, error)
         if run.why is not Why.LOST:
-            self._committer.release([(claim.id, claim.epoch)], run.queue)
+            self.sink.release([(claim.id, claim.epoch)], run.queue)
         return None
 
     async def _failed(self, run: Run, error: BaseException) -> Outcome:
@@ -283,7 +299,7 @@ class Executor:
         for run in runs:
             if self.running.get(run.claim.id) is run:
                 del self.running[run.claim.id]
-                self._committer.release([(run.claim.id, run.claim.epoch)], run.queue)
+                self.sink.release([(run.claim.id, run.claim.epoch)], run.queue)
                 self._events.emit("step.abandoned", id=run.claim.id, program=run.claim.program)
 
     async def idle(self, timeout_s: float) -> bool:

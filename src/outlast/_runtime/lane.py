@@ -187,7 +187,7 @@ class Lane:
                 self.name, node, self._known(), limit, self._grace_s, crashes_max, self._fair_after
             )
             self._fair_after = taken.fair_after
-            await self._hand_letters(taken)
+            await hand_letters(self._signals, taken)
         except TRANSIENT as error:
             self._more = True
             self._on_doubt()
@@ -218,16 +218,6 @@ class Lane:
             kind, _, limit = gate.partition(":")
             name = "concurrency.denied" if kind == "k" else "rate.denied"
             self._events.emit(name, queue=self.name, limit=limit, count=count)
-
-    async def _hand_letters(self, taken: list[Claim]) -> None:
-        """Reads the signals of those that were ever sent any."""
-        if not (addressed := {claim.id: claim for claim in taken if claim.mail}):
-            return
-        letters: dict[str, list[Letter]] = {}
-        for letter in await self._signals.inbox(list(addressed)):
-            letters.setdefault(letter.instance, []).append(letter)
-        for id, found in letters.items():
-            addressed[id].letters = found
 
     def _bounds(self, demand: int) -> tuple[int, int]:
         """How many to claim, and with how many crashes at most.
@@ -348,3 +338,14 @@ class Lane:
 
     def _release(self, claims: Iterable[Claim]) -> None:
         self._committer.release([(claim.id, claim.epoch) for claim in claims], self.name)
+
+
+async def hand_letters(signals: Signals, taken: Iterable[Claim]) -> None:
+    """Gives claims the signals that their instances were sent and have not used up."""
+    if not (addressed := {claim.id: claim for claim in taken if claim.mail}):
+        return
+    letters: dict[str, list[Letter]] = {}
+    for letter in await signals.inbox(list(addressed)):
+        letters.setdefault(letter.instance, []).append(letter)
+    for id, found in letters.items():
+        addressed[id].letters = found

@@ -191,6 +191,9 @@ class Timers(Protocol):
     async def promote(self, limit: int, now_us: int | None = None) -> Due:
         """Makes up to `limit` scheduled instances that are due ready."""
 
+    async def hurry(self, ids: Sequence[str]) -> None:
+        """Makes scheduled ones of these due now, and lets waiting ones that would wake at some time do so now."""
+
 
 class Queues(Protocol):
     """Queues as the database knows them."""

@@ -58,6 +58,21 @@ class Life:
         self._events.rename(self.config.name)
         self._store = open_store(self.config, self._world)
 
+    def _inhabit(self, config: Config, world: World) -> tuple[Config, World]:
+        """Gives a closed engine other settings and another clock, and returns the former: for the test kit."""
+        if self._crew is not None or self._turning:
+            raise EngineStateError("this engine is open: its settings cannot be changed any more")
+        former = self.config, self._world
+        self.config, self._world = config, world
+        self._events.rename(config.name)
+        self._store = open_store(config, world)
+        return former
+
+    def _look_at_the_clock(self) -> None:
+        """The clock has jumped: something may be due."""
+        if self._crew is not None:
+            self._crew.doorbell.timer()
+
     async def __aenter__(self) -> Self:
         await self.open()
         return self

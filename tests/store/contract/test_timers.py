@@ -2,6 +2,8 @@
 
 import asyncio
 
+from outlast._kernel.outcomes import Parked
+from outlast._kernel.settle import settle
 from outlast._model import Due
 from outlast._store.contract import Store
 from tests.store.conftest import OpenStore
@@ -95,3 +97,32 @@ async def test_promoters_at_once_promote_each_row_once(given: Given, open_store:
 
     assert sum(due.promoted for due in found) == 50
     assert await given.store.instances.totals() == {"ready": 50}
+
+
+async def test_what_is_hurried_is_due_now_and_the_rest_is_not(given: Given, store: Store, world: PinnedWorld) -> None:
+    world.pin()
+    hurried, late, past = await given.one(delay_s=60.0), await given.one(delay_s=60.0), await given.one(delay_s=1.0)
+    ready = await given.one()
+    world.advance(5)
+
+    await store.timers.hurry([hurried, past, ready, world.new_id()])
+    due = await store.timers.promote(10)
+
+    assert due.promoted == 2
+    assert [await given.status(id) for id in (hurried, late, past, ready)] == ["ready", "scheduled", "ready", "ready"]
+    assert given.database.peek(past, "commits") == 0
+
+
+async def test_who_waits_with_a_deadline_can_be_hurried(given: Given, store: Store, world: PinnedWorld) -> None:
+    world.pin()
+    await given.node()
+    patient, endless = await given.added(2)
+    for claim in await given.taken():
+        outcome = Parked("run", "{}", ("paid",), 3600.0 if claim.id == patient else None)
+        await store.claims.commit([settle(claim, outcome, retention_s=None)])
+
+    await store.timers.hurry([patient, endless])
+    due = await store.timers.promote(10)
+
+    assert (due.promoted, due.timed_out) == (1, 1)
+    assert [await given.status(id) for id in (patient, endless)] == ["ready", "waiting"]

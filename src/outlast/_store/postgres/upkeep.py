@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from outlast._model import OVERDUE_S, Due, QueueCounts, ReadyProgram, Standing
@@ -45,6 +45,9 @@ class Timers:
         return Due(
             sorted(queues) or (), promoted + len(woken), None if first_s is None else max(0.0, first_s), len(woken)
         )
+
+    async def hurry(self, ids: Sequence[str]) -> None:
+        await self._desk.run("hurry", ids=list(ids), now=self._desk.now())
 
 
 class Queues:

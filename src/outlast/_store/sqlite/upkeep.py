@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 import msgspec
 
@@ -54,6 +55,9 @@ class Timers:
 
         moved, woken, queues = await desk.writer.write(move)
         return Due(sorted(queues), moved, _seconds_until(now, *(await desk.rows("next_due"))[0]), woken)
+
+    async def hurry(self, ids: Sequence[str]) -> None:
+        await self._desk.run("hurry", ids=msgspec.json.encode(list(ids)).decode(), now_us=self._desk.now_us())
 
 
 def _seconds_until(now_us: int, *moments_us: int | None) -> float | None:

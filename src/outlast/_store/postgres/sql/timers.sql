@@ -45,3 +45,11 @@ WHERE id = ANY (ARRAY(
         FOR NO KEY UPDATE SKIP LOCKED))
     AND status = 'waiting'
 RETURNING queue;
+
+-- name: hurry
+-- takes: ids; now or null
+-- index: primary key
+UPDATE {schema}.instances
+SET due_at = CASE WHEN status = 'scheduled' THEN least(due_at, COALESCE(:now::timestamptz, now())) ELSE due_at END,
+    wake_at = CASE WHEN wake_at IS NULL THEN NULL ELSE least(wake_at, COALESCE(:now, now())) END
+WHERE id = ANY (:ids::uuid[]) AND status IN ('scheduled', 'waiting');

@@ -34,3 +34,10 @@ WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:late)) AND statu
 SELECT (SELECT min(due_us) FROM {schema}_instances WHERE status = 'scheduled'),
     (SELECT min(wake_us) FROM {schema}_instances WHERE wake_us IS NOT NULL),
     (SELECT min(wake_us) FROM {schema}_buckets WHERE wake_us IS NOT NULL);
+
+-- name: hurry
+-- takes: ids; now_us
+-- index: primary key
+UPDATE {schema}_instances
+SET due_us = CASE WHEN status = 'scheduled' THEN min(due_us, :now_us) ELSE due_us END, wake_us = min(wake_us, :now_us)
+WHERE id IN (SELECT value FROM json_each(:ids)) AND status IN ('scheduled', 'waiting');

@@ -1,0 +1,361 @@
+"""An engine that is run by hand: one step at a time, when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from outlast._kernel.limits import RATE, limit_name
+from outlast._kernel.states import BLOCKED, READY, SCHEDULED, WAITING
+from outlast._model import Claim, Filter, Row, Settlement
+from outlast._runtime.crew import Crew
+from outlast._runtime.executor import Run, Sink
+from outlast._runtime.lane import hand_letters
+from outlast._store.contract import CRASHES_ANY, Store
+from outlast._world import host_name, process_id
+from outlast.engine import Engine, Runnable
+from outlast.engine.messages import Target
+from outlast.errors import ConfigError, EngineStateError
+from outlast.testing.clock import Clock
+from outlast.testing.faults import Fault
+from outlast.testing.tally import Tally, TooManySteps
+
+_LEASE_S: Final = 3600.0
+"""Nobody renews while a test thinks; nobody else is to take over meanwhile."""
+_PAGE: Final = 1_000
+
+
+class _Place:
+    """The slot of the one step that runs."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.over = asyncio.Event()
+
+    def freed(self, run: Run) -> None:
+        self.over.set()
+
+    def may_go_on(self, run: Run) -> bool:
+        return False
+
+
+class _Checkpoint:
+    """Stands before the committer, and keeps back what a fault strikes."""
+
+    def __init__(self, committer: Sink) -> None:
+        self._committer = committer
+        self.withholds = False
+        self.withheld: Settlement | None = None
+
+    def put(self, settlement: Settlement, queue: str) -> None:
+        if self.withholds:
+            self.withheld = settlement
+        else:
+            self._committer.put(settlement, queue)
+
+    async def durable(self, settlement: Settlement, queue: str) -> bool:
+        return await self._committer.durable(settlement, queue)
+
+    def release(self, claims: list[tuple[str, int]], queue: str) -> None:
+        self._committer.release(claims, queue)
+
+
+class Hand:
+    """Runs an engine's steps, as a node of its own.
+
+    Attributes:
+        clock: The engine's clock.
+        faults: What is to go wrong now.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self.clock = clock
+        self.faults: list[Fault] = []
+        self._engine = engine
+        self._node = ""
+        self._fair: dict[str, str | None] = {}
+        self._late: dict[str, Settlement] = {}
+        self._draining = False
+
+    @property
+    def crew(self) -> Crew:
+        """The engine's crew. Raises: EngineStateError: it is closed."""
+        return self._engine._running()
+
+    @property
+    def store(self) -> Store:
+        """The engine's store."""
+        return self._engine._store
+
+    async def register(self) -> None:
+        """Becomes a node; a new one each time."""
+        self._node = self._engine._world.new_node_id()
+        await self.store.leases.register(self._node, host_name(), process_id(), _LEASE_S)
+        await self.crew.declare(self._node)
+
+    async def retire(self) -> None:
+        """Is no node any more."""
+        await self.store.leases.retire(self._node)
+
+    async def drain(self, queue: str | None, with_scheduled: bool, steps_max: int) -> Tally:
+        """See `drain`."""
+        if self._draining:
+            raise EngineStateError("this engine is being drained already")
+        self._draining = True
+        tally = Tally()
+        try:
+            with self._counting(tally):
+                while await self._go_on(tally, queue, with_scheduled, steps_max):
+                    pass
+        finally:
+            self._draining = False
+        return tally
+
+    @contextmanager
+    def _counting(self, tally: Tally) -> Iterator[None]:
+        def heard(name: str, fields: dict[str, Any]) -> None:
+            if name == "step.stop":
+                tally.add(fields["kind"])
+
+        stop = self._engine.events.listen(heard)
+        try:
+            yield
+        finally:
+            stop()
+
+    async def _go_on(self, tally: Tally, queue: str | None, with_scheduled: bool, steps_max: int) -> bool:
+        """Runs one step, or moves what may be run. False: there is nothing to do."""
+        if tally.steps >= steps_max:
+            await self._refuse_more(queue, with_scheduled, steps_max)
+            return False
+        return (
+            await self._run_one(tally, queue)
+            or await self._look_at_the_clock()
+            or (with_scheduled and (await self._wait_for_tokens(queue) or await self._hurry_first(queue)))
+        )
+
+    async def _refuse_more(self, queue: str | None, with_scheduled: bool, steps_max: int) -> None:
+        statuses = (READY, SCHEDULED) if with_scheduled else (READY,)
+        known = set(self.crew.known_programs())
+        left = [row async for row in self.rows(statuses, queue) if f"{row.program}@{row.version}" in known]
+        if left:
+            shown = ", ".join(sorted({f"{row.program} at step {row.step!r}" for row in left})[:5])
+            raise TooManySteps(
+                f"drain ran {steps_max:,} steps and {len(left):,} instances are still to run ({shown}). "
+                "Is there a loop? Otherwise raise max_steps."
+            )
+
+    async def _run_one(self, tally: Tally, queue: str | None) -> bool:
+        queues = (
+            [queue] if queue is not None else [each.name for each in await self.store.queues.counts() if each.ready]
+        )
+        for name in queues:
+            taken = await self.store.claims.take(
+                name, self._node, self.crew.known_programs(), 1, _LEASE_S, CRASHES_ANY, self._fair.get(name)
+            )
+            self._fair[name] = taken.fair_after
+            if taken:
+                await hand_letters(self.store.signals, taken)
+                await self._run(tally, taken[0], name)
+                return True
+        return False
+
+    async def _run(self, tally: Tally, claim: Claim, queue: str) -> None:
+        crew = self.crew
+        fault = next((fault for fault in self.faults if fault.strikes(claim.program, claim.step)), None)
+        checkpoint = _Checkpoint(crew.committer)
+        checkpoint.withholds = fault is not None and fault.kind != "crash_after_commit"
+        place = _Place(queue)
+        crew.executor.sink = checkpoint
+        try:
+            if not crew.executor.start(claim, place):
+                return
+            await place.over.wait()
+            await crew.committer.settled()
+        finally:
+            crew.executor.sink = crew.committer
+        if fault is not None:
+            tally.crashes += 1
+            await self._die()
+            if fault.kind == "run_step_twice" and checkpoint.withheld is not None:
+                self._late[claim.id] = checkpoint.withheld
+        elif (late := self._late.pop(claim.id, None)) is not None:
+            await self._wake_up(late)
+
+    async def _die(self) -> None:
+        """This node is dead: another takes over what it held."""
+        await self.retire()
+        await self.store.leases.reclaim(_PAGE, self._engine.config.max_crashes, overdue=False)
+        await self.register()
+
+    async def _wake_up(self, late: Settlement) -> None:
+        """A process that had frozen tries to commit what it has."""
+        committed = await self.store.claims.commit([late])
+        if late.id not in committed.stale:
+            raise AssertionError(f"instance {late.id} took an outcome from a process that had lost it: a bug of ours")
+
+    async def _look_at_the_clock(self) -> bool:
+        """Promotes what is due by the clock: schedules, deadlines of waits, rate limits."""
+        due = await self.store.timers.promote(_PAGE)
+        return bool(due.promoted or due.queues)
+
+    async def _wait_for_tokens(self, queue: str | None) -> bool:
+        """Goes ahead to when the first instance that a rate limit holds back may have its tokens."""
+        limits = {limit.name: limit for limit in await self.store.limits.rates()}
+        waits = [
+            row.rate_weight * limit.period_s / limit.allowed
+            async for row in self.rows((BLOCKED,), queue)
+            if row.rate_limit is not None
+            and row.blocked_on == RATE + row.rate_limit
+            and (limit := limits.get(limit_name(row.rate_limit))) is not None
+        ]
+        if not waits:
+            return False
+        self.clock.jump(min(waits))
+        await self._look_at_the_clock()
+        return True
+
+    async def _hurry_first(self, queue: str | None) -> bool:
+        """Makes the instance due now that is due next."""
+        rows = [(row.due_at, row.id) async for row in self.rows((SCHEDULED,), queue)]
+        if not rows:
+            return False
+        await self.store.timers.hurry([min(rows)[1]])
+        return await self._look_at_the_clock()
+
+    async def fire_timeouts(self, id: str | None) -> int:
+        """See `fire_timeouts`."""
+        waiting = [row.id async for row in self.rows((WAITING,)) if row.wake_at is not None and id in (None, row.id)]
+        if waiting:
+            await self.store.timers.hurry(waiting)
+            while (await self.store.timers.promote(_PAGE)).timed_out >= _PAGE:
+                pass
+        return len(waiting)
+
+    async def rows(self, status: Iterable[str], queue: str | None = None) -> AsyncIterator[Row]:
+        """All instances in one of these statuses."""
+        before: str | None = None
+        while page := await self.store.instances.list(
+            Filter(status=tuple(status), queue=queue, before=before, limit=_PAGE)
+        ):
+            for row in page:
+                yield row
+            before = page[-1].id
+
+
+_HANDS: WeakKeyDictionary[Engine, Hand] = WeakKeyDictionary()
+
+
+def hand_of(engine: Engine) -> Hand:
+    """Who runs it. Raises: EngineStateError: nobody does."""
+    hand = _HANDS.get(engine)
+    if hand is None:
+        raise EngineStateError(
+            "this engine is not run by hand: open it with `async with by_hand(engine):`, "
+            "or use the fixture outlast_engine"
+        )
+    return hand
+
+
+@asynccontextmanager
+async def by_hand(
+    engine: Engine | None = None,
+    *,
+    url: str | None = None,
+    programs: Iterable[Runnable] | None = None,
+    clock: Clock | None = None,
+    **options: Any,
+) -> AsyncIterator[Engine]:
+    """Opens an engine that runs nothing by itself: steps run in `drain`, one at a time.
+
+        async with by_hand(app.engine, url="sqlite://") as engine: ...
+
+    Args:
+        engine: Your application's engine, closed; for as long as the block lasts it works on the test's database.
+            None: a new one.
+        url: The test's database, SQLite in memory by default: never the one that your settings name. Its tables are
+            made when they are missing.
+        programs: Of a new engine; every one defined at module level by default.
+        clock: The time it takes for now; a new `Clock` by default, which `clock_of(engine)` gives.
+        options: More settings, as for `Engine`.
+
+    Raises: ConfigError, StoreError. EngineStateError: your engine is open.
+    """
+    url = url or "sqlite://"
+    if engine is None:
+        engine = Engine(url, programs=programs, **options)
+    elif programs is not None:
+        raise ConfigError("programs is for a new engine; yours knows what it can run")
+    config = replace(engine.config, **options, url=url, queues={}, maintenance=False, doorbell="local")
+    clock = clock or Clock()
+    former = engine._inhabit(config, clock.world)
+    try:
+        clock.rule(engine)
+        await engine.migrate()
+        async with engine:
+            hand = _HANDS[engine] = Hand(engine, clock)
+            await hand.register()
+            try:
+                yield engine
+            finally:
+                del _HANDS[engine]
+                await hand.retire()
+    finally:
+        engine._inhabit(*former)
+
+
+def clock_of(engine: Engine) -> Clock:
+    """The clock of an engine that is run by hand. Raises: EngineStateError: it is not."""
+    return hand_of(engine).clock
+
+
+async def drain(
+    engine: Engine, *, queue: str | None = None, with_scheduled: bool = True, max_steps: int = 1_000
+) -> Tally:
+    """Runs everything that can run, one step at a time in the order in which workers would pick, until nothing is left.
+
+    Steps run in the caller's loop through the engine's own executor and commits. A machine's steps do not run ahead:
+    each is claimed anew. What waits for a signal or for children that do not end goes on waiting; see `fire_timeouts`.
+
+    Args:
+        engine: One that is run `by_hand`.
+        queue: Only this queue; all by default.
+        with_scheduled: Whether what is due later (schedules, retries with backoff) runs now, the earliest first. The
+            clock stays where it is, but for a rate limit: it goes ahead until there are tokens.
+        max_steps: More is an error: code that never comes to an end is found here.
+
+    Returns: What it did.
+
+    Raises: TooManySteps: there is more to run. EngineStateError: the engine is not run by hand.
+    """
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
+        raise ConfigError(f"max_steps must be a whole number from 1, not {max_steps!r}")
+    return await hand_of(engine).drain(queue, with_scheduled, max_steps)
+
+
+async def fire_timeouts(engine: Engine, target: Target | None = None) -> int:
+    """Ends the wait of every instance that waits with a deadline, as if it had come; the next `drain` runs them.
+
+    Args:
+        engine: One that is run `by_hand`.
+        target: Only this instance.
+
+    Returns: How many that were.
+
+    Raises: NotFound, EngineStateError.
+    """
+    hand = hand_of(engine)
+    return await hand.fire_timeouts(None if target is None else await engine._id_of(target))
+
+
+async def prune(engine: Engine) -> int:
+    """Deletes what is past its retention by the engine's clock. Returns how many instances that were."""
+    hand = hand_of(engine)
+    deleted = 0
+    while found := await hand.store.upkeep.prune(_PAGE):
+        deleted += found
+    return deleted
