@@ -30,7 +30,7 @@ def bury_at_once(engine: Engine) -> None:
 
     async def watch(self: Reaper, beat: Beat, now: float) -> None:
         if beat.node != self._own_node() and await self._leases.bury(beat.node, beat.beat):
-            self._events.emit("claims.reclaimed", dead_node=beat.node)
+            self._events.emit("node.died", node=beat.node)
 
     Reaper._watch = watch  # type: ignore[method-assign]
 

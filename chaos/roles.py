@@ -104,8 +104,8 @@ class _Listener:
                 self._history.write_all([("commit", *item) for item in fields["settled"]])
             case "claim.stale":
                 write("stale", fields["id"], fields["epoch"])
-            case "claims.reclaimed" if "dead_node" in fields:
-                write("bury", fields["dead_node"])
+            case "node.died":
+                write("bury", fields["node"])
             case "node.fenced":
                 write("fenced")
             case "node.buried":

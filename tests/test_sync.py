@@ -247,7 +247,8 @@ async def test_a_call_on_a_running_loop_is_refused(url: str) -> None:
         "standing": engine.standing,
         "result": lambda: engine.handle(id).result(),
     }
-    assert calls.keys() - {"result"} == _public(sync.Engine) - {"close", "handle", "program", "programs", "config"}
+    harmless = {"close", "handle", "on", "program", "programs", "config"}
+    assert calls.keys() - {"result"} == _public(sync.Engine) - harmless
 
     for name, call in calls.items():
         with pytest.raises(EngineStateError, match=r"would block the running event loop; use outlast\.Engine"):
@@ -416,3 +417,21 @@ def _parameters(one: Any) -> Any:
     return [
         (item.name, item.kind, item.default, item.annotation) for item in inspect.signature(one).parameters.values()
     ]
+
+
+def test_callbacks_hear_the_engine_behind_the_portal(url: str) -> None:
+    heard: list[str] = []
+    with sync.Engine(url, programs=[double]) as engine:
+        over = threading.Event()
+        off = engine.on("instance.ended", lambda name, fields: over.set())
+
+        @engine.on("step.stop")
+        def note(name: str, fields: dict[str, Any]) -> None:
+            heard.append(fields["kind"])
+
+        engine.start(double.new(number=1)).result(SOON_S)
+        assert over.wait(SOON_S)
+        off()
+        note("by hand", {"kind": "mine"})
+
+    assert heard == ["done", "mine"]

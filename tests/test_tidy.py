@@ -11,7 +11,7 @@ PACKAGE = ROOT / "src" / "outlast"
 LINES_MAX = 500
 
 # What users may lack; importing it late is allowed, in the one place that needs it.
-OPTIONAL = {"asyncpg", "rich", "uvloop", "pydantic", "sqlalchemy", "django", "psycopg"}
+OPTIONAL = {"asyncpg", "rich", "uvloop", "pydantic", "sqlalchemy", "django", "psycopg", "opentelemetry"}
 
 # Reads of a clock and throws of dice, by module and name. A `random.Random` may be handed around and named in
 # annotations; making one is a throw.

@@ -24,7 +24,7 @@ from outlast._kernel.requests import Startable, Starting, StartingMany
 from outlast._model import Instance, Node, QueueCounts, Standing, StoredSignal
 from outlast._world import process_id
 from outlast.config import Options
-from outlast.engine import OnConflict, Runnable, SignalResult, Target
+from outlast.engine import Listener, OnConflict, Runnable, SignalResult, Target
 from outlast.errors import ConfigError, DuplicateKey, EngineStateError
 
 T = TypeVar("T")
@@ -134,6 +134,20 @@ class Engine:
         self._lock = threading.Lock()
         self._portal: Portal | None = None
         self._pid = process_id()
+        self._listeners: list[tuple[str, Listener]] = []
+
+    def on(self, pattern: str, callback: Listener | None = None) -> Any:
+        """See `outlast.Engine.on`; the callback runs on the portal's thread."""
+        if callback is None:
+            return lambda given: self.on(pattern, given) and given
+        off, entry = self._engine.on(pattern, callback), (pattern, callback)
+        self._listeners.append(entry)
+
+        def stop() -> None:
+            off()
+            self._listeners = [each for each in self._listeners if each is not entry]
+
+        return stop
 
     def __enter__(self) -> Self:
         self.open()
@@ -164,6 +178,8 @@ class Engine:
         with self._lock:
             if self._pid != process_id():  # a forked child has neither the thread nor its connections.
                 self._pid, self._portal, self._engine = process_id(), None, self._make()
+                for pattern, listener in self._listeners:
+                    self._engine.on(pattern, listener)
             if self._portal is None:
                 portal = Portal()
                 try:

@@ -114,7 +114,7 @@ async def test_a_buried_node_stops_its_steps_and_comes_back_under_a_new_name(
 
     table.bury_all()
 
-    await ear.hears("node.buried", id=before.id)
+    await ear.hears("node.buried", node=before.id)
     await work.cancelled.reaches(1)
     await work.begun.reaches(2)
     work.gate.set()

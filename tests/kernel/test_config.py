@@ -64,6 +64,7 @@ BAD: dict[str, list[Any]] = {
     "max_crashes": [0, 1_000_001, 1.0, "5", None],
     "threads": [0, 10_001, 1.0, "5", None],
     "pooler": ["session", "", None],
+    "telemetry": ["on", "", None, True],
     "connect_timeout": [*NO_DURATION, *OUT_OF_RANGE, None, 0],
     "statement_timeout": [*NO_DURATION, *OUT_OF_RANGE, None, 0],
 }
@@ -283,6 +284,7 @@ def test_every_option_can_be_set_by_the_environment(tmp_path: Path) -> None:
         "OUTLAST_MAX_CRASHES": "9",
         "OUTLAST_THREADS": "9",
         "OUTLAST_POOLER": "transaction",
+        "OUTLAST_TELEMETRY": "off",
         "OUTLAST_CONNECT_TIMEOUT": "9",
         "OUTLAST_STATEMENT_TIMEOUT": "9",
     }

@@ -52,7 +52,7 @@ def heard() -> Heard:
 @pytest.fixture
 async def events(heard: Heard) -> Events:
     """Reports to `heard`."""
-    events = Events("test", "")
+    events = Events("test")
     events.open()
     events.listen(heard)
     return events

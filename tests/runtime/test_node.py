@@ -159,7 +159,7 @@ async def test_a_buried_node_lets_go_registers_anew_and_is_well(given: Given, wa
     assert watched.told == ["buried", "well"]
     assert watched.node.id != former
     assert list(await _beats(given)) == [watched.node.id]
-    assert [said["id"] for said in heard.of("node.buried")] == [former]
+    assert [said["node"] for said in heard.of("node.buried")] == [former]
     assert watched.node.claims_as == watched.node.id
 
 

@@ -95,7 +95,7 @@ def test_a_report_after_the_loop_is_closed_harms_nobody() -> None:
     async def begin() -> None:
         nobody: Any = None
         book = ProgressBook(nobody)
-        book.begin(Rounds(book, events=Events("", ""), world=SystemWorld()))
+        book.begin(Rounds(book, events=Events(""), world=SystemWorld()))
         books.append(book)
 
     asyncio.run(begin())

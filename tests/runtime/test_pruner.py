@@ -11,7 +11,7 @@ from tests.store.given import Given
 @pytest.fixture
 def pruner(given: Given, clock: Clock, events: Events) -> Pruner:
     clock.pin()
-    return Pruner(given.store.upkeep, interval_s=60.0, batch_max=3, events=events)
+    return Pruner(given.store.upkeep, given.store.limits, interval_s=60.0, batch_max=3, events=events)
 
 
 async def test_with_nothing_to_delete_it_sleeps(pruner: Pruner, heard: Heard) -> None:

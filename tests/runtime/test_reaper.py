@@ -61,9 +61,9 @@ async def test_a_silent_node_is_buried_after_a_whole_lease_of_its_own_watching(
     assert await _nodes(given) == []
     row = await given.read(claim.id)
     assert (row.status, row.crashes, row.attempt, row.node) == ("ready", 1, 0, None)
-    assert rings.woken == ["queue"]
-    assert rings.bell.rung == ["q:default"]
-    assert [said["dead_node"] for said in heard.of("claims.reclaimed") if "dead_node" in said] == ["gone"]
+    assert rings.woken == ["queue", "timer"]
+    assert rings.bell.rung == ["q:default", "t"]
+    assert [said["node"] for said in heard.of("node.died")] == ["gone"]
     assert (await given.store.claims.commit([settlement(claim)])).stale == [claim.id]
 
 
@@ -131,7 +131,7 @@ async def test_an_instance_of_an_unknown_node_comes_back_at_the_first_round(
 
     row = await given.read(claim.id)
     assert (row.status, row.crashes) == ("ready", 1)
-    assert rings.woken == ["queue"]
+    assert rings.woken == ["queue", "timer"]
 
 
 async def test_a_step_past_its_deadline_comes_back_once_the_reaper_has_watched_a_lease(

@@ -68,7 +68,7 @@ async def test_a_claim_that_nobody_knows_of_goes_back_when_seen_twice(
 
     await reconciler.beat()
     assert held.back == sorted((claim.id, claim.epoch) for claim in claims)
-    assert [said["unknown_here"] for said in heard.of("claims.reclaimed")] == [2]
+    assert [said["count"] for said in heard.of("claims.orphaned")] == [2]
 
 
 async def test_it_is_given_back_once(given: Given, held: Held, reconciler: Reconciler) -> None:

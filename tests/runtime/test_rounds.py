@@ -133,7 +133,7 @@ def test_what_is_transient_is_the_trouble_of_the_whole_database() -> None:
 
 
 def test_waits_grow_to_a_bound_and_begin_anew_when_it_is_well(clock: Clock, heard: Heard) -> None:
-    events = Events("", "")
+    events = Events("")
     events.listen(heard)
     patience = Patience("who", events, clock)
     error = StoreUnavailable("away")

@@ -61,7 +61,7 @@ def make_reaper(store: Store, clock: Clock, steady_since: Callable[[], float]) -
         max_crashes=5,
         own_node=lambda: "own",
         steady_since=steady_since,
-        events=Events("", ""),
+        events=Events(""),
         world=clock,
     )
 
@@ -123,7 +123,7 @@ async def test_a_node_is_steady_since_its_last_gap(store: Store) -> None:
         on_buried=lambda: None,
         on_well=lambda: None,
         declare=_nothing,
-        events=Events("", ""),
+        events=Events(""),
         world=clock,
     )
     began = clock.now

@@ -92,6 +92,7 @@ ONLY_IN = {
         "pick": "a part of open_keys and open_rates",
         "unblock": "the last part of open_keys and open_rates",
         "first_waiting": "a part of sleep_buckets",
+        "next_buckets": "the first half of prune_buckets",
         "next_gate": "a part of find_gates, which goes from gate to gate in Python",
     },
     POSTGRES: {

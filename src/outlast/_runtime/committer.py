@@ -24,6 +24,8 @@ from outlast._world import World
 from outlast.errors import StoreError
 
 _FINAL: Final = frozenset(FINAL)
+Item = tuple[Settlement, str, str]
+"""An outcome, the queue and the program it came from."""
 UNFLUSHED_BATCHES: Final = 4
 """Batches of outcomes that may be waiting for the database before lanes stop starting steps."""
 
@@ -54,8 +56,9 @@ class Committer:
         self._waiters = waiters
         self._doorbell = doorbell
         self._events = events
+        self._world = world
         self._patience = Patience("committer", events, world)
-        self._pending: list[tuple[Settlement, str]] = []
+        self._pending: list[Item] = []
         self._released: list[tuple[str, int]] = []
         self._released_queues: set[str] = set()
         self._in_flight = 0
@@ -82,21 +85,21 @@ class Committer:
 
     def holds(self) -> set[str]:
         """Ids whose outcome or release is not yet durable."""
-        return self._holding | {item.id for item, _ in self._pending} | {id for id, _ in self._released}
+        return self._holding | {item.id for item, _, _ in self._pending} | {id for id, _ in self._released}
 
-    def put(self, settlement: Settlement, queue: str) -> None:
+    def put(self, settlement: Settlement, queue: str, program: str = "") -> None:
         """Takes an outcome. It is durable some moment later."""
         if self._closed:
             return
-        self._pending.append((settlement, queue))
+        self._pending.append((settlement, queue, program))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-committer")
 
-    async def durable(self, settlement: Settlement, queue: str) -> bool:
+    async def durable(self, settlement: Settlement, queue: str, program: str = "") -> bool:
         """Takes an outcome and waits until it is durable. False: the claim was no longer ours."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._answers[settlement.id] = future
-        self.put(settlement, queue)
+        self.put(settlement, queue, program)
         return await future
 
     def release(self, claims: list[tuple[str, int]], queue: str) -> None:
@@ -140,12 +143,12 @@ class Committer:
         batch = self._pending[: self._batch_max]
         del self._pending[: self._batch_max]
         self._in_flight = len(batch)
-        self._holding = {item.id for item, _ in batch}
+        self._holding = {item.id for item, _, _ in batch}
         try:
             await self._commit(batch)
         finally:
             if self._answers:
-                for item, _ in batch:
+                for item, _, _ in batch:
                     self._answer(item.id, ours=False)
             self._in_flight = 0
             self._holding = set()
@@ -167,8 +170,9 @@ class Committer:
         self._doorbell.others(queues)
         self._doorbell.timer(tell_others=False)  # what has a limit went back to the timekeeper.
 
-    async def _commit(self, batch: list[tuple[Settlement, str]]) -> None:
-        settlements = [item for item, _ in batch]
+    async def _commit(self, batch: list[Item]) -> None:
+        settlements = [item for item, _, _ in batch]
+        began = self._world.monotonic()
         try:
             committed = await self._patience.until_done(lambda: self._claims.commit(settlements))
         except StoreError as error:
@@ -176,35 +180,35 @@ class Committer:
                 raise
             await self._split(batch, error)
             return
-        self._tell(batch, set(committed.stale), committed.queues)
+        self._tell(batch, set(committed.stale), committed.queues, began)
         if freed := {KEY + item.frees for item in settlements if item.frees is not None}:
             self._doorbell.work(await self._patience.until_done(lambda: self._limits.open(freed)))
 
-    async def _split(self, batch: list[tuple[Settlement, str]], error: StoreError) -> None:
+    async def _split(self, batch: list[Item], error: StoreError) -> None:
         """The database refused a row of this batch: halve until it stands alone, then record that instead."""
         if len(batch) > 1:
             middle = len(batch) // 2
             await self._commit(batch[:middle])
             await self._commit(batch[middle:])
             return
-        refused, queue = batch[0]
-        self._events.emit("outcome.refused", id=refused.id, error=str(error))
+        refused, queue, program = batch[0]
+        self._events.emit("outcome.refused", id=refused.id, program=program, error=str(error))
         if refused.result is None and refused.status == FAILED:
             return  # even the plain record was refused; the lease gives the instance to somebody else.
         text = reason_text(f"the database refused the outcome: {error}", kind="StoreError")
         instead = Settlement(refused.id, refused.epoch, FAILED, refused.attempt, None, text, None, refused.retention_s)
-        await self._commit([(instead, queue)])
+        await self._commit([(instead, queue, program)])
 
-    def _tell(self, batch: list[tuple[Settlement, str]], stale: set[str], queues: Iterable[str]) -> None:
+    def _tell(self, batch: list[Item], stale: set[str], queues: Iterable[str], began: float) -> None:
         ended: list[str] = []
         ready = set(queues)
-        later = False
-        for item, queue in batch:
+        later = bool(ready)  # parents that were woken, or children: those with a limit are the timekeeper's.
+        for item, queue, program in batch:
             id, status = item.id, item.status
             if self._answers:
                 self._answer(id, ours=id not in stale)
             if stale and id in stale:
-                self._events.emit("claim.stale", id=id, epoch=item.epoch, status=status)
+                self._events.emit("claim.stale", id=id, program=program, epoch=item.epoch, status=status)
                 continue
             if status in _FINAL:
                 ended.append(id)
@@ -213,17 +217,27 @@ class Committer:
             elif status == SCHEDULED or item.wake_s is not None:
                 later = True
             elif status == QUARANTINED:
-                self._events.emit("instance.quarantined", id=id, error=item.error)
+                self._events.emit("instance.quarantined", id=id, program=program, error=item.error)
                 ended.append(id)
         if self._events.wanted:
-            settled = [(item.id, item.epoch, item.status) for item, _ in batch if item.id not in stale]
-            self._events.emit("commit.stop", count=len(batch), stale=len(stale), settled=settled)
-        self._waiters.settled([item for item, _ in batch], stale)
+            self._report([each for each in batch if each[0].id not in stale], len(batch), began)
+        self._waiters.settled([item for item, _, _ in batch], stale)
         self._doorbell.ended(ended)
         if ready:
             self._doorbell.work(ready)
         if later:
             self._doorbell.timer()
+
+    def _report(self, batch: list[Item], count: int, began: float) -> None:
+        emit = self._events.emit
+        duration_s = self._world.monotonic() - began
+        settled = [(item.id, item.epoch, item.status) for item, _, _ in batch]
+        emit("commit.stop", count=count, stale=count - len(batch), settled=settled, duration_s=duration_s)
+        for item, queue, program in batch:
+            for child in item.children or ():
+                emit("instance.started", id=child.id, program=child.program, queue=child.queue, parent=item.id)
+            if item.status in _FINAL:
+                emit("instance.ended", id=item.id, program=program, queue=queue, status=item.status)
 
 
 def _nothing() -> None: ...

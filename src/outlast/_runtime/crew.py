@@ -22,6 +22,7 @@ from outlast._runtime.rates import Rates
 from outlast._runtime.rounds import Actor, Rounds
 from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
+from outlast._runtime.tracing import make_tracing, measure
 from outlast._runtime.upkeep import Pruner, Reaper, Reconciler, Sweeper, Timekeeper
 from outlast._runtime.waiters import Waiters
 from outlast._store.contract import Store
@@ -59,12 +60,16 @@ class Crew:
         self._known: tuple[int, list[str]] = (-1, [])
         self._tasks: list[asyncio.Task[None]] = []
         self.events = events
+        self.tracing = make_tracing() if config.telemetry == "auto" else None
+        self._stop_measuring = measure(events) if config.telemetry == "auto" else None
         self.doorbell = Doorbell(store.bell, remote=config.doorbell == "auto")
         self.waiters = Waiters(store.instances)
         self.threads = Threads(config.threads, self.events)
         self.progress = ProgressBook(store.claims)
         self.rates = Rates(config, store.limits)
-        self.starts = Starts(catalogue, self.rates, bytes_max=config.payload_bytes_max, world=world)
+        self.starts = Starts(
+            catalogue, self.rates, bytes_max=config.payload_bytes_max, world=world, tracing=self.tracing
+        )
         self.intake = Intake(store.instances, batch_max=config.commit_batch, events=self.events, world=world)
         self.post = Post(store.signals, batch_max=config.commit_batch, events=self.events, world=world)
         self.committer = Committer(
@@ -88,6 +93,7 @@ class Crew:
             grace_s=config.lease,
             events=self.events,
             world=world,
+            tracing=self.tracing,
         )
         self.node: Node | None = None
         self.lanes: list[Lane] = []
@@ -114,6 +120,7 @@ class Crew:
             self._rounds(
                 Pruner(
                     self._store.upkeep,
+                    self._store.limits,
                     interval_s=config.prune_interval,
                     batch_max=config.prune_batch,
                     events=events,
@@ -277,7 +284,8 @@ class Crew:
     async def close(self) -> None:
         """Stops in two phases; nothing of it costs an attempt."""
         config = self._config
-        self.events.emit("engine.draining", running=len(self.executor.running))
+        released = sum(len(lane.holds()) for lane in self.lanes)
+        self.events.emit("engine.draining", running=len(self.executor.running), released=released)
         for lane in self.lanes:
             lane.stop()
         try:
@@ -298,6 +306,8 @@ class Crew:
 
     async def abort(self) -> None:
         """Ends every loop and thread now."""
+        if self._stop_measuring is not None:
+            self._stop_measuring()
         if self._look_later is not None:
             self._look_later.cancel()
         stopped = self.executor.stop(Why.DRAIN)

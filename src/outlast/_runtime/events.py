@@ -4,84 +4,102 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import threading
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
-_log = logging.getLogger("outlast")
+from outlast._runtime.scheme import SCHEME
+from outlast.config import shown
+from outlast.errors import ConfigError, did_you_mean
 
-_LEVELS: Final = {
-    "claim.stale": logging.WARNING,
-    "claims.reclaimed": logging.WARNING,
-    "instance.quarantined": logging.ERROR,
-    "loop.failed": logging.ERROR,
-    "node.buried": logging.WARNING,
-    "node.fenced": logging.WARNING,
-    "outcome.refused": logging.ERROR,
-    "step.failed": logging.WARNING,
-    "step.abandoned": logging.WARNING,
-    "store.away": logging.WARNING,
-    "store.back": logging.INFO,
-    "engine.started": logging.INFO,
-    "engine.draining": logging.INFO,
-    "engine.stopped": logging.INFO,
-}
+_log = logging.getLogger("outlast")
+_FINE: Final = frozenset(name for name, kind in SCHEME.items() if kind.level == logging.DEBUG)
 
 Listener = Callable[[str, dict[str, Any]], None]
 
 
 class Events:
-    """Reports by name, with fields. Quiet events (debug) cost a dictionary look-up and nothing else."""
+    """Reports by name, with fields; see `scheme`. What nobody wants to hear costs a look-up and nothing else."""
 
-    def __init__(self, engine: str, node: str) -> None:
-        self._ids = {"engine": engine, "node": node}
-        self._listeners: list[Listener] = []
+    def __init__(self, engine: str) -> None:
+        self._engine = engine
+        self._listeners: list[tuple[str, Listener]] = []
+        self._by_name: dict[str, list[Listener]] = {}
+        self._fine = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
 
     def rename(self, engine: str) -> None:
         """What the engine is called from now on."""
-        self._ids["engine"] = engine
+        self._engine = engine
 
     def open(self) -> None:
         """Listeners are called on the loop that runs now."""
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        """Calls `listener(name, fields)` for every event, on the loop, until the function returned is called.
+    def on(self, pattern: str, listener: Listener) -> Callable[[], None]:
+        """Calls `listener(name, fields)` on the loop for every event whose name fits, until what it returns is called.
 
-        Its errors are logged and forgotten.
+        Its errors are logged and forgotten. Raises: ConfigError: no event has such a name; it is not a plain function.
         """
-        self._listeners = [*self._listeners, listener]
+        if not isinstance(pattern, str) or not any(fnmatchcase(name, pattern) for name in SCHEME):
+            hint = did_you_mean(pattern, SCHEME) if isinstance(pattern, str) else ""
+            raise ConfigError(f"no event is called {shown(pattern)}{hint}")
+        if not callable(listener) or inspect.iscoroutinefunction(listener):
+            raise ConfigError(
+                f"events are told to a plain function that takes a name and fields, not to {shown(listener)}; "
+                "start a task from it for what has to be awaited"
+            )
+        entry = (pattern, listener)
+        self._listeners.append(entry)
+        self._sort()
 
-        def stop() -> None:
-            self._listeners = [each for each in self._listeners if each is not listener]
+        def off() -> None:
+            for place, known in enumerate(self._listeners):
+                if known is entry:
+                    del self._listeners[place]
+            self._sort()
 
-        return stop
+        return off
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Calls `listener(name, fields)` for every event; see `on`."""
+        return self.on("*", listener)
+
+    def _sort(self) -> None:
+        self._by_name = {
+            name: found
+            for name in SCHEME
+            if (found := [listener for pattern, listener in self._listeners if fnmatchcase(name, pattern)])
+        }
+        self._fine = any(name in _FINE for name in self._by_name)
 
     @property
     def wanted(self) -> bool:
         """Whether anyone wants to hear of single steps."""
-        return bool(self._listeners) or _log.isEnabledFor(logging.DEBUG)
+        return self._fine or _log.isEnabledFor(logging.DEBUG)
 
-    def emit(self, name: str, **fields: Any) -> None:
+    def emit(self, name: str, /, **fields: Any) -> None:
         """Tells logs and listeners; from any thread."""
-        level = _LEVELS.get(name, logging.DEBUG)
+        level = SCHEME[name].level
+        told = {"engine": self._engine, **fields}
         if _log.isEnabledFor(level):
-            told = " ".join(f"{key}={value}" for key, value in fields.items() if value is not None)
-            extra = {f"outlast_{key}": value for key, value in (self._ids | fields).items()}
-            _log.log(level, "%s %s", name, told.replace("\n", "\\n"), extra=extra)
-        if not self._listeners:
+            text = " ".join(f"{key}={value}" for key, value in fields.items() if value is not None)
+            extra = {f"outlast_{key}": value for key, value in told.items()}
+            _log.log(level, "%s %s", name, text.replace("\n", "\\n"), extra=extra)
+        if name not in self._by_name:
             return
         if self._loop is not None and threading.get_ident() != self._thread:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more.
-                self._loop.call_soon_threadsafe(self._tell, name, self._ids | fields)
+                self._loop.call_soon_threadsafe(self._tell, name, told)
         else:
-            self._tell(name, self._ids | fields)
+            self._tell(name, told)
 
     def _tell(self, name: str, fields: dict[str, Any]) -> None:
-        for listener in self._listeners:
+        for listener in self._by_name.get(name, ()):
             try:
                 listener(name, fields)
             except Exception:

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import enum
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from random import Random
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from outlast._runtime.events import Events
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
+from outlast._runtime.tracing import Tracing
 from outlast._store.contract import Instances
 from outlast._world import World
 from outlast.errors import StepTimeout, ValueTooLarge
@@ -50,10 +52,10 @@ class Slot(Protocol):
 class Sink(Protocol):
     """Where outcomes go: the committer, or whoever stands in front of it."""
 
-    def put(self, settlement: Settlement, queue: str) -> None:
+    def put(self, settlement: Settlement, queue: str, program: str) -> None:
         """Takes an outcome."""
 
-    async def durable(self, settlement: Settlement, queue: str) -> bool:
+    async def durable(self, settlement: Settlement, queue: str, program: str) -> bool:
         """Takes an outcome and waits until it is durable. False: the claim was no longer ours."""
 
     def release(self, claims: list[tuple[str, int]], queue: str) -> None:
@@ -92,6 +94,18 @@ class Run:
         self.steps = 0
         self.task: asyncio.Task[None] | None = None
 
+    def facts(self) -> dict[str, Any]:
+        """What events and logs say of the step that runs."""
+        claim = self.claim
+        return {
+            "id": claim.id,
+            "program": claim.program,
+            "version": claim.version,
+            "step": claim.step,
+            "attempt": claim.attempt,
+            "queue": self.queue,
+        }
+
     def report(self, fraction: float, note: str) -> None:
         """See `kernel.program.Activation`."""
         self.executor.progress.put(self.claim.id, self.claim.epoch, fraction, note)
@@ -108,6 +122,10 @@ class Run:
     async def children(self, round: int | None, after: tuple[int, int] | None, limit: int) -> Sequence[Row]:
         """See `kernel.program.Activation`."""
         return await self.executor.instances.children(self.claim.id, round=round, after=after, limit=limit)
+
+
+CURRENT: ContextVar[Run | None] = ContextVar("outlast_step", default=None)
+"""The run whose step this code belongs to; in threads of steps, too."""
 
 
 class Executor:
@@ -131,8 +149,10 @@ class Executor:
         grace_s: float,
         events: Events,
         world: World,
+        tracing: Tracing | None = None,
     ) -> None:
         self.world = world
+        self._tracing = tracing
         self.instances = instances
         self.starts = starts
         self.threads = threads
@@ -162,22 +182,34 @@ class Executor:
 
     async def _run(self, run: Run) -> None:
         run.begun = True
+        CURRENT.set(run)
         while True:
-            outcome = await self._step(run)
-            if self._events.wanted:
-                kind = None if outcome is None else outcome.kind
-                self._events.emit(
-                    "step.stop", id=run.claim.id, program=run.claim.program, step=run.claim.step, kind=kind
-                )
+            outcome = await (self._told_step(run) if self._events.wanted else self._watched_step(run))
             if isinstance(outcome, Moved) and self._goes_on(run, outcome):
                 if await self._advance(run, outcome):
                     continue
             elif outcome is not None:
-                self.sink.put(self._settlement(run, outcome), run.queue)
+                self.sink.put(self._settlement(run, outcome), run.queue, run.claim.program)
             break
         if self.running.get(run.claim.id) is run:
             del self.running[run.claim.id]
         run.slot.freed(run)
+
+    async def _told_step(self, run: Run) -> Outcome | None:
+        began = self.world.monotonic()
+        self._events.emit("step.start", **run.facts())
+        outcome = await self._watched_step(run)
+        kind = None if outcome is None else outcome.kind
+        self._events.emit("step.stop", **run.facts(), kind=kind, duration_s=self.world.monotonic() - began)
+        return outcome
+
+    async def _watched_step(self, run: Run) -> Outcome | None:
+        if self._tracing is None:
+            return await self._step(run)
+        with self._tracing.step(run.claim, run.queue) as ended:
+            outcome = await self._step(run)
+            ended(None if outcome is None else outcome.kind, getattr(outcome, "error", None))
+            return outcome
 
     async def _step(self, run: Run) -> Outcome | None:
         """One step's outcome; None: nothing is to be written."""
@@ -212,13 +244,25 @@ class Executor:
     def _goes_on(self, run: Run, outcome: Moved) -> bool:
         """Whether the next step may begin in this very task, once this one is durable."""
         run.steps += 1
-        return may_run_ahead(outcome) and run.why is None and run.slot.may_go_on(run)
+        goes_on = may_run_ahead(outcome) and run.why is None and run.slot.may_go_on(run)
+        if self._events.wanted:
+            self._tell_of_next(run, outcome, goes_on)
+        return goes_on
+
+    def _tell_of_next(self, run: Run, outcome: Moved, goes_on: bool) -> None:
+        facts = {"id": run.claim.id, "program": run.claim.program, "step": outcome.step, "steps": run.steps}
+        if goes_on:
+            self._events.emit("run_ahead.continued", **facts)
+            return
+        limited = outcome.rate_limit is not None or outcome.concurrency_key is not None
+        reason = "off" if not outcome.inline else "limited" if limited else "stopped" if run.why else "turn"
+        self._events.emit("run_ahead.yielded", **facts, reason=reason)
 
     async def _advance(self, run: Run, outcome: Moved) -> bool:
         """Makes the step durable and keeps the claim. False: the run ends here."""
         claim = run.claim
         try:
-            ours = await self.sink.durable(self._settlement(run, outcome, ahead=True), run.queue)
+            ours = await self.sink.durable(self._settlement(run, outcome, ahead=True), run.queue, claim.program)
         except asyncio.CancelledError:
             ours = True  # it is on its way to the database, or there; what follows it gives the claim back.
         if run.why is not None and run.why is not Why.LOST:
@@ -271,12 +315,7 @@ class Executor:
         except Exception as second:
             outcome = Failed(failure_text(second))
         if self._events.wanted or not isinstance(outcome, Again):
-            self._events.emit(
-                "step.failed",
-                id=run.claim.id,
-                program=run.claim.program,
-                error=f"{type(error).__name__}: {_brief(error)}",
-            )
+            self._events.emit("step.failed", **run.facts(), error=f"{type(error).__name__}: {_brief(error)}")
         return outcome
 
     def stop(self, why: Why, *, only: set[str] | None = None) -> list[Run]:

@@ -146,6 +146,8 @@ class Lane:
                 continue
             demand = self._demand()
             if demand < 1:
+                if self._events.wanted:
+                    self._tell_saturated()
                 if not await wait_for_event(self._wake, HOLD_S):
                     self._release_when_old()
                 self._wake.clear()
@@ -156,6 +158,17 @@ class Lane:
                     pause_s = self._poll_s
             except Exception as error:
                 await self._recover(error)
+
+    def _tell_saturated(self) -> None:
+        self._events.emit(
+            "lane.saturated",
+            queue=self.name,
+            running=self._running,
+            buffered=len(self._buffer),
+            concurrency=self._how.concurrency,
+            prefetch=self._prefetch,
+            unflushed=self._committer.unflushed,
+        )
 
     async def _recover(self, error: Exception) -> None:
         """After an error that nobody expected: what is in hand goes back, what may be in the air is looked for."""
@@ -182,6 +195,7 @@ class Lane:
         limit, crashes_max = self._bounds(limit)
         asks_for_suspects = crashes_max == CRASHES_ANY
         self._executor.asks_for_suspects |= asks_for_suspects
+        began = self._world.monotonic()
         try:
             taken = await self._claims.take(
                 self.name, node, self._known(), limit, self._grace_s, crashes_max, self._fair_after
@@ -209,15 +223,18 @@ class Lane:
         if taken:
             await self._accept(taken)
             if self._events.wanted:
-                self._events.emit("claim.stop", queue=self.name, count=len(taken), demand=limit)
+                took_s = self._took_at - began
+                self._events.emit("claim.stop", queue=self.name, count=len(taken), demand=limit, duration_s=took_s)
         return bool(taken)
 
     def _tell_denied(self, denied: Sequence[Denied]) -> None:
         self._on_denied()
         for gate, count in denied:
             kind, _, limit = gate.partition(":")
-            name = "concurrency.denied" if kind == "k" else "rate.denied"
-            self._events.emit(name, queue=self.name, limit=limit, count=count)
+            if kind == "k":
+                self._events.emit("concurrency.denied", queue=self.name, limit=limit, count=count)
+            else:
+                self._events.emit("rate.denied", queue=self.name, limit=limit, count=count)
 
     def _bounds(self, demand: int) -> tuple[int, int]:
         """How many to claim, and with how many crashes at most.

@@ -153,7 +153,7 @@ class Node:
             self._burial = asyncio.get_running_loop().create_task(self._rise(), name="outlast-node")
 
     async def _rise(self) -> None:
-        self._events.emit("node.buried", id=self.id)
+        self._events.emit("node.buried", node=self.id)
         self._on_buried()
         self.id = self._world.new_node_id()
         # Nothing is claimed before the new id is in the table: a row whose node is unknown belongs to nobody.

@@ -8,6 +8,7 @@ from outlast._kernel.program import Catalogue
 from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._model import NewInstance
 from outlast._runtime.rates import Rates
+from outlast._runtime.tracing import Tracing
 from outlast._world import World
 from outlast.errors import ValueTooLarge
 
@@ -18,13 +19,17 @@ class Starts:
     Args:
         rates: The rate limits that there are.
         bytes_max: Largest encoded size of the arguments, in bytes.
+        tracing: Gives the trace context that a row carries, or None.
     """
 
-    def __init__(self, catalogue: Catalogue, rates: Rates, *, bytes_max: int, world: World) -> None:
+    def __init__(
+        self, catalogue: Catalogue, rates: Rates, *, bytes_max: int, world: World, tracing: Tracing | None = None
+    ) -> None:
         self._catalogue = catalogue
         self.rates = rates
         self._bytes_max = bytes_max
         self._world = world
+        self._tracing = tracing
 
     def row(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
         """The row. Raises: ValueTooLarge. ConfigError: of a rate limit. DefinitionError: another has its name."""
@@ -55,4 +60,5 @@ class Starts:
             rate_weight=options.rate_weight,
             fair_key=options.fair_key,
             fair_weight=options.fair_weight,
+            trace=None if self._tracing is None else self._tracing.context(),
         )

@@ -15,6 +15,10 @@ PROMOTE_MAX: Final = 1_000
 RECLAIM_MAX: Final = 1_000
 SWEEP_MAX: Final = 200
 """Gates looked at in one go."""
+BUCKETS_MAX: Final = 1_000
+"""Buckets looked at in one go."""
+STRAYS_MAX: Final = 100
+"""Rate limits that nobody declares, told of at once."""
 SWEEP_S: Final = 5.0
 SWEEP_SOON_S: Final = 0.05
 """Seconds between rounds over all gates, and between the goes of one round."""
@@ -36,6 +40,7 @@ class Timekeeper:
         due = await self._timers.promote(PROMOTE_MAX)
         if due.queues:
             self._doorbell.work(due.queues)
+        if due.promoted:
             self._events.emit("timers.promoted", count=due.promoted)
         if due.timed_out:
             self._events.emit("awaits.timed_out", count=due.timed_out)
@@ -115,7 +120,7 @@ class Reaper:
         silent_s = now - max(known[1], self._steady_since())
         if silent_s > beat.lease_s and beat.node != self._own_node():
             if await self._leases.bury(beat.node, beat.beat):
-                self._events.emit("claims.reclaimed", dead_node=beat.node, silent_s=round(silent_s, 3))
+                self._events.emit("node.died", node=beat.node, silent_s=round(silent_s, 3))
             del self._seen[beat.node]
 
     async def _reclaim(self, *, overdue: bool) -> None:
@@ -125,6 +130,7 @@ class Reaper:
                 return
             self._events.emit("claims.reclaimed", returned=found.returned, quarantined=found.quarantined)
             self._doorbell.work(found.queues)
+            self._doorbell.timer()  # what has a limit is admitted by the timekeeper.
             if found.returned + found.quarantined < RECLAIM_MAX:
                 return
 
@@ -170,19 +176,21 @@ class Reconciler:
         if lost := (claims & set(self._open_claims().items())) - rows:
             self._stop({id for id, _ in lost})
         if twice := orphans & self._orphans:
-            self._events.emit("claims.reclaimed", unknown_here=len(twice))
+            self._events.emit("claims.orphaned", count=len(twice))
             self._give_back(sorted(twice))
         self._orphans = orphans - self._orphans
         return min(0.5, self._interval_s) if self._orphans else self._interval_s
 
 
 class Pruner:
-    """Deletes ended instances past their retention, in bounded batches."""
+    """Deletes ended instances past their retention, and idle buckets, in bounded batches."""
 
     name = "pruner"
 
-    def __init__(self, upkeep: Upkeep, *, interval_s: float, batch_max: int, events: Events) -> None:
+    def __init__(self, upkeep: Upkeep, limits: Limits, *, interval_s: float, batch_max: int, events: Events) -> None:
         self._upkeep = upkeep
+        self._limits = limits
+        self._bucket = ""
         self._interval_s = interval_s
         self._batch_max = batch_max
         self._events = events
@@ -190,9 +198,12 @@ class Pruner:
     async def beat(self) -> float:
         """One batch; the next follows at once while there is more."""
         deleted = await self._upkeep.prune(self._batch_max)
-        if deleted:
-            self._events.emit("retention.pruned", count=deleted)
-        return 0.0 if deleted >= self._batch_max else self._interval_s
+        buckets, self._bucket = await self._limits.prune(self._bucket, BUCKETS_MAX)
+        if deleted or buckets:
+            self._events.emit("retention.pruned", count=deleted, buckets=buckets)
+        if deleted >= self._batch_max:
+            return 0.0
+        return min(SWEEP_SOON_S, self._interval_s) if self._bucket else self._interval_s
 
 
 class Sweeper:
@@ -208,11 +219,20 @@ class Sweeper:
         self._doorbell = doorbell
         self._events = events
         self._after = ""
+        self._strays: set[str] = set()
 
     async def beat(self) -> float:
         """Some gates; the next follow soon while there are more."""
+        if not self._after:
+            await self._look_for_strays()
         queues, self._after = await self._limits.sweep(self._after, SWEEP_MAX)
         if queues:
             self._doorbell.work(queues)
             self._events.emit("limits.opened", queues=",".join(queues))
         return SWEEP_SOON_S if self._after else SWEEP_S
+
+    async def _look_for_strays(self) -> None:
+        strays = set(await self._limits.strays(STRAYS_MAX))
+        for limit in sorted(strays - self._strays):
+            self._events.emit("rate.unknown", limit=limit)
+        self._strays = strays

@@ -149,6 +149,13 @@ class Limits(Protocol):
     async def sweep(self, after: str, limit: int) -> tuple[list[str], str]:
         """The same for up to `limit` gates behind the gate `after`, and the gate to go on from; "": that was all."""
 
+    async def strays(self, limit: int) -> list[str]:
+        """Up to `limit` rate limits at which somebody waits and which no node has ever declared."""
+
+    async def prune(self, after: str, limit: int) -> tuple[int, str]:
+        """Of up to `limit` buckets behind the bucket `after`, deletes those that are full and waited for by nobody.
+        Returns how many, and the bucket to go on from; "": that was all."""
+
 
 class Leases(Protocol):
     """Signs of life. A node without a row is dead."""

@@ -57,6 +57,7 @@ class Options(TypedDict, total=False):
     pooler: Literal["none", "transaction"]
     connect_timeout: Duration
     statement_timeout: Duration
+    telemetry: Literal["auto", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,9 @@ class Config:
     """Seconds to reach the database before that is an error."""
     statement_timeout: float = 30.0
     """Seconds that one statement may take before it is given up."""
+    telemetry: str = "auto"
+    """`auto`: OpenTelemetry spans and metrics when its API is installed and a provider is set before the engine is
+    opened; `off`: never."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.url, str) or not self.url:
@@ -180,7 +184,7 @@ _COUNTS = {
     "max_crashes": (1, 1_000_000),
     "threads": (1, 10_000),
 }
-_WORDS = {"doorbell": ("auto", "local"), "pooler": ("none", "transaction")}
+_WORDS = {"doorbell": ("auto", "local"), "pooler": ("none", "transaction"), "telemetry": ("auto", "off")}
 
 
 def option_names() -> tuple[str, ...]:

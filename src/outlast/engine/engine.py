@@ -115,7 +115,9 @@ class Engine(Messages):
         if not held:
             crew.doorbell.work([row.queue])
             crew.doorbell.timer()
-        self._ring(receipt)
+        if self._events.wanted:
+            self._tell_started([row], held)
+        self._tell_sent(receipt, name)
         handle: Handle[R] = Handle(self, receipt.instance or row.id, request.read_result)
         return handle, receipt.result  # type: ignore[return-value]
 
@@ -163,6 +165,12 @@ class Engine(Messages):
         return handles
 
     async def _insert(self, crew: Crew, rows: list[NewInstance], connection: Any) -> list[Held]:
+        if crew.tracing is None:
+            return await self._insert_rows(crew, rows, connection)
+        with crew.tracing.start(rows):
+            return await self._insert_rows(crew, rows, connection)
+
+    async def _insert_rows(self, crew: Crew, rows: list[NewInstance], connection: Any) -> list[Held]:
         soon_us = self._world.wall_us() + _CLOCKS_APART_US
         queues = {row.queue for row in rows if row.delay_s is None and (row.due_us is None or row.due_us < soon_us)}
         held: list[Held]
@@ -171,11 +179,19 @@ class Engine(Messages):
             crew.doorbell.work(queues)
             if any(not _is_plain(row) for row in rows):
                 crew.doorbell.timer()
-            return held
-        enlisted = self._store.enlist(connection)
-        answer = enlisted.add(rows, queues)
-        held = await answer if enlisted.is_async else answer
+        else:
+            enlisted = self._store.enlist(connection)
+            answer = enlisted.add(rows, queues)
+            held = await answer if enlisted.is_async else answer
+        if self._events.wanted:
+            self._tell_started(rows, held)
         return held
+
+    def _tell_started(self, rows: Iterable[NewInstance], held: Iterable[Held]) -> None:
+        refused = {each.id for each in held}
+        for row in rows:
+            if row.id not in refused:
+                self._events.emit("instance.started", id=row.id, program=row.program, queue=row.queue)
 
     def handle(self, id: str) -> Handle[Any]:
         """A handle for an id that you kept. Nothing is read."""

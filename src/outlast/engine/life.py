@@ -13,7 +13,7 @@ from typing import Any, Self, Unpack
 
 from outlast._kernel.program import DEFINED, Catalogue, Program
 from outlast._runtime.crew import Crew
-from outlast._runtime.events import Events
+from outlast._runtime.events import Events, Listener
 from outlast._store.contract import Store
 from outlast._store.door import database_file, open_store, sharing_warning, shown_url
 from outlast._world import SystemWorld, World
@@ -42,7 +42,7 @@ class Life:
         self._adopts = programs is None
         self._adopted = -1
         self._store: Store = open_store(self.config, self._world)
-        self._events = Events(self.config.name, "")
+        self._events = Events(self.config.name)
         self._crew: Crew | None = None
         self._turning = False
 
@@ -161,8 +161,30 @@ class Life:
 
     @property
     def events(self) -> Events:
-        """What the engine reports; listen before it is opened, to miss nothing."""
+        """What the engine reports."""
         return self._events
+
+    def on(self, pattern: str, callback: Listener | None = None) -> Any:
+        """Calls `callback(name, fields)` for every event that fits: a name such as "step.failed", or "step.*".
+
+            @engine.on("instance.ended")
+            def ended(name, fields): ...
+
+        It is called on the engine's loop and should be quick; its errors are logged and forgotten. Before the engine is
+        opened it misses nothing. `docs/reference/events.md` lists the events and their fields.
+
+        Returns: A function that ends it; as a decorator, the callback itself.
+
+        Raises: ConfigError: no event is called that; the callback is a coroutine function.
+        """
+        if callback is not None:
+            return self._events.on(pattern, callback)
+
+        def decorate(given: Listener) -> Listener:
+            self._events.on(pattern, given)
+            return given
+
+        return decorate
 
     @property
     def programs(self) -> list[Program]:

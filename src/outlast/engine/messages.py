@@ -49,7 +49,7 @@ class Messages(Operations):
         if receipt.result == "no_target" and isinstance(target, str) and signal.instance is not None:
             signal.instance, signal.key = None, target  # a correlation key that looks like an id.
             (receipt,) = await crew.post.send([signal])
-        self._ring(receipt)
+        self._tell_sent(receipt, name)
         if receipt.result == "duplicate" and dedup_key is None:
             return "delivered"  # by an earlier try of this very call, whose reply was lost.
         return receipt.result  # type: ignore[return-value]
@@ -65,7 +65,9 @@ class Messages(Operations):
             signal.dedup_key = checked_name(dedup_key, what="dedup_key")
         return signal
 
-    def _ring(self, receipt: Receipt) -> None:
+    def _tell_sent(self, receipt: Receipt, name: str) -> None:
+        if self._events.wanted:
+            self._events.emit("signal.sent", id=receipt.instance, signal=name, result=receipt.result)
         if receipt.queue is not None:
             crew = self._running()
             crew.doorbell.work([receipt.queue])

@@ -12,6 +12,7 @@ from outlast._kernel.identity import checked_key
 from outlast._kernel.requests import moment_us
 from outlast._kernel.states import CANCELLED, LIVE, MOVES, RUNNING
 from outlast._model import Ended, Filter, Held, Instance, Node, QueueCounts, Standing
+from outlast._runtime.upkeep import STRAYS_MAX
 from outlast._runtime.waiters import SETTLED
 from outlast.config import checked_name, duration_s
 from outlast.engine.checks import checked_id, checked_limit, checked_statuses
@@ -125,6 +126,7 @@ class Operations(Life):
             crew.waiters.heard(each)
         crew.doorbell.ended(ended)
         crew.doorbell.work(stopped.queues)
+        crew.doorbell.timer()  # a parent that has a limit is admitted by the timekeeper.
         crew.sweep()
         return await self.get(id)
 
@@ -157,6 +159,7 @@ class Operations(Life):
         if former == RUNNING:
             raise IllegalMove(f"instance {id} is running; cancel it before deleting it", former)
         crew.waiters.heard(id)
+        crew.doorbell.timer()
         crew.sweep()
 
     async def pause_queue(self, name: str) -> None:
@@ -188,7 +191,10 @@ class Operations(Life):
     async def findings(self) -> Sequence[tuple[str, str, str]]:
         """What an operator should know of the database: (level, subject, sentence)."""
         self._running()
-        return await self._store.upkeep.findings()
+        found = list(await self._store.upkeep.findings())
+        for limit in await self._store.limits.strays(STRAYS_MAX):
+            found.append(("problem", "rate limit", f"instances wait for {limit!r}, which no worker has declared"))
+        return found
 
     async def standing(self) -> Standing:
         """What waits, and for how long: what an operator asks first."""

@@ -51,14 +51,14 @@ class _Checkpoint:
         self.withholds = False
         self.withheld: Settlement | None = None
 
-    def put(self, settlement: Settlement, queue: str) -> None:
+    def put(self, settlement: Settlement, queue: str, program: str) -> None:
         if self.withholds:
             self.withheld = settlement
         else:
-            self._committer.put(settlement, queue)
+            self._committer.put(settlement, queue, program)
 
-    async def durable(self, settlement: Settlement, queue: str) -> bool:
-        return await self._committer.durable(settlement, queue)
+    async def durable(self, settlement: Settlement, queue: str, program: str) -> bool:
+        return await self._committer.durable(settlement, queue, program)
 
     def release(self, claims: list[tuple[str, int]], queue: str) -> None:
         self._committer.release(claims, queue)
@@ -118,10 +118,9 @@ class Hand:
     @contextmanager
     def _counting(self, tally: Tally) -> Iterator[None]:
         def heard(name: str, fields: dict[str, Any]) -> None:
-            if name == "step.stop":
-                tally.add(fields["kind"])
+            tally.add(fields["kind"])
 
-        stop = self._engine.events.listen(heard)
+        stop = self._engine.events.on("step.stop", heard)
         try:
             yield
         finally:

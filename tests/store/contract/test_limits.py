@@ -379,3 +379,64 @@ async def test_never_more_than_the_slots_run(
 
     assert worst <= slots
     assert await store.instances.totals() == {"done": 1_000}
+
+
+async def test_idle_buckets_are_deleted_page_by_page(store: Store, given: Given, new: New, world: PinnedWorld) -> None:
+    world.pin()
+    await given.node()
+    await store.limits.declare("ann", {}, [RateRow("api", 2.0, 60.0, 2.0)])
+    await added(store, [new(rate_limit=f"api[{place}]") for place in "abc"])
+    await added(store, [new(rate_limit="api[d]", rate_weight=2.0), new(rate_limit="api[d]")])
+    assert len(await take(store)) == 4
+    assert await store.limits.prune("", 100) == (0, "")
+
+    world.advance(29)
+    assert await store.limits.prune("", 100) == (0, "")
+    world.advance(2)
+    assert await store.limits.prune("", 2) == (2, "api[b]")
+    assert await store.limits.prune("api[b]", 2) == (1, "api[d]")
+    assert await store.limits.prune("api[d]", 2) == (0, "")
+
+    assert given.database.query("SELECT rate_limit FROM {buckets}") == [("api[d]",)]
+
+
+async def test_a_deleted_bucket_is_a_full_one(store: Store, given: Given, new: New, world: PinnedWorld) -> None:
+    world.pin()
+    await given.node()
+    await store.limits.declare("ann", {}, [RateRow("api", 1.0, 1.0, 3.0)])
+    await added(store, [new(rate_limit="api") for _ in range(3)])
+    assert len(await take(store)) == 3
+    world.advance(3)
+    assert await store.limits.prune("", 10) == (1, "")
+
+    await added(store, [new(rate_limit="api") for _ in range(5)])
+
+    assert len(await take(store)) == 3
+
+
+async def test_buckets_of_a_limit_that_is_gone_are_deleted(
+    store: Store, given: Given, new: New, world: PinnedWorld
+) -> None:
+    world.pin()
+    await given.node()
+    await store.limits.declare("ann", {}, [RateRow("api", 1.0, 3600.0, 1.0)])
+    await added(store, [new(rate_limit="api")])
+    await take(store)
+    given.database.query("DELETE FROM {rates}")
+
+    assert await store.limits.prune("", 10) == (1, "")
+
+
+async def test_rates_that_nobody_declares_are_found(store: Store, given: Given, new: New) -> None:
+    await given.node()
+    await store.limits.declare("ann", {}, [RateRow("api", 1.0, 3600.0, 1.0)])
+    await added(store, [new(rate_limit="api") for _ in range(3)])
+    await added(store, [new(rate_limit=rate) for rate in ("apy", "apy[eu]", "zzz", "api[eu]")])
+    await added(store, [new(concurrency_key="zzz") for _ in range(3)])
+    assert await take(store)
+
+    assert await store.limits.strays(10) == ["apy", "apy[eu]", "zzz"]
+    assert await store.limits.strays(2) == ["apy", "apy[eu]"]
+
+    await store.limits.declare("ann", {}, [RateRow(name, 1.0, 1.0, 1.0) for name in ("apy", "zzz")])
+    assert await store.limits.strays(10) == []

@@ -8,6 +8,7 @@ from typing import Final
 from outlast._kernel.limits import KEY, RATE, Verdict, decide, denials, free_slots, limit_name
 from outlast._model import Claim, RateRow, Taken
 from outlast._store.postgres.desk import Desk, Transaction
+from outlast._store.strays import find_strays
 
 OPEN_MAX: Final = 1_000
 """Rows of one line that a rate limit lets try at once."""
@@ -59,6 +60,16 @@ class Limits:
         if not found:
             return [], ""
         return await self.open(found), found[-1] if len(found) == limit else ""
+
+    async def strays(self, limit: int) -> list[str]:
+        known = {rate.name for rate in await self.rates()}
+        return await find_strays(known, lambda after: self._desk.rows("find_gates", after=after, gate_max=limit), limit)
+
+    async def prune(self, after: str, limit: int) -> tuple[int, str]:
+        desk = self._desk
+        rows = await desk.change("prune_buckets", after=after, bucket_max=limit, now=desk.now())
+        deleted, seen, last = rows[0]
+        return deleted, last if seen == limit else ""
 
 
 async def _open_keys(transaction: Transaction, keys: Sequence[str]) -> set[str]:

@@ -22,6 +22,7 @@ from outlast._kernel.limits import (
 )
 from outlast._model import Claim, RateRow, Taken
 from outlast._store.sqlite.desk import Desk, scalar
+from outlast._store.strays import find_strays
 
 OPEN_MAX: Final = 1_000
 """Rows of one line that a rate limit lets try at once."""
@@ -74,6 +75,25 @@ class Limits:
         while len(gates) < limit and (rows := await self._desk.rows("next_gate", after=gates[-1] if gates else after)):
             gates.append(rows[0][0])
         return await self.open(gates), gates[-1] if len(gates) == limit else ""
+
+    async def strays(self, limit: int) -> list[str]:
+        known = {rate.name for rate in await self.rates()}
+        return await find_strays(known, lambda after: self._desk.rows("next_gate", after=after), limit)
+
+    async def prune(self, after: str, limit: int) -> tuple[int, str]:
+        desk = self._desk
+        values = {"after": after, "limit": limit}
+
+        def prune(connection: sqlite3.Connection) -> tuple[int, str]:
+            text = scalar(connection, desk.text("next_buckets"), values)
+            found = msgspec.json.decode(text)
+            changed = connection.execute(
+                desk.text("prune_buckets"), {"buckets": text, "now_us": desk.now_us()}
+            ).rowcount
+            return changed, found[-1] if len(found) == limit else ""
+
+        pruned: tuple[int, str] = await desk.writer.write(prune)
+        return pruned
 
     def open_within(self, connection: sqlite3.Connection, gates: Sequence[str]) -> set[str]:
         """Opens gates within a transaction. Returns queues that received work."""

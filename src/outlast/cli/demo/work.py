@@ -82,8 +82,7 @@ class Record:
 
     def heard(self, name: str, fields: dict[str, Any]) -> None:
         """Listens to the engine."""
-        if name == "commit.stop":
-            self._write("".join(f"ack {id} {epoch}\n" for id, epoch, status in fields["settled"] if status in FINAL))
+        self._write("".join(f"ack {id} {epoch}\n" for id, epoch, status in fields["settled"] if status in FINAL))
 
     def _write(self, text: str) -> None:
         os.write(self._file, text.encode())
@@ -111,7 +110,7 @@ async def serve(letter: Letter) -> None:
     engine = Engine(letter.url, programs=[make_job(record)], **QUICK)
     engine.configure(schema=letter.schema)
     async with engine:
-        engine.events.listen(record.heard)
+        engine.on("commit.stop", record.heard)
         await asyncio.Event().wait()
 
 

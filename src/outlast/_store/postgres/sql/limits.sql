@@ -217,3 +217,23 @@ WITH RECURSIVE gate AS (
     ) AS n
 )
 SELECT blocked_on FROM gate LIMIT :gate_max::bigint;
+
+-- name: prune_buckets
+-- takes: after, the bucket to go on behind; bucket_max; now or null
+-- gives: how many buckets were deleted, how many were looked at, and the last of these
+-- index: the buckets' own key
+-- A full bucket that nobody waits for is as good as none; so is one of a limit that nobody has declared.
+WITH page AS (
+    SELECT rate_limit FROM {schema}.buckets WHERE rate_limit > :after::text ORDER BY rate_limit LIMIT :bucket_max::bigint
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM {schema}.buckets AS b
+    WHERE b.rate_limit = ANY (ARRAY(SELECT page.rate_limit FROM page)) AND b.wake_at IS NULL AND NOT EXISTS (
+        SELECT 1 FROM {schema}.rates AS r
+        WHERE r.name = CASE WHEN right(b.rate_limit, 1) = ']' THEN split_part(b.rate_limit, '[', 1) ELSE b.rate_limit END
+            AND b.tokens + r.allowed / r.period_s
+                * extract(epoch FROM COALESCE(:now::timestamptz, clock_timestamp()) - b.refilled_at) < r.burst
+    )
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM page), (SELECT max(rate_limit) FROM page);

@@ -125,3 +125,22 @@ ORDER BY queue, program, version, priority, due_us, id LIMIT 1;
 -- gives: the next gate at which somebody waits
 -- index: instances_blocked
 SELECT blocked_on FROM {schema}_instances WHERE blocked_on > :after ORDER BY blocked_on LIMIT 1;
+
+-- name: next_buckets
+-- takes: after, the bucket to go on behind; limit
+-- gives: one JSON array of buckets
+-- index: the buckets' own key
+SELECT json_group_array(rate_limit) FROM (
+    SELECT rate_limit FROM {schema}_buckets WHERE rate_limit > :after ORDER BY rate_limit LIMIT :limit
+);
+
+-- name: prune_buckets
+-- takes: buckets, as given by next_buckets; now_us
+-- A full bucket that nobody waits for is as good as none; so is one of a limit that nobody has declared.
+DELETE FROM {schema}_buckets
+WHERE rate_limit IN (SELECT value FROM json_each(:buckets)) AND wake_us IS NULL AND NOT EXISTS (
+    SELECT 1 FROM {schema}_rates AS r
+    WHERE r.name = iif({schema}_buckets.rate_limit LIKE '%]',
+            substr({schema}_buckets.rate_limit, 1, instr({schema}_buckets.rate_limit, '[') - 1), {schema}_buckets.rate_limit)
+        AND tokens + r.allowed / r.period_s * (:now_us - refilled_us) / 1000000.0 < r.burst
+);

@@ -1,0 +1,144 @@
+"""Every event there is: its level, its fields and what it says. Nothing else is ever reported.
+
+Names are `noun.verb`. Seconds are `..._s`. Every event carries `engine`, too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+
+class Kind(NamedTuple):
+    """A kind of event.
+
+    Attributes:
+        level: Of `logging`. Those of DEBUG are reported only while somebody wants to hear of them.
+        says: What has happened, in one sentence.
+        fields: What it carries; any of them may be missing where it does not apply.
+    """
+
+    level: int
+    says: str
+    fields: tuple[str, ...]
+
+
+def _kind(level: int, says: str, *fields: str) -> Kind:
+    return Kind(level, says, fields)
+
+
+_STEP: Final = ("id", "program", "version", "step", "attempt", "queue")
+
+SCHEME: Final[Mapping[str, Kind]] = {
+    "engine.started": _kind(logging.INFO, "An engine is open.", "store", "queues"),
+    "engine.draining": _kind(
+        logging.INFO,
+        "An engine shuts down: `running` steps may end, `released` claims that had not begun go back.",
+        "running",
+        "released",
+    ),
+    "engine.stopped": _kind(logging.INFO, "An engine is closed."),
+    "instance.started": _kind(
+        logging.DEBUG, "An instance was inserted, by a caller or by its `parent`.", "id", "program", "queue", "parent"
+    ),
+    "instance.ended": _kind(
+        logging.DEBUG, "An outcome that ends its instance is committed.", "id", "program", "queue", "status"
+    ),
+    "instance.quarantined": _kind(
+        logging.ERROR, "An instance cannot be read, or took too many processes with it.", "id", "program", "error"
+    ),
+    "step.start": _kind(logging.DEBUG, "A step begins.", *_STEP),
+    "step.stop": _kind(
+        logging.DEBUG,
+        "A step is over. `kind` is what came of it: next, retry, await, spawn, done, failed, cancelled, quarantined; "
+        "or None when it was stopped.",
+        *_STEP,
+        "kind",
+        "duration_s",
+    ),
+    "step.failed": _kind(
+        logging.WARNING,
+        "A step raised, and its instance failed with it; attempts that are tried again are told while somebody hears "
+        "of single steps.",
+        *_STEP,
+        "error",
+    ),
+    "step.abandoned": _kind(
+        logging.WARNING,
+        "A step that was told to stop runs on and was given up; `stuck` threads are in such steps.",
+        "id",
+        "program",
+        "stuck",
+    ),
+    "run_ahead.continued": _kind(
+        logging.DEBUG, "A machine goes on with its next step in the same claim.", "id", "program", "step", "steps"
+    ),
+    "run_ahead.yielded": _kind(
+        logging.DEBUG,
+        "A machine's next step is left to be claimed anew. `reason`: off, limited (by a key or a rate), stopped, turn.",
+        "id",
+        "program",
+        "step",
+        "steps",
+        "reason",
+    ),
+    "claim.stop": _kind(
+        logging.DEBUG, "Work was claimed: `count` of `demand` wanted.", "queue", "count", "demand", "duration_s"
+    ),
+    "claim.stale": _kind(
+        logging.WARNING, "An outcome was refused: another process had taken over.", "id", "program", "epoch", "status"
+    ),
+    "lane.saturated": _kind(
+        logging.DEBUG,
+        "A queue claims no more for now: its slots and its buffer are full, or outcomes wait to be committed.",
+        "queue",
+        "running",
+        "buffered",
+        "concurrency",
+        "prefetch",
+        "unflushed",
+    ),
+    "claims.reclaimed": _kind(
+        logging.WARNING,
+        "Instances of dead processes, or past their deadline, were given back or quarantined.",
+        "returned",
+        "quarantined",
+    ),
+    "claims.orphaned": _kind(logging.WARNING, "Claims whose reply was lost were found and given back.", "count"),
+    "node.died": _kind(logging.WARNING, "Another process gave no sign of life for a whole lease.", "node", "silent_s"),
+    "node.fenced": _kind(
+        logging.WARNING, "This process could not renew its lease in time and stops its steps.", "late_s"
+    ),
+    "node.buried": _kind(logging.WARNING, "Others have taken over what this process held.", "node"),
+    "commit.stop": _kind(
+        logging.DEBUG,
+        "Outcomes were committed; `settled` lists them as (id, epoch, status).",
+        "count",
+        "stale",
+        "settled",
+        "duration_s",
+    ),
+    "outcome.refused": _kind(
+        logging.ERROR, "The database refused one outcome; its instance fails with that error.", "id", "program", "error"
+    ),
+    "signal.sent": _kind(
+        logging.DEBUG, "A signal was sent; `result` as `engine.signal` returns it.", "id", "signal", "result"
+    ),
+    "awaits.timed_out": _kind(logging.DEBUG, "Waits for signals or children were ended by their deadline.", "count"),
+    "timers.promoted": _kind(logging.DEBUG, "Scheduled work that is due was made ready.", "count"),
+    "concurrency.denied": _kind(
+        logging.DEBUG, "Claims that a concurrency key held back; they are blocked.", "queue", "limit", "count"
+    ),
+    "rate.denied": _kind(
+        logging.DEBUG, "Claims that a rate limit held back; they are blocked.", "queue", "limit", "count"
+    ),
+    "rate.unknown": _kind(logging.WARNING, "Somebody waits for a rate limit that no process has declared.", "limit"),
+    "limits.opened": _kind(logging.DEBUG, "A round over all gates let somebody through.", "queues"),
+    "retention.pruned": _kind(
+        logging.DEBUG, "Ended instances past their retention, and idle buckets, were deleted.", "count", "buckets"
+    ),
+    "loop.failed": _kind(logging.ERROR, "A loop met an error that nobody expected, and goes on.", "loop", "error"),
+    "store.away": _kind(logging.WARNING, "The database cannot be used; what needs it waits.", "loop", "error"),
+    "store.back": _kind(logging.INFO, "The database can be used again.", "loop"),
+}
