@@ -184,7 +184,12 @@ class Executor:
         run.begun = True
         CURRENT.set(run)
         while True:
-            outcome = await (self._told_step(run) if self._events.wanted else self._watched_step(run))
+            if self._events.wanted:
+                outcome = await self._told_step(run)
+            elif self._tracing is None:
+                outcome = await self._step(run)
+            else:
+                outcome = await self._traced_step(run, self._tracing)
             if isinstance(outcome, Moved) and self._goes_on(run, outcome):
                 if await self._advance(run, outcome):
                     continue
@@ -198,15 +203,14 @@ class Executor:
     async def _told_step(self, run: Run) -> Outcome | None:
         began = self.world.monotonic()
         self._events.emit("step.start", **run.facts())
-        outcome = await self._watched_step(run)
+        tracing = self._tracing
+        outcome = await (self._step(run) if tracing is None else self._traced_step(run, tracing))
         kind = None if outcome is None else outcome.kind
         self._events.emit("step.stop", **run.facts(), kind=kind, duration_s=self.world.monotonic() - began)
         return outcome
 
-    async def _watched_step(self, run: Run) -> Outcome | None:
-        if self._tracing is None:
-            return await self._step(run)
-        with self._tracing.step(run.claim, run.queue) as ended:
+    async def _traced_step(self, run: Run, tracing: Tracing) -> Outcome | None:
+        with tracing.step(run.claim, run.queue) as ended:
             outcome = await self._step(run)
             ended(None if outcome is None else outcome.kind, getattr(outcome, "error", None))
             return outcome
