@@ -1,6 +1,7 @@
 """Machines: steps and where they lead, state that is a row, errors, versions, run-ahead."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -293,6 +294,44 @@ async def test_a_drained_machine_runs_its_unfinished_step_again_elsewhere(engine
     assert await second.handle(handle.id).result(SOON_S) == ["start", "wait"]
     assert (await second.get(handle.id)).attempt == 0
     assert SEEN == [["start"], ["start"]]
+
+
+@pytest.mark.parametrize("end", [Stop("not yet"), Done("well")])
+async def test_state_that_is_kept_at_the_end_is_never_upgraded_twice(engines: Engines, end: Any) -> None:
+    class First(Machine, name="test_machines.ended"):
+        amount: int
+
+        @step
+        async def start(self, ctx: Any) -> Any:
+            return Done(None)
+
+    class Second(Machine, name="test_machines.ended", version=2):
+        amount: int
+
+        @upgrade(from_version=1)
+        @staticmethod
+        def _to_2(state: dict[str, Any]) -> dict[str, Any]:
+            return {"amount": state["amount"] * 100}
+
+        @step
+        async def start(self, ctx: Any) -> Any:
+            SEEN.append(self.amount)
+            return end
+
+    old = await engines.open(programs=[First], queues={})
+    handle = await old.start(First(amount=12))
+    new = await engines.open(programs=[Second])
+    while (await new.get(handle.id)).status not in ("failed", "done"):
+        with contextlib.suppress(InstanceFailed):
+            await new.handle(handle.id).result(SOON_S)
+
+    found = await new.get(handle.id)
+    assert (found.version, found.state) == (2, {"amount": 1200})
+    if found.status == "failed":
+        await new.retry(handle.id)
+        with pytest.raises(InstanceFailed):
+            await new.handle(handle.id).result(SOON_S)
+        assert SEEN == [1200, 1200]
 
 
 async def test_old_state_is_upgraded_when_it_is_loaded(engines: Engines) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from outlast import Engine, job
-from outlast.errors import ConfigError, EncodingError, StoreError
+from outlast.errors import ArgumentError, ConfigError, EncodingError, StoreError
 from tests.engine.given import SOON_S, Engines, Spoilt, Table, own_connection, soon
 
 
@@ -164,3 +164,11 @@ async def test_in_the_callers_transaction_it_is_all_or_nothing(engines: Engines)
         connection.commit()
 
     assert await engine.totals() == {"ready": 2_500}
+
+
+@pytest.mark.parametrize("option", [{"correlation_key": "k"}, {"correlation_scope": "always"}])
+async def test_a_key_for_many_is_refused_and_nothing_is_stored(engine: Engine, option: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match="a key belongs to one instance"):
+        await engine.start_many([echo.new(number=1), echo.new(number=2)], **option)
+
+    assert await engine.totals() == {}

@@ -104,6 +104,14 @@ def start_options(**given: Unpack[Starting]) -> StartOptions:
     )
 
 
+def many_options(**given: Unpack[StartingMany]) -> StartOptions:
+    """The options of starts that share them, checked. Raises: as `start_options`. ArgumentError: one belongs to one."""
+    for name in ("correlation_key", "correlation_scope"):
+        if name in given:
+            raise ArgumentError(f"start_many has no option {name!r}: a key belongs to one instance; use start")
+    return start_options(**given)
+
+
 def due(schedule_in: float | timedelta | None, schedule_at: datetime | None) -> tuple[float | None, int | None]:
     """When it may first run: a delay in seconds, or an instant in microseconds since 1970. Raises: ConfigError."""
     if schedule_in is not None and schedule_at is not None:

@@ -42,6 +42,7 @@ def settle(
     match outcome:
         case Finished(result, state):
             made = Settlement(id, epoch, states.DONE, attempt, result, None, None, retention_s, None, state)
+            made.version = None if state is None else version
         case Moved():
             made = _moved(claim, outcome, version, ahead, deadline_s)
         case Parked(step, state, awaits, wake_s, shown):
@@ -60,6 +61,7 @@ def settle(
             made.version = None if state is None else version
         case Failed(error, state):
             made = Settlement(id, epoch, states.FAILED, attempt + 1, None, error, None, retention_s, None, state)
+            made.version = None if state is None else version
         case Cancelled(error):
             made = Settlement(id, epoch, states.CANCELLED, attempt, None, error, None, retention_s)
         case Unreadable(error):

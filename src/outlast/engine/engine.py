@@ -7,7 +7,15 @@ import itertools
 from collections.abc import Iterable
 from typing import Any, Final, Literal, TypeVar, Unpack
 
-from outlast._kernel.requests import Startable, Starting, StartingMany, StartOptions, StartRequest, start_options
+from outlast._kernel.requests import (
+    Startable,
+    Starting,
+    StartingMany,
+    StartOptions,
+    StartRequest,
+    many_options,
+    start_options,
+)
 from outlast._model import Held, NewInstance
 from outlast._runtime.crew import Crew
 from outlast._store.contract import Enlisted
@@ -131,7 +139,7 @@ class Engine(Messages):
 
         Returns: Handles, in order.
         """
-        given = start_options(**options)
+        given = many_options(**options)
         crew = self._running()
         await _check_rate(crew, given)
         handles: list[Handle[R]] = []
