@@ -1,12 +1,13 @@
 """Limits: tokens are counted once for all processes, and no slot is held twice, whatever is written."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from harness.waiting import eventually_async
-from outlast import Context, Done, Engine, Machine, Next, Retry, job, step
+from outlast import Context, Done, Engine, Machine, Next, RateLimit, Retry, hours, job, step
 from tests.engine.given import SOON_S, Engines, Table, Tally, soon
 
 A_FEW = {"rate_limits": {"api": "3/1d"}}
@@ -101,3 +102,21 @@ async def test_the_database_refuses_a_slot_that_is_taken(engine: Engine, table: 
     gate.set()
     for handle in (first, second):
         await soon(handle.result())
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "burst_max"),
+    [
+        ("100/s", RateLimit(100, 1), 100),
+        ("5/m", RateLimit(5, timedelta(minutes=1)), 5),
+        ("5/250ms", RateLimit(5, 0.25), 5),
+        ("1000/h burst 50", RateLimit(1_000, hours(1), burst=50), 50),
+        ("10/d", RateLimit(10, 86_400), 10),
+        ({"allowed": 2, "period": "3s"}, RateLimit(2, 3), 2),
+    ],
+    ids=str,
+)
+def test_a_rate_is_written_in_several_ways(written: Any, read: RateLimit, burst_max: float) -> None:
+    limit = Engine("sqlite://", rate_limits={"api": written}).config.rate_limits["api"]
+
+    assert (limit.allowed, limit.period_s, limit.burst_max) == (read.allowed, read.period_s, burst_max)

@@ -296,3 +296,12 @@ async def test_a_step_knows_where_it_stands(engines: Engines) -> None:
     known = await handle.result(SOON_S)
 
     assert known == [handle.id, "test_model_outcomes.knows", 2, "start", 0, "side", "k", True, 0, []]
+
+
+async def test_machines_of_a_module_are_known_to_every_engine(url: str) -> None:
+    async with Engine(url, queues={}) as submitter:
+        handle = await submitter.start(Stubborn(good_at=1))
+
+    async with Engine(url) as worker:
+        assert worker.program("test_model_outcomes.stubborn") is Stubborn.outlast_program
+        assert await worker.handle(handle.id).result(SOON_S) == 1

@@ -50,3 +50,14 @@ async def test_only_the_steps_that_are_missing_are_made(store_url: str) -> None:
     assert sorted(number for each in made for number in each) == list(range(2, latest + 1))
     async with engine:
         assert await (await engine.start(noop.new())).result(SOON_S) == "ran"
+
+
+def test_the_defaults_are_those_of_the_table() -> None:
+    config = Config()
+
+    assert (config.lease, config.renew_s, config.reap_interval) == (30.0, 10.0, 5.0)
+    assert (config.poll_interval, config.max_poll_interval, config.doorbell) == (1.0, 5.0, "auto")
+    assert (config.drain_timeout, config.cancel_timeout) == (5.0, 5.0)
+    assert (config.retention, config.prune_interval, config.prune_batch) == (86_400.0, 60.0, 10_000)
+    assert (config.commit_batch, config.name, config.schema, config.maintenance) == (500, "outlast", "outlast", None)
+    assert (dict(config.rate_limits), dict(config.concurrency_limits)) == ({}, {})
