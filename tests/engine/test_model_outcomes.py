@@ -153,38 +153,6 @@ async def test_an_exit_within_a_step_fails_it_and_asks_no_handler(engine: Engine
     assert ASKED == []
 
 
-class Counts(Machine, name="test_model_outcomes.counts"):
-    seen: list[int] = []
-
-    @step
-    async def start(self, ctx: Any) -> Any:
-        if ctx.attempt < 2:
-            return Retry()
-        self.seen = [ctx.attempt]
-        return Await("go", then=self.woken)
-
-    @step
-    async def woken(self, ctx: Any) -> Any:
-        if ctx.attempt < 1:
-            return Retry()
-        self.seen = [*self.seen, ctx.attempt]
-        return Spawn([], then=self.joined)
-
-    @step
-    async def joined(self, ctx: Any) -> Any:
-        if ctx.attempt < 3:
-            return Retry()
-        return Done([*self.seen, ctx.attempt])
-
-
-async def test_attempts_begin_anew_with_each_step_and_stay_at_the_end(engine: Engine) -> None:
-    handle = await engine.start(Counts())
-    await engine.signal(handle, "go")
-
-    assert await handle.result(SOON_S) == [2, 1, 3]
-    assert (await handle.get()).attempt == 3
-
-
 class Slow(Machine, name="test_model_outcomes.slow"):
     tries: int = 0
 

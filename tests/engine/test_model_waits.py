@@ -183,6 +183,7 @@ async def test_a_timeout_wakes_with_the_part_of_the_pack_that_came(engine: Engin
 
 async def test_a_key_that_is_not_held_is_no_address(engine: Engine) -> None:
     handle = await engine.start(Looks(), correlation_key="k", correlation_scope="none")
+    await _parked(engine, handle.id)
 
     assert await engine.signal("k", "a") in ("no_target", "ended")
     assert await engine.signals(handle) == []
@@ -290,12 +291,46 @@ class Fails(Machine, name="test_model_waits.fails"):
 
 async def test_a_handler_sees_neither_signals_nor_children(engine: Engine) -> None:
     handle = await engine.start(Fails())
+    await _parked(engine, handle.id, commits=2)
     await engine.signal(handle, "go")
 
     with pytest.raises(InstanceFailed):
         await handle.result(SOON_S)
 
     assert SEEN == [[1, 1, 1], [0, 0, 0]]
+
+
+class Counts(Machine, name="test_model_outcomes.counts"):
+    seen: list[int] = []
+
+    @step
+    async def start(self, ctx: Any) -> Any:
+        if ctx.attempt < 2:
+            return Retry()
+        self.seen = [ctx.attempt]
+        return Await("go", then=self.woken)
+
+    @step
+    async def woken(self, ctx: Any) -> Any:
+        if ctx.attempt < 1:
+            return Retry()
+        self.seen = [*self.seen, ctx.attempt]
+        return Spawn([], then=self.joined)
+
+    @step
+    async def joined(self, ctx: Any) -> Any:
+        if ctx.attempt < 3:
+            return Retry()
+        return Done([*self.seen, ctx.attempt])
+
+
+async def test_attempts_begin_anew_with_each_step_and_stay_at_the_end(engine: Engine) -> None:
+    handle = await engine.start(Counts())
+    await _parked(engine, handle.id, commits=3)
+    await engine.signal(handle, "go")
+
+    assert await handle.result(SOON_S) == [2, 1, 3]
+    assert (await handle.get()).attempt == 3
 
 
 async def _parked(engine: Engine, id: str, *, commits: int = 1) -> None:
