@@ -300,7 +300,7 @@ async def test_a_handler_sees_neither_signals_nor_children(engine: Engine) -> No
     assert SEEN == [[1, 1, 1], [0, 0, 0]]
 
 
-class Counts(Machine, name="test_model_outcomes.counts"):
+class Counts(Machine, name="test_model_waits.counts"):
     seen: list[int] = []
 
     @step
