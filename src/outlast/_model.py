@@ -186,12 +186,16 @@ class Signal(msgspec.Struct, gc=False):
 
 
 class Receipt(NamedTuple):
-    """What became of a signal (`delivered`, `duplicate`, `no_target`, `ended`), whom it met, where it woke it."""
+    """What became of a signal (`delivered`, `duplicate`, `no_target`, `ended`), whom it met, where it woke it.
+
+    `passed` is status and queue of a target that was about to run: a claim may have passed it by while it was locked.
+    """
 
     id: str
     result: str
     instance: str | None
     queue: str | None
+    passed: tuple[str, str] | None = None
 
 
 class Letter(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.waiting import eventually_async
-from outlast._model import Claim
+from outlast._model import Claim, Denied, Taken
 from outlast._runtime import lane as module
 from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
@@ -584,3 +584,16 @@ async def test_a_claim_is_bound_by_what_it_may_weigh(
     await stage.executor.has_started(10)
 
     assert max(stage.limits) == 3
+
+
+async def test_claims_that_limits_hold_back_are_told(stage: Stage, heard: Heard) -> None:
+    async def denied(*_: Any) -> Taken:
+        return Taken([], seen=5, denied=[Denied("k:gpu[eu]", 3), Denied("r:api", 2)])
+
+    stage.real_take = denied
+    stage.open(Queue(2))
+    await eventually_async(lambda: bool(heard.of("rate.denied")))
+
+    told = {"engine": "test", "queue": "default"}
+    assert heard.of("concurrency.denied")[0] == told | {"limit": "gpu[eu]", "count": 3}
+    assert heard.of("rate.denied")[0] == told | {"limit": "api", "count": 2}

@@ -214,7 +214,7 @@ class Committer:
                 ended.append(id)
             elif status == READY:
                 ready.add(queue)
-            elif status == SCHEDULED or item.wake_s is not None:
+            elif status == SCHEDULED or item.wake_s is not None or item.children:
                 later = True
             elif status == QUARANTINED:
                 self._events.emit("instance.quarantined", id=id, program=program, error=item.error)

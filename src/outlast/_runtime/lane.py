@@ -28,7 +28,7 @@ BUFFER_S_LONG: Final = 0.2
 HOLD_S: Final = 1.0
 """Claims that have waited this long for a slot are given back, for others to take."""
 INLINE_STEPS: Final = 20
-"""Steps that a run may take in a row while others wait for its slot."""
+"""Steps that a run may take in one claim."""
 SUSPECT_LEFT: Final = 2
 """An instance that this many more crashes would quarantine is a suspect: it is run with no other one beside it."""
 
@@ -311,13 +311,12 @@ class Lane:
             return False
 
     def may_go_on(self, run: Run) -> bool:
-        """Whether a run may take another step at once: always while nobody is known to wait for its slot.
+        """Whether a run may take another step at once.
 
-        Who waits for its concurrency key is not known here, so that one goes round after a while.
+        After some steps it goes round by the queue: others may wait for its slot, or for its key, and signals that were
+        sent to it meanwhile are read with the next claim.
         """
-        if run.steps < INLINE_STEPS:
-            return not self._stopped
-        return not self._stopped and not self._buffer and run.claim.concurrency_key is None
+        return run.steps < INLINE_STEPS and not self._stopped
 
     def freed(self, run: Run) -> None:
         """A run is over: its slot is free."""

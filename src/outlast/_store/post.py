@@ -7,11 +7,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from outlast._kernel.states import FINAL, WAITING
+from outlast._kernel.states import BLOCKED, FINAL, READY, SCHEDULED, WAITING
 from outlast._model import Receipt, Signal
 
 USED_KEPT_S: Final = 60.0
 """Seconds that a used signal is remembered: longer than anybody goes on sending it again after a lost reply."""
+_ABOUT_TO_RUN: Final = (READY, SCHEDULED, BLOCKED)
 
 
 class Target(NamedTuple):
@@ -46,7 +47,7 @@ def receipts(
     wakers: Mapping[str, str],
     known_keys: Collection[str],
 ) -> list[Receipt]:
-    """What became of each signal, in order. `known_keys` are correlation keys that an instance has had."""
+    """What became of each signal, in order. `known_keys` are correlation keys of which an instance has ended."""
     made: list[Receipt] = []
     told: set[str] = set()
     for n, signal in enumerate(batch):
@@ -55,10 +56,12 @@ def receipts(
             made.append(Receipt(signal.id, "ended" if signal.key in known_keys else "no_target", None, None))
         elif target.status in FINAL:
             made.append(Receipt(signal.id, "ended", target.id, None))
-        elif signal.id not in stored or signal.id in told:
-            made.append(Receipt(signal.id, "duplicate", target.id, None))
         else:
+            passed = (target.status, target.queue) if target.status in _ABOUT_TO_RUN else None
+            if signal.id not in stored or signal.id in told:
+                made.append(Receipt(signal.id, "duplicate", target.id, None, passed))
+                continue
             told.add(signal.id)
             queue = target.queue if wakers.get(target.id) == signal.id else None
-            made.append(Receipt(signal.id, "delivered", target.id, queue))
+            made.append(Receipt(signal.id, "delivered", target.id, queue, passed))
     return made

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from outlast._codec import encode
+from outlast._kernel.states import READY, SCHEDULED
 from outlast._model import Instance, Receipt, Signal, StoredSignal
 from outlast.config import checked_name
 from outlast.engine.checks import checked_id, checked_limit, is_id
@@ -68,10 +69,18 @@ class Messages(Operations):
     def _tell_sent(self, receipt: Receipt, name: str) -> None:
         if self._events.wanted:
             self._events.emit("signal.sent", id=receipt.instance, signal=name, result=receipt.result)
+        crew = self._running()
         if receipt.queue is not None:
-            crew = self._running()
             crew.doorbell.work([receipt.queue])
             crew.doorbell.timer()  # what has a limit is admitted by the timekeeper.
+        elif receipt.passed is not None:  # who skips locked rows may just have skipped this one, and looks no more.
+            status, queue = receipt.passed
+            if status == READY:
+                crew.doorbell.work([queue])
+            elif status == SCHEDULED:
+                crew.doorbell.timer()
+            else:
+                crew.sweep()
 
     async def signals(self, target: Target) -> Sequence[StoredSignal]:
         """An instance's signals, oldest first: those that no step has used up, used ones with a dedup key, and others

@@ -164,7 +164,8 @@ class StepContext:
         queue: The queue it was claimed from.
         key: Its correlation key, or None.
         deadline: When the step's `timeout` strikes, as an aware instant in UTC, or None.
-        signals: The whole inbox: every signal that no step has used up, oldest first.
+        signals: The whole inbox: every signal that no step has used up, oldest first, as it was when the instance was
+            claimed. A machine that runs ahead is claimed anew after 20 steps at the latest.
         awaited: Those of them that the last `Await` named; empty when its timeout woke the instance. They are used up
             when this step ends with `Next`, `Spawn`, `Done`, `Stop` or `Cancel`; after `Retry` or `Await` they stay.
         children: The children of the last `Spawn`; see `Children`.

@@ -20,11 +20,11 @@ FOR NO KEY UPDATE OF i;
 
 -- name: known_keys
 -- takes: keys
--- gives: those that an instance has had
+-- gives: those of which an instance has ended
 -- index: instances_key_all
 -- The limit keeps it a look-up for each key: as a join it would walk the whole index.
 SELECT g.key FROM unnest(:keys::text[]) AS g (key)
-WHERE (SELECT true FROM {schema}.instances AS i WHERE i.correlation_key = g.key LIMIT 1);
+WHERE (SELECT true FROM {schema}.instances AS i WHERE i.correlation_key = g.key AND i.finished_at IS NOT NULL LIMIT 1);
 
 -- name: deliver
 -- takes: signals as parallel arrays, their instances locked; now or null

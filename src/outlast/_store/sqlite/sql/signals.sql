@@ -10,10 +10,10 @@ JOIN {schema}_instances AS i ON i.id = COALESCE(json_extract(b.value, '$[3]'),
 
 -- name: known_keys
 -- takes: keys, a JSON array
--- gives: one JSON array of those that an instance has had
+-- gives: one JSON array of those of which an instance has ended
 -- index: instances_key_all
 SELECT json_group_array(value) FROM json_each(:keys)
-WHERE EXISTS (SELECT 1 FROM {schema}_instances AS i WHERE i.correlation_key = value);
+WHERE EXISTS (SELECT 1 FROM {schema}_instances AS i WHERE i.correlation_key = value AND i.finished_us IS NOT NULL);
 
 -- name: find_stored
 -- takes: letters as for deliver
