@@ -12,22 +12,21 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-import types
-import typing
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Concatenate, Final, Generic, NotRequired, ParamSpec, TypedDict, TypeVar, cast, overload
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, cast, overload
 
-from outlast._codec import Codec, clean_text, decode_any, encode
+from outlast._codec import clean_text
 from outlast._kernel.backoff import Backoff, check_policy, checked_delay_s, exponential
 from outlast._kernel.failures import failure_text, reason_text
 from outlast._kernel.outcomes import Again, Cancel, Cancelled, Failed, Finished, Outcome, Retry, Unreadable
 from outlast._kernel.program import DEFINED, Activation
 from outlast._kernel.requests import StartRequest
+from outlast._kernel.signatures import Signature
 from outlast._world import instant
 from outlast.config import checked_name, duration_s
-from outlast.errors import ArgumentError, ConfigError, DefinitionError, EncodingError, did_you_mean
+from outlast.errors import ConfigError, DefinitionError, EncodingError
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -37,7 +36,6 @@ R_co = TypeVar("R_co", covariant=True)
 
 STEP: Final = "run"
 """The name of a job's only step."""
-_EMPTY = inspect.Parameter.empty
 _VERSION_MAX = 2**31 - 1
 _ATTEMPTS_MAX = 1_000_000
 _NOTE_CHARS_MAX = 500
@@ -171,46 +169,7 @@ class Job(Generic[P, Q, Raw, R]):
         self.source = f"{function.__module__}.{function.__qualname__}"
         # Its name and docstring, and nothing that somebody has hung on it: that could be called like one of ours.
         functools.update_wrapper(self, function, updated=())
-        self._read_signature(function)
-
-    def _read_signature(self, function: Callable[Q, Raw]) -> None:
-        signature = inspect.signature(function)
-        try:
-            hints = typing.get_type_hints(function, include_extras=True)
-        except Exception as error:
-            raise DefinitionError(f"job {self.name!r}: its annotations cannot be resolved: {error}") from None
-        parameters = dict(signature.parameters)
-        for parameter in parameters.values():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-                raise DefinitionError(
-                    f"job {self.name!r}: parameter {parameter} cannot be given by name; spell its arguments out"
-                )
-        self._wants_context = parameters.pop("ctx", None) is not None
-        kinds: dict[str, Any] = {}
-        self._positional: list[str] = []
-        for name, parameter in parameters.items():
-            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-                self._positional.append(name)
-            kind = hints.get(name, Any)
-            if kind is Context:
-                raise DefinitionError(f"job {self.name!r}: the parameter that takes the Context must be called ctx")
-            kinds[name] = NotRequired[kind] if parameter.default is not _EMPTY else kind
-        self._required = {name for name, item in parameters.items() if item.default is _EMPTY}
-        self._names = frozenset(kinds)
-        shape = TypedDict("Arguments", kinds)  # type: ignore[misc]
-        self._arguments = Codec(shape, what=f"the arguments of job {self.name!r}")
-        self._result_codec = self._codec_of_result(hints.get("return", Any))
-        self._result_what = f"the result of job {self.name!r}"
-
-    def _codec_of_result(self, hint: Any) -> Codec:
-        if typing.get_origin(hint) in (Awaitable, Coroutine):  # A plain function that hands one out.
-            hint = typing.get_args(hint)[-1]
-        if typing.get_origin(hint) in (typing.Union, types.UnionType):
-            kept = tuple(item for item in typing.get_args(hint) if item not in (Cancel, Retry))
-            hint = typing.Union[kept] if kept else Any  # noqa: UP007
-        elif hint in (Cancel, Retry, typing.NoReturn, typing.Never):
-            hint = Any
-        return Codec(hint, what=f"the result of job {self.name!r}")
+        self._signature = Signature(function, who=f"job {self.name!r}", context=Context, outcomes=(Cancel, Retry))
 
     def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> Raw:
         """The plain function: runs at once, stores nothing."""
@@ -221,56 +180,23 @@ class Job(Generic[P, Q, Raw, R]):
 
         Raises: ArgumentError: they do not fit the signature. EncodingError: one cannot be stored.
         """
-        return self._start(self._bind(args, kwargs) if args else kwargs)
-
-    def _start(self, given: dict[str, Any]) -> Start[R]:
-        if not self._names >= given.keys() or not self._required <= given.keys():
-            raise ArgumentError(self._mismatch(given))
-        text = encode(given, what=self._arguments.what)
-        try:
-            self._arguments.decode(text)
-        except EncodingError as error:
-            raise ArgumentError(str(error)) from None
-        return Start(self, text)
+        return Start(self, self._signature.encode(args, kwargs))
 
     def new_from_json(self, text: str) -> Start[R]:
         """Describes a start with arguments from a JSON object, as the command line has them.
 
         Raises: ArgumentError, EncodingError.
         """
-        try:
-            given = decode_any(text)
-        except EncodingError:
-            given = None
-        if not isinstance(given, dict):
-            raise ArgumentError(f"the arguments of job {self.name!r} must be a JSON object, not {text[:80]}")
-        return self._start(given)
-
-    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        if len(args) > len(self._positional):
-            raise ArgumentError(
-                f"job {self.name!r} takes {len(self._positional)} positional arguments, not {len(args)}"
-            )
-        given = dict(zip(self._positional, args, strict=False))
-        if twice := given.keys() & kwargs.keys():
-            raise ArgumentError(f"job {self.name!r} got {sorted(twice)[0]!r} twice")
-        return given | kwargs
-
-    def _mismatch(self, given: dict[str, Any]) -> str:
-        for name in given:
-            if name not in self._names:
-                return f"job {self.name!r} has no argument {name!r}{did_you_mean(name, self._names)}"
-        missing = ", ".join(repr(name) for name in sorted(self._required - given.keys()))
-        return f"job {self.name!r} misses argument {missing}"
+        return Start(self, self._signature.encode_json(text))
 
     async def run(self, activation: Activation) -> Outcome:
         """Runs the function once, with the stored arguments."""
         claim = activation.claim
         try:
-            arguments = self._arguments.decode(claim.state)
+            arguments = self._signature.decode(claim.state)
         except EncodingError as error:
             return Unreadable(failure_text(error))
-        if self._wants_context:
+        if self._signature.wants_context:
             arguments["ctx"] = self._context(activation)
         if self._is_async:
             answer = await self._call(**arguments)
@@ -284,7 +210,7 @@ class Job(Generic[P, Q, Raw, R]):
             return self._again(activation, answer)
         if answer is None:
             return _DONE_WITH_NOTHING
-        return Finished(encode(answer, what=self._result_what))
+        return Finished(self._signature.encode_result(answer))
 
     async def failed(self, activation: Activation, error: BaseException) -> Outcome:
         """An exception is a failed attempt: run again after the backoff, up to `max_attempts` executions.
@@ -325,10 +251,7 @@ class Job(Generic[P, Q, Raw, R]):
 
     def read_result(self, text: str) -> R:
         """A stored result, typed as the function's return annotation; plain data where it does not fit."""
-        try:
-            return cast(R, self._result_codec.decode(text))
-        except EncodingError:
-            return cast(R, decode_any(text))
+        return cast(R, self._signature.read_result(text))
 
     def retention_s(self, default_s: float | None) -> float | None:
         """Seconds to keep an ended instance."""
