@@ -45,7 +45,7 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
 
     `awaits` is a JSON list of the signal names it last waited for; `round` counts its spawns; `mail` says that it was
     sent a signal once. The node's own notes: `kept` says that this claim has written an outcome already, `letters` are
-    the unread signals.
+    the unread signals, `notes` what a workflow has recorded.
     """
 
     id: str
@@ -69,6 +69,7 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
     parent: str | None = None
     kept: bool = False
     letters: Sequence[Letter] = ()
+    notes: Sequence[Note] = ()
 
 
 class Denied(NamedTuple):
@@ -98,6 +99,41 @@ class Taken(list[Claim]):
         self.fair_after = fair_after
 
 
+class Entry(msgspec.Struct, array_like=True, gc=False):
+    """What an outcome records in its instance's journal: a step, a wait, a child.
+
+    `key` is unique within the instance, `number` the order. `status` is `done`, `failed`, `retrying` or `waiting`;
+    `wake_s` are seconds until it is looked at again in any case.
+    """
+
+    key: str
+    kind: str
+    status: str
+    number: int
+    attempt: int = 0
+    value: str | None = None
+    error: str | None = None
+    duration_s: float | None = None
+    wake_s: float | None = None
+
+
+class Note(NamedTuple):
+    """A journal's row. `due`: its `wake_at` has come."""
+
+    instance: str
+    key: str
+    kind: str
+    status: str
+    number: int
+    attempt: int
+    value: str | None
+    error: str | None
+    duration_s: float | None
+    wake_at: datetime | None
+    due: bool
+    recorded_at: datetime
+
+
 class Settlement(msgspec.Struct, gc=False):
     """What one claim's outcome writes. Fenced by `id` and `epoch`.
 
@@ -109,8 +145,8 @@ class Settlement(msgspec.Struct, gc=False):
     `waiting` comes with `awaits` (signal names that wake it) or `children` (spawned in the same transaction; it wakes
     when `need` of them have ended, None: all that were inserted), and `wake_s`, seconds until it wakes in any case.
     `consumed` are ids of signals that this outcome uses up; `shown` those that woke the step: they do not do so again.
-    `frees` is the key whose slot this lets go of. `parent` is whom the end of this child may wake; `round` the number
-    of the children's round.
+    `entries` is what it records in the journal. `frees` is the key whose slot this lets go of. `parent` is whom the end of
+    this child may wake; `round` the number of the children's round.
     `concurrency_key` and `rate_limit` apply from the next step on: None keeps what the row has, "" clears it.
     """
 
@@ -139,6 +175,7 @@ class Settlement(msgspec.Struct, gc=False):
     parent: str | None = None
     round: int | None = None
     frees: str | None = None
+    entries: list[Entry] | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -157,7 +194,7 @@ class Settlement(msgspec.Struct, gc=False):
     @property
     def has_effects(self) -> bool:
         """Whether it changes more than its own row."""
-        return bool(self.awaits or self.consumed or self.parent) or self.children is not None
+        return bool(self.awaits or self.consumed or self.parent or self.entries) or self.children is not None
 
 
 class Committed(NamedTuple):

@@ -4,6 +4,7 @@ OutlastError
 ├── UsageError                 the caller's mistake: nothing was stored
 │   ├── ConfigError            an engine option, setting or URL
 │   ├── DefinitionError        a decorator used wrongly
+│   ├── WorkflowError          something that a workflow's own code cannot do
 │   ├── ArgumentError          `.new(...)` does not fit the signature
 │   ├── EncodingError          a value that cannot be stored as JSON
 │   │   └── ValueTooLarge      a value above the size limit
@@ -18,6 +19,8 @@ OutlastError
 │   ├── InstanceCancelled
 │   └── InstanceQuarantined
 ├── ChildrenFailed             some children of a machine did not end well
+├── StepFailed                 a workflow's step failed for good; also an instance of what the step raised
+├── WorkflowTimeout            a workflow ran longer than its `timeout`
 ├── ResultTimeout              `result(timeout=...)` ran out; the instance goes on
 ├── StepTimeout                a step ran longer than its `timeout`
 └── StoreError                 the database's trouble
@@ -49,6 +52,10 @@ class ConfigError(UsageError, ValueError):
 
 class DefinitionError(UsageError, TypeError):
     """A program that cannot be defined like this."""
+
+
+class WorkflowError(UsageError, RuntimeError):
+    """Something that a workflow's own code cannot do, or can do only within a workflow."""
 
 
 class ArgumentError(UsageError, TypeError):
@@ -159,6 +166,28 @@ class ChildrenFailed(OutlastError):
     def __init__(self, message: str, ids: list[str]) -> None:
         super().__init__(message)
         self.ids = ids
+
+
+class StepFailed(OutlastError):
+    """A workflow's step failed for good. It is also an instance of the class that the step raised, where this process
+    knows it: `except PaymentDeclined` works, now and when the workflow is run again from what it has recorded.
+
+    Attributes:
+        step: The step's name.
+        error: The recorded error: a mapping with `type`, `message` and `traceback`.
+    """
+
+    def __init__(self, message: str, *, step: str, error: dict[str, Any]) -> None:
+        Exception.__init__(self, message)
+        self.step = step
+        self.error = error
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class WorkflowTimeout(OutlastError, TimeoutError):
+    """A workflow ran longer than its `timeout`."""
 
 
 class ResultTimeout(OutlastError, TimeoutError):

@@ -102,6 +102,7 @@ class Stage:
             how,
             claims=self.given.store.claims,
             signals=self.given.store.signals,
+            journal=self.given.store.journal,
             executor=self.executor,  # type: ignore[arg-type]
             committer=self.committer,
             node=lambda: self.node,

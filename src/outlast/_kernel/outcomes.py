@@ -18,7 +18,8 @@ from outlast._kernel.requests import (
     limit_text,
     start_options,
 )
-from outlast._model import NewInstance
+from outlast._kernel.states import FAILED
+from outlast._model import Entry, NewInstance
 from outlast.config import checked_name, duration_s
 from outlast.errors import ConfigError, DefinitionError
 
@@ -236,17 +237,20 @@ class Finished:
     result: str
     state: str | None = None
     consumed: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Ended badly, for good; `error` is JSON text."""
+    """Ended badly, for good; `error` is JSON text. `status` says what became of what it had done."""
 
     kind: ClassVar[str] = "failed"
 
     error: str
     state: str | None = None
     consumed: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    status: str = FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,10 +302,21 @@ class Parked:
     kind: ClassVar[str] = "await"
 
     step: str | None
-    state: str
+    state: str | None
     awaits: tuple[str, ...]
     wake_s: float | None = None
     shown: tuple[str, ...] = ()
+    consumed: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Something was recorded, and the same claim goes on."""
+
+    kind: ClassVar[str] = "recorded"
+
+    entries: tuple[Entry, ...]
     consumed: tuple[str, ...] = ()
 
 
@@ -328,5 +343,5 @@ class Unreadable:
     error: str
 
 
-Outcome = Finished | Failed | Cancelled | Again | Moved | Parked | Spawned | Unreadable
+Outcome = Finished | Failed | Cancelled | Again | Moved | Parked | Recorded | Spawned | Unreadable
 """What a program gives back to the runtime."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from outlast._kernel.outcomes import Outcome
+from outlast._kernel.outcomes import Outcome, Recorded
 from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._model import Claim, NewInstance, Row
 from outlast.errors import DefinitionError, UnknownProgram, did_you_mean
+
+WORKFLOW: Final = "workflow"
+"""The step of an instance that records what it does in the journal."""
 
 
 class Activation(Protocol):
@@ -28,6 +31,9 @@ class Activation(Protocol):
 
     def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
         """A described start as a row to insert. Raises: ValueTooLarge, ConfigError."""
+
+    async def record(self, outcome: Recorded) -> None:
+        """Makes durable what was recorded, and goes on. Raises: CancelledError: the claim is lost."""
 
     async def children(self, round: int | None, after: tuple[int, int] | None, limit: int) -> Sequence[Row]:
         """Children of this instance, by (round, number), those after a place in that order."""

@@ -13,6 +13,7 @@ from outlast._kernel.outcomes import (
     Moved,
     Outcome,
     Parked,
+    Recorded,
     Spawned,
     Unreadable,
 )
@@ -49,6 +50,8 @@ def settle(
             made = Settlement(id, epoch, states.WAITING, 0, step=step, state=state, version=version)
             made.awaits, made.wake_s, made.shown = list(awaits), wake_s, list(shown)
             _clear_rate(made, claim)
+        case Recorded():
+            made = Settlement(id, epoch, states.RUNNING, attempt)
         case Spawned(step, state, children, need, wake_s):
             made = Settlement(id, epoch, states.WAITING, 0, step=step, state=state, version=version)
             made.children, made.need, made.wake_s = list(children), need, wake_s
@@ -60,7 +63,7 @@ def settle(
             made = Settlement(id, epoch, status, attempt + 1, None, error, delay_s, None, None, state)
             made.version = None if state is None else version
         case Failed(error, state):
-            made = Settlement(id, epoch, states.FAILED, attempt + 1, None, error, None, retention_s, None, state)
+            made = Settlement(id, epoch, outcome.status, attempt + 1, None, error, None, retention_s, None, state)
             made.version = None if state is None else version
         case Cancelled(error):
             made = Settlement(id, epoch, states.CANCELLED, attempt, None, error, None, retention_s)
@@ -68,6 +71,8 @@ def settle(
             made = Settlement(id, epoch, states.QUARANTINED, attempt, None, error)
         case _:
             assert_never(outcome)
+    if entries := getattr(outcome, "entries", ()):
+        made.entries = list(entries)
     if used := getattr(outcome, "consumed", ()):
         made.consumed = list(used)
     if made.status != states.RUNNING:

@@ -23,6 +23,8 @@ QUARANTINED: Final = "quarantined"
 LIVE: Final = (SCHEDULED, READY, BLOCKED, RUNNING, WAITING, QUARANTINED)
 """Not ended. Quarantined is live: it waits for an operator and keeps its key."""
 FINAL: Final = (DONE, FAILED, CANCELLED, COMPENSATED, COMPENSATION_FAILED)
+UNDONE: Final = (COMPENSATED, COMPENSATION_FAILED)
+"""Ended after what had been done was undone, or was to be."""
 ALL: Final = LIVE + FINAL
 
 MOVES: Final[Mapping[str, Mapping[str, str]]] = {
@@ -38,6 +40,8 @@ MOVES: Final[Mapping[str, Mapping[str, str]]] = {
     "crash_out": {RUNNING: QUARANTINED},
     "done": {RUNNING: DONE},
     "fail": {RUNNING: FAILED},
+    "compensated": {RUNNING: COMPENSATED},
+    "compensation_failed": {RUNNING: COMPENSATION_FAILED},
     "give_up": {RUNNING: CANCELLED},
     "again": {RUNNING: READY},
     "next": {RUNNING: READY},

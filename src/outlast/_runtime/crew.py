@@ -155,6 +155,7 @@ class Crew:
                 how,
                 claims=self._store.claims,
                 signals=self._store.signals,
+                journal=self._store.journal,
                 executor=self.executor,
                 committer=self.committer,
                 node=self._claims_as,

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Protocol
 
 from outlast._kernel.failures import failure_text
-from outlast._kernel.outcomes import Again, Failed, Moved, Outcome
+from outlast._kernel.outcomes import Again, Failed, Moved, Outcome, Recorded
 from outlast._kernel.program import Catalogue, Program
 from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._kernel.settle import may_run_ahead, settle
@@ -118,6 +118,10 @@ class Run:
     def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
         """See `kernel.program.Activation`."""
         return self.executor.starts.row(request, options)
+
+    async def record(self, outcome: Recorded) -> None:
+        """See `kernel.program.Activation`."""
+        await self.executor.record(self, outcome)
 
     async def children(self, round: int | None, after: tuple[int, int] | None, limit: int) -> Sequence[Row]:
         """See `kernel.program.Activation`."""
@@ -279,6 +283,19 @@ class Executor:
         if outcome.consumed:
             claim.letters = [letter for letter in claim.letters if letter.id not in outcome.consumed]
         return True
+
+    async def record(self, run: Run, outcome: Recorded) -> None:
+        """Makes durable what a run has recorded; it keeps its claim. Raises: CancelledError: it has lost it."""
+        claim = run.claim
+        if run.why is not None:
+            raise asyncio.CancelledError
+        settlement = self._settlement(run, outcome, ahead=True)
+        if not await self.sink.durable(settlement, run.queue, claim.program):
+            run.why = run.why or Why.LOST
+            raise asyncio.CancelledError
+        claim.commits, claim.kept = claim.commits + 1, True
+        if outcome.consumed:
+            claim.letters = [letter for letter in claim.letters if letter.id not in outcome.consumed]
 
     async def _run_timed(self, run: Run, timeout_s: float) -> Outcome:
         run.deadline_us = self.world.wall_us() + int(timeout_s * 1_000_000)

@@ -7,13 +7,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from outlast._model import Claim, Denied, Letter
+from outlast._kernel.program import WORKFLOW
+from outlast._model import Claim, Denied, Letter, Note
 from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
 from outlast._runtime.executor import Executor, Run
 from outlast._runtime.patience import TRANSIENT, Patience
 from outlast._runtime.rounds import wait_for_event
-from outlast._store.contract import CRASHES_ANY, Claims, Signals
+from outlast._store.contract import CRASHES_ANY, Claims, Journal, Signals
 from outlast._world import World
 from outlast.config import Queue
 
@@ -41,6 +42,7 @@ class Lane:
         how: Its concurrency and prefetch.
         claims: Where work is taken.
         signals: Where the signals of claimed instances are read.
+        journal: Where that is read which workflows have recorded.
         node: Under which id to claim; empty while nothing may be begun.
         known: "name@version" of what this process can run, asked at every claim.
         on_doubt: Called when a claim's reply was lost, so that what it took is looked for.
@@ -55,6 +57,7 @@ class Lane:
         *,
         claims: Claims,
         signals: Signals,
+        journal: Journal,
         executor: Executor,
         committer: Committer,
         node: Callable[[], str],
@@ -74,6 +77,7 @@ class Lane:
         self._how = how
         self._claims = claims
         self._signals = signals
+        self._journal = journal
         self._executor = executor
         self._committer = committer
         self._node = node
@@ -202,6 +206,7 @@ class Lane:
             )
             self._fair_after = taken.fair_after
             await hand_letters(self._signals, taken)
+            await hand_notes(self._journal, taken)
         except TRANSIENT as error:
             self._more = True
             self._on_doubt()
@@ -365,3 +370,14 @@ async def hand_letters(signals: Signals, taken: Iterable[Claim]) -> None:
         letters.setdefault(letter.instance, []).append(letter)
     for id, found in letters.items():
         addressed[id].letters = found
+
+
+async def hand_notes(journal: Journal, taken: Iterable[Claim]) -> None:
+    """Gives claims of workflows what these have recorded."""
+    if not (begun := {claim.id: claim for claim in taken if claim.step == WORKFLOW and claim.commits}):
+        return
+    notes: dict[str, list[Note]] = {}
+    for note in await journal.notes(list(begun)):
+        notes.setdefault(note.instance, []).append(note)
+    for id, found in notes.items():
+        begun[id].notes = found

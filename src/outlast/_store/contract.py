@@ -21,6 +21,7 @@ from outlast._model import (
     Letter,
     NewInstance,
     Node,
+    Note,
     QueueCounts,
     RateRow,
     Receipt,
@@ -126,6 +127,13 @@ class Signals(Protocol):
 
     async def list(self, instance: str) -> list[Letter]:
         """All that is kept of an instance's signals, oldest first; used ones for a minute, or with a dedup key."""
+
+
+class Journal(Protocol):
+    """What workflows have recorded. Outcomes write it (`Settlement.entries`)."""
+
+    async def notes(self, ids: Sequence[str]) -> list[Note]:
+        """What these instances have recorded, each in its order."""
 
 
 class Limits(Protocol):
@@ -270,6 +278,10 @@ class Store(Protocol):
     @property
     def signals(self) -> Signals:
         """Messages to them."""
+
+    @property
+    def journal(self) -> Journal:
+        """What workflows have recorded."""
 
     @property
     def limits(self) -> Limits:

@@ -14,7 +14,7 @@ from outlast._kernel.states import BLOCKED, READY, SCHEDULED, WAITING
 from outlast._model import Claim, Filter, Row, Settlement
 from outlast._runtime.crew import Crew
 from outlast._runtime.executor import Run, Sink
-from outlast._runtime.lane import hand_letters
+from outlast._runtime.lane import hand_letters, hand_notes
 from outlast._store.contract import CRASHES_ANY, Store
 from outlast._world import host_name, process_id
 from outlast.engine import Engine, Runnable
@@ -159,6 +159,7 @@ class Hand:
             self._fair[name] = taken.fair_after
             if taken:
                 await hand_letters(self.store.signals, taken)
+                await hand_notes(self.store.journal, taken)
                 await self._run(tally, taken[0], name)
                 return True
         return False

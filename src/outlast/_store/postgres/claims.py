@@ -44,6 +44,7 @@ _COMMIT_COLUMNS: Final = (
     "parents",
     "rounds",
     "frees",
+    "entries",
 )
 """The fields of a settlement, in their order, by the names of the arrays that `commit` takes."""
 

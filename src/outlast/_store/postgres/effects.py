@@ -14,6 +14,7 @@ from outlast._store.post import USED_KEPT_S
 from outlast._store.postgres.barriers import lower
 from outlast._store.postgres.columns import columns_of
 from outlast._store.postgres.desk import Transaction
+from outlast._store.postgres.journal import record_within
 
 
 async def settle_within(transaction: Transaction, batch: Sequence[Settlement], values: dict[str, Any]) -> Committed:
@@ -24,6 +25,7 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
     written = [item for item in batch if item.id in ours]
     queues: set[str] = set()
     await _consume(transaction, written)
+    await record_within(transaction, written)
     queues |= await _spawn(transaction, [item for item in written if item.children is not None])
     queues |= await _recheck(transaction, [item for item in written if item.status == WAITING and item.awaits])
     queues |= await lower(transaction, [item.id for item in written if item.parent and item.status in FINAL])

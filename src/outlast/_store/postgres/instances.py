@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from outlast._kernel.states import FINAL, MOVES, QUARANTINED, RUNNING
+from outlast._kernel.states import FINAL, MOVES, QUARANTINED, RUNNING, UNDONE
 from outlast._model import Ended, Filter, Held, NewInstance, Receipt, Row, Signal, Stopped
 from outlast._store.children import span
 from outlast._store.postgres.barriers import lower
@@ -87,8 +87,10 @@ class Instances:
         async def retry(transaction: Transaction) -> list[tuple[str, str]]:
             found = await transaction.rows("retry", id=id, now=transaction.now)
             former = found[0][0] if found else None
-            if former in MOVES["retry"] and former != QUARANTINED:  # for which its parent waits still.
-                await transaction.run("raise", id=id)
+            if former in MOVES["retry"]:
+                await transaction.run("unrecord", id=id, everything=former in UNDONE)
+                if former != QUARANTINED:  # for which its parent waits still.
+                    await transaction.run("raise", id=id)
             return found
 
         while True:
@@ -124,6 +126,7 @@ class Instances:
                 if status not in FINAL:
                     await lower(transaction, [id])
                 await transaction.run("forget", ids=[id])
+                await transaction.run("forget_journal", ids=[id])
                 await transaction.run("delete", id=id)
             return status
 

@@ -11,6 +11,7 @@ from outlast._store.postgres.bell import Bell
 from outlast._store.postgres.claims import Claims
 from outlast._store.postgres.desk import Desk
 from outlast._store.postgres.instances import Instances
+from outlast._store.postgres.journal import Journal
 from outlast._store.postgres.leases import Leases
 from outlast._store.postgres.limits import Limits
 from outlast._store.postgres.links import Links
@@ -37,6 +38,7 @@ class PostgresStore:
         client = Desk(self._links.client, sql, world)
         self.instances = Instances(client)
         self.signals = Signals(client)
+        self.journal = Journal(client)
         self.claims = Claims(engine)
         self.limits = Limits(engine)
         self.leases = Leases(engine, self._links, patience_s=max(1.0, config.lease / 3))

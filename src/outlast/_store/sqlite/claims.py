@@ -20,7 +20,7 @@ from outlast._store.turns import fair_share, turned
 
 _claims = msgspec.json.Decoder(list[Claim])
 _plain = attrgetter("id", "epoch", "status", "attempt", "result", "error", "delay_s", "retention_s")
-_CHILDREN: Final = Settlement.__struct_fields__.index("children")
+_UNREAD: Final = tuple(Settlement.__struct_fields__.index(name) for name in ("children", "entries"))
 
 
 class Claims:
@@ -108,7 +108,8 @@ class Claims:
 def _columns(item: Settlement) -> tuple[Any, ...]:
     """The fields of a settlement in their order; those that only Python reads are left empty."""
     values = list(astuple(item))
-    values[_CHILDREN] = None
+    for place in _UNREAD:
+        values[place] = None
     return tuple(values)
 
 

@@ -15,11 +15,13 @@ from outlast._store.post import USED_KEPT_S
 from outlast._store.sqlite.barriers import lower
 from outlast._store.sqlite.columns import rows_text
 from outlast._store.sqlite.desk import Desk, scalar
+from outlast._store.sqlite.journal import record_within
 
 
 def write_effects(connection: sqlite3.Connection, desk: Desk, written: Sequence[Settlement], now_us: int) -> set[str]:
     """What follows from outcomes that this transaction has written. Returns queues that received work."""
     _consume(connection, desk, written, now_us)
+    record_within(connection, desk, written, now_us)
     queues = _spawn(connection, desk, [item for item in written if item.children is not None], now_us)
     parks = [(item.id, item.awaits, item.shown or []) for item in written if item.status == WAITING and item.awaits]
     if parks:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from outlast._kernel.states import FINAL, MOVES, QUARANTINED, RUNNING
+from outlast._kernel.states import FINAL, MOVES, QUARANTINED, RUNNING, UNDONE
 from outlast._model import Ended, Filter, Held, NewInstance, Receipt, Row, Signal, Stopped
 from outlast._store.children import span
 from outlast._store.rows import is_plain
@@ -90,8 +90,10 @@ class Instances:
                 if holder is not None and holder[0] != id:
                     return Held(id, key, holder[0])
             connection.execute(desk.text("retry"), values)
-            if status in MOVES["retry"] and status != QUARANTINED:  # for which its parent waits still.
-                connection.execute(desk.text("raise"), values)
+            if status in MOVES["retry"]:
+                connection.execute(desk.text("unrecord"), {"id": id, "everything": status in UNDONE})
+                if status != QUARANTINED:  # for which its parent waits still.
+                    connection.execute(desk.text("raise"), values)
             return (status, queue)
 
         found: tuple[str, str] | Held | None = await desk.writer.write(retry)
@@ -106,6 +108,7 @@ class Instances:
                 if row[0] not in FINAL:
                     lower(connection, desk, [id], now_us)
                 connection.execute(desk.text("forget"), {"ids": _json([id])})
+                connection.execute(desk.text("forget_journal"), {"ids": _json([id])})
                 connection.execute(desk.text("delete"), {"id": id})
             return None if row is None else str(row[0])
 

@@ -16,6 +16,7 @@ from outlast._store.schema_files import refuse_newer
 from outlast._store.sqlite.claims import Claims
 from outlast._store.sqlite.desk import Desk
 from outlast._store.sqlite.instances import Instances
+from outlast._store.sqlite.journal import Journal
 from outlast._store.sqlite.leases import Leases
 from outlast._store.sqlite.limits import Limits
 from outlast._store.sqlite.schema import Schema
@@ -46,6 +47,7 @@ class SqliteStore:
         desk = Desk(self._writer, self._reader, sql, world)
         self.instances = Instances(desk)
         self.signals = Signals(desk)
+        self.journal = Journal(desk)
         self.claims = Claims(desk)
         self.limits = Limits(desk)
         self.leases = Leases(desk)

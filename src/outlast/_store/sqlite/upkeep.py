@@ -106,6 +106,7 @@ class Upkeep:
         def delete(connection: sqlite3.Connection) -> int:
             ids = {"ids": scalar(connection, find, values)}
             connection.execute(desk.text("forget"), ids)
+            connection.execute(desk.text("forget_journal"), ids)
             return connection.execute(prune, ids).rowcount
 
         deleted: int = await desk.writer.write(delete)

@@ -1,11 +1,11 @@
 -- name: prune
 -- takes: prune_max; now or null
--- gives: the count of rows deleted, their signals with them
+-- gives: the count of rows deleted, their signals and what workflows have recorded with them
 -- index: instances_expired, then the primary key; signals_instance
 -- Spares the children of parents that have not ended: these may ask for their results.
 -- why it differs: several nodes may prune at once; each skips what another deletes.
 WITH gone AS (
-    SELECT i.id, i.mail FROM {schema}.instances AS i
+    SELECT i.id, i.mail, i.step FROM {schema}.instances AS i
     WHERE i.expires_at IS NOT NULL AND i.expires_at <= COALESCE(:now::timestamptz, now())
         AND (i.parent IS NULL OR NOT EXISTS (
             SELECT 1 FROM {schema}.instances AS p WHERE p.id = i.parent AND p.finished_at IS NULL))
@@ -14,6 +14,8 @@ WITH gone AS (
     FOR UPDATE OF i SKIP LOCKED
 ), forgotten AS (
     DELETE FROM {schema}.signals WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone WHERE gone.mail))
+), unrecorded AS (
+    DELETE FROM {schema}.journal WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone WHERE gone.step = 'workflow'))
 )
 DELETE FROM {schema}.instances
 WHERE id = ANY (ARRAY(SELECT gone.id FROM gone)) AND finished_at IS NOT NULL;

@@ -1,0 +1,47 @@
+"""What workflows have recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec.structs import astuple
+
+from outlast._model import Note, Settlement
+from outlast._store.postgres.columns import is_id
+from outlast._store.postgres.desk import Desk, Transaction
+
+_COLUMNS: Final = (
+    "instances",
+    "keys",
+    "kinds",
+    "statuses",
+    "numbers",
+    "attempts",
+    "values",
+    "errors",
+    "durations_s",
+    "wakes_s",
+)
+"""The instance and the fields of an entry, in their order, by the names of the arrays that `record` takes."""
+
+
+class Journal:
+    """See `contract.Journal`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def notes(self, ids: Sequence[str]) -> list[Note]:
+        known = [id for id in ids if is_id(id)]
+        if not known:
+            return []
+        return [Note(*row) for row in await self._desk.rows("notes", ids=known, now=self._desk.now())]
+
+
+async def record_within(transaction: Transaction, written: Sequence[Settlement]) -> None:
+    """Records what outcomes of this transaction bring."""
+    entries = sorted((item.id, *astuple(entry)) for item in written for entry in item.entries or ())
+    if entries:
+        values = dict(zip(_COLUMNS, zip(*entries, strict=True), strict=True))
+        await transaction.run("record", **values, now=transaction.now)

@@ -1,0 +1,32 @@
+-- name: record
+-- takes: entries as parallel arrays, sorted by instance and key; now or null
+-- index: journal's own key
+-- What is done stays as it is: the fence of the outcome that brings it holds before this.
+INSERT INTO {schema}.journal AS j (instance, key, kind, status, number, attempt, value, error, duration_s, wake_at, recorded_at)
+SELECT e.instance, e.key, e.kind, e.status, e.number, e.attempt, e.value, e.error, e.duration_s,
+    COALESCE(:now::timestamptz, now()) + e.wake_s * interval '1 second', COALESCE(:now, now())
+FROM unnest(:instances::uuid[], :keys::text[], :kinds::text[], :statuses::text[], :numbers::integer[], :attempts::integer[],
+        :values::text[], :errors::text[], :durations_s::double precision[], :wakes_s::double precision[])
+    AS e (instance, key, kind, status, number, attempt, value, error, duration_s, wake_s)
+ON CONFLICT (instance, key) DO UPDATE
+SET status = EXCLUDED.status, attempt = EXCLUDED.attempt, value = EXCLUDED.value, error = EXCLUDED.error,
+    duration_s = EXCLUDED.duration_s, wake_at = EXCLUDED.wake_at, recorded_at = EXCLUDED.recorded_at
+WHERE j.status <> 'done';
+
+-- name: notes
+-- takes: ids of instances; now or null
+-- gives: what they have recorded, in the order of the first time
+-- index: journal's own key
+SELECT instance::text, key, kind, status, number, attempt, value, error, duration_s, wake_at,
+    COALESCE(wake_at <= COALESCE(:now::timestamptz, now()), false), recorded_at
+FROM {schema}.journal WHERE instance = ANY (:ids::uuid[]) ORDER BY instance, number, key;
+
+-- name: unrecord
+-- takes: id; whether everything is to be forgotten, or only what has not succeeded
+-- index: journal's own key
+DELETE FROM {schema}.journal WHERE instance = :id::uuid AND (:everything OR status IN ('failed', 'retrying'));
+
+-- name: forget_journal
+-- takes: ids of instances that are deleted in the same transaction
+-- index: journal's own key
+DELETE FROM {schema}.journal WHERE instance = ANY (:ids::uuid[]);

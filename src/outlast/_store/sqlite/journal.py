@@ -1,0 +1,55 @@
+"""What workflows have recorded."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+from msgspec.structs import astuple
+
+from outlast._model import Note, Settlement
+from outlast._store.sqlite.desk import Desk
+from outlast._world import instant
+
+
+class Journal:
+    """See `contract.Journal`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def notes(self, ids: Sequence[str]) -> list[Note]:
+        if not ids:
+            return []
+        desk = self._desk
+        rows = await desk.rows("notes", ids=msgspec.json.encode(list(ids)).decode(), now_us=desk.now_us())
+        return [_note(*row) for row in rows]
+
+
+def record_within(connection: sqlite3.Connection, desk: Desk, written: Sequence[Settlement], now_us: int) -> None:
+    """Records what outcomes of this transaction bring."""
+    entries = [(item.id, *astuple(entry)) for item in written for entry in item.entries or ()]
+    if entries:
+        values = {"entries": msgspec.json.encode(entries).decode(), "now_us": now_us}
+        connection.execute(desk.text("record"), values)
+
+
+def _note(
+    instance: str,
+    key: str,
+    kind: str,
+    status: str,
+    number: int,
+    attempt: int,
+    value: str | None,
+    error: str | None,
+    duration_s: float | None,
+    wake_us: int | None,
+    due: int,
+    recorded_us: int,
+) -> Note:
+    wake_at = None if wake_us is None else instant(wake_us)
+    return Note(
+        instance, key, kind, status, number, attempt, value, error, duration_s, wake_at, bool(due), instant(recorded_us)
+    )

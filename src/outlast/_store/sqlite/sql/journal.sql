@@ -1,0 +1,31 @@
+-- name: record
+-- takes: entries, a JSON array of [instance, key, kind, status, number, attempt, value, error, duration_s, wake_s]; now_us
+-- index: journal's own key
+-- What is done stays as it is: the fence of the outcome that brings it holds before this.
+INSERT INTO {schema}_journal (instance, key, kind, status, number, attempt, value, error, duration_s, wake_us, recorded_us)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]'),
+    json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'), json_extract(value, '$[7]'),
+    CAST(json_extract(value, '$[8]') AS REAL), :now_us + CAST(json_extract(value, '$[9]') * 1000000 AS INTEGER), :now_us
+FROM json_each(:entries) WHERE true
+ON CONFLICT (instance, key) DO UPDATE
+SET status = excluded.status, attempt = excluded.attempt, value = excluded.value, error = excluded.error,
+    duration_s = excluded.duration_s, wake_us = excluded.wake_us, recorded_us = excluded.recorded_us
+WHERE {schema}_journal.status <> 'done';
+
+-- name: notes
+-- takes: ids, a JSON array; now_us
+-- gives: what they have recorded, in the order of the first time
+-- index: journal's own key
+SELECT instance, key, kind, status, number, attempt, value, error, duration_s, wake_us, COALESCE(wake_us <= :now_us, 0),
+    recorded_us
+FROM {schema}_journal WHERE instance IN (SELECT value FROM json_each(:ids)) ORDER BY instance, number, key;
+
+-- name: unrecord
+-- takes: id; whether everything is to be forgotten, or only what has not succeeded
+-- index: journal's own key
+DELETE FROM {schema}_journal WHERE instance = :id AND (:everything OR status IN ('failed', 'retrying'));
+
+-- name: forget_journal
+-- takes: ids, a JSON array of instances that are deleted in the same transaction
+-- index: journal's own key
+DELETE FROM {schema}_journal WHERE instance IN (SELECT value FROM json_each(:ids));

@@ -1,0 +1,187 @@
+"""The loop on which a workflow's own code runs: it knows when that code can go no further.
+
+A workflow is run again from its beginning whenever it is resumed, and reads what it has recorded. So its code must wait
+for nothing but recorded things, and somebody must notice that all its branches wait. On an event loop of its own both
+come by themselves: tasks, futures, `gather` and `TaskGroup` work as anywhere; clocks, sockets and threads are not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio import events
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context, ContextVar, copy_context
+from typing import Any, Final, NoReturn
+
+from outlast.errors import WorkflowError
+
+
+class Branch:
+    """A task of a workflow: its steps are told apart by name and number within it.
+
+    Attributes:
+        path: What keys of this branch begin with; empty for the workflow's own body.
+    """
+
+    __slots__ = ("_counts", "path")
+
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+        self._counts: dict[str, int] = {}
+
+    def key(self, name: str) -> str:
+        """The key of the next thing of this name."""
+        number = self._counts.get(name, 0) + 1
+        self._counts[name] = number
+        return f"{self.path}{name}#{number}"
+
+
+BRANCH: Final[ContextVar[Branch]] = ContextVar("outlast_branch")
+
+
+class FlowLoop(asyncio.AbstractEventLoop):
+    """Runs callbacks until there are none. `flow` is whose code this is."""
+
+    def __init__(self, flow: Any) -> None:
+        self.flow = flow
+        self._ready: deque[asyncio.Handle] = deque()
+        self._real = asyncio.get_running_loop()
+        self.tasks: list[asyncio.Task[Any]] = []
+
+    def turn(self) -> None:
+        """Runs what is ready, and what becomes ready by that, until nothing is."""
+        ready = self._ready
+        if not ready:
+            return
+        current = _leave_task(self._real)
+        events._set_running_loop(self)
+        try:
+            while ready:
+                handle = ready.popleft()
+                if not handle.cancelled():
+                    handle._run()
+        finally:
+            events._set_running_loop(self._real)
+            _enter_task(self._real, current)
+
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+        """See `asyncio.AbstractEventLoop`."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """See `asyncio.AbstractEventLoop`."""
+        return asyncio.Future(loop=self)
+
+    def create_task(  # type: ignore[override]
+        self,
+        coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        **options: Any,
+    ) -> asyncio.Task[Any]:
+        """A task is a branch: it is called after its coroutine, and numbered in the branch that makes it."""
+        context = copy_context() if context is None else context
+        parent = context.get(BRANCH)
+        called = getattr(coro, "__qualname__", type(coro).__name__).rpartition(".")[2]
+        context.run(BRANCH.set, Branch() if parent is None else Branch(f"{parent.key(called)}/"))
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)  # type: ignore[arg-type]
+        self.tasks.append(task)
+        return task
+
+    def close_tasks(self) -> None:
+        """Ends all code that still waits, without running any of it but its `finally` blocks."""
+        current = _leave_task(self._real)
+        events._set_running_loop(self)
+        try:
+            for task in self.tasks:
+                if not task.done():
+                    _close(task.get_coro())
+        finally:
+            events._set_running_loop(self._real)
+            _enter_task(self._real, current)
+            self._ready.clear()
+            self.tasks.clear()
+
+    def get_debug(self) -> bool:
+        """See `asyncio.AbstractEventLoop`."""
+        return False
+
+    def is_running(self) -> bool:
+        """See `asyncio.AbstractEventLoop`."""
+        return True
+
+    def is_closed(self) -> bool:
+        """See `asyncio.AbstractEventLoop`."""
+        return False
+
+    def time(self) -> float:
+        """See `asyncio.AbstractEventLoop`."""
+        return self._real.time()
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Tasks that are given up pending are no news: they are suspended."""
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> NoReturn:
+        """Refused: a workflow's waits are recorded."""
+        raise WorkflowError(
+            "a workflow's own code cannot wait by the clock (asyncio.sleep, asyncio.timeout, wait_for): "
+            "use outlast.sleep, the timeout of what it waits for, or do it in a step"
+        )
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> NoReturn:
+        """Refused: a workflow's waits are recorded."""
+        self.call_later(0, callback)
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> NoReturn:
+        """Refused: a workflow's code knows no threads."""
+        _refuse("threads")
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:
+        """Refused: a workflow's code knows no threads."""
+        _refuse("threads")
+
+    async def create_connection(self, *args: Any, **options: Any) -> NoReturn:  # type: ignore[override]
+        """Refused: a workflow's code does no input or output."""
+        _refuse("the network")
+
+    async def getaddrinfo(self, *args: Any, **options: Any) -> NoReturn:  # type: ignore[override]
+        """Refused: a workflow's code does no input or output."""
+        _refuse("the network")
+
+
+def current_flow() -> Any:
+    """The flow whose own code runs now, or None: in steps, and outside of workflows."""
+    loop = events._get_running_loop()
+    return loop.flow if isinstance(loop, FlowLoop) else None
+
+
+def _refuse(what: str) -> NoReturn:
+    raise WorkflowError(
+        f"a workflow's own code cannot use {what}: it is run again whenever it resumes; do it in a step"
+    )
+
+
+def _close(coroutine: Any) -> None:
+    try:
+        coroutine.close()
+    except BaseException:  # whatever its `finally` blocks tried to do: it is suspended, not ended.
+        return
+
+
+_Swap = Callable[[Any, Any], Any]
+_swap: _Swap | None = getattr(asyncio.tasks, "_swap_current_task", None) if sys.version_info >= (3, 14) else None
+
+
+def _leave_task(loop: asyncio.AbstractEventLoop) -> Any:
+    """From Python 3.14 on a task of another loop cannot be entered while one runs in this thread."""
+    return None if _swap is None else _swap(loop, None)
+
+
+def _enter_task(loop: asyncio.AbstractEventLoop, task: Any) -> None:
+    if _swap is not None:
+        _swap(loop, task)

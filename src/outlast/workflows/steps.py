@@ -1,0 +1,147 @@
+"""Steps of workflows: functions whose results are recorded."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
+
+from outlast._kernel.backoff import Backoff, check_policy, exponential
+from outlast._kernel.signatures import Signature
+from outlast.config import checked_name, duration_s
+from outlast.errors import DefinitionError
+from outlast.workflows.loop import current_flow
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ATTEMPTS_MAX: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class StepSettings:
+    """What `@step(...)` says; see there."""
+
+    name: str | None
+    max_attempts: int
+    backoff: Backoff | Callable[[int], float | timedelta]
+    timeout_s: float | None
+    compensate: Callable[..., Any] | None
+
+
+class Step(Generic[P, R]):
+    """A function whose result is recorded when a workflow calls it; anywhere else it is the plain function.
+
+    Attributes:
+        outlast_step_name: Its name in the journal.
+        function: The plain function.
+        max_attempts: Executions at most.
+        timeout_s: Seconds that one execution may take, or None.
+        outlast_compensate: The step that undoes it, or None.
+    """
+
+    def __init__(self, function: Callable[P, R], settings: StepSettings) -> None:
+        self.function = function
+        self.outlast_step_name = function.__name__ if settings.name is None else settings.name
+        self.max_attempts = settings.max_attempts
+        self.backoff = settings.backoff
+        self.timeout_s = settings.timeout_s
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.signature = Signature(function, who=f"step {self.outlast_step_name!r}")
+        self.outlast_compensate = None if settings.compensate is None else _compensation(self, settings.compensate)
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """In a workflow: a coroutine of the recorded result. Anywhere else: the plain function."""
+        flow = current_flow()
+        if flow is None:
+            return self.function(*args, **kwargs)
+        recorded: R = flow.call(self, args, kwargs)
+        return recorded
+
+    def __repr__(self) -> str:
+        return f"<step {self.outlast_step_name!r}>"
+
+
+def _compensation(of: Step[Any, Any], function: Callable[..., Any]) -> Step[Any, Any]:
+    """The step that undoes another: it takes the same arguments, and `result` if it has such a parameter."""
+    made: Step[Any, Any] = function if isinstance(function, Step) else make_step(function)
+    unknown = made.signature.names - of.signature.names - {"result"}
+    if unknown:
+        raise DefinitionError(
+            f"step {of.outlast_step_name!r}: its compensation {made.outlast_step_name!r} takes {sorted(unknown)[0]!r}, "
+            "which is no argument of the step; `result` is what the step returned"
+        )
+    return made
+
+
+def make_step(function: Callable[..., Any], settings: StepSettings | None = None) -> Step[Any, Any]:
+    """A step of a function. Raises: DefinitionError."""
+    if not inspect.isfunction(function):
+        raise DefinitionError(f"@step goes on a function or a machine's method, not on {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise DefinitionError(f"step {function.__name__!r} must return, not yield")
+    return Step(function, settings or StepSettings(None, 1, exponential(), None, None))
+
+
+class _Decorator:
+    """What `step(...)` with options returns."""
+
+    def __init__(self, settings: StepSettings) -> None:
+        self._settings = settings
+
+    def __call__(self, function: Callable[P, R]) -> Step[P, R]:
+        return make_step(function, self._settings)
+
+
+@overload
+def step(function: F, /) -> F: ...
+@overload
+def step(
+    *,
+    name: str | None = None,
+    max_attempts: int = 1,
+    backoff: Backoff | Callable[[int], float | timedelta] | None = None,
+    timeout: float | timedelta | None = None,
+    compensate: Callable[..., Any] | None = None,
+) -> _Decorator: ...
+def step(
+    function: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    max_attempts: int = 1,
+    backoff: Backoff | Callable[[int], float | timedelta] | None = None,
+    timeout: float | timedelta | None = None,
+    compensate: Callable[..., Any] | None = None,
+) -> Any:
+    """Makes a function a recorded step of workflows, or a method of a `Machine` one of its steps.
+
+    In a workflow a call is recorded once and never runs again after its commit; it must be awaited there, also when the
+    function is a plain `def` (which runs on a thread). Outside of workflows it is the plain function. A machine's step
+    takes `(self, ctx)` and returns an outcome (`Next`, `Await`, `Done`...); it has no options.
+
+    Args:
+        name: Its name in the journal (default: the function's name).
+        max_attempts: Executions at most (1: an exception is final). Failed ones are counted through crashes.
+        backoff: Wait between attempts, as for a job. It holds no worker.
+        timeout: Seconds that one execution may take; then it is stopped and counts as failed.
+        compensate: The function that undoes the step when the workflow fails later. It takes the step's arguments, by
+            name, or some of them, and `result`, what the step returned, if it has such a parameter. It is a step itself:
+            decorate it to give it attempts of its own.
+
+    Raises: DefinitionError, ConfigError.
+    """
+    if name is not None:
+        checked_name(name, what="a step's name")
+    if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or not 1 <= max_attempts <= _ATTEMPTS_MAX:
+        raise DefinitionError(f"max_attempts must be a whole number from 1 to {_ATTEMPTS_MAX:,}, not {max_attempts!r}")
+    policy = exponential() if backoff is None else backoff
+    check_policy(policy)
+    timeout_s = None if timeout is None else duration_s(timeout, name="timeout", least_s=0.001)
+    decorate = _Decorator(StepSettings(name, max_attempts, policy, timeout_s, compensate))
+    return decorate if function is None else decorate(function)
