@@ -10,6 +10,7 @@ from harness.waiting import eventually
 from outlast._model import Node, QueueCounts, ReadyProgram, Standing
 from outlast._world import instant
 from outlast.cli.diagnosis import of_nodes, of_queues, of_standing
+from outlast.cli.queues import say_queues
 from tests.cli.conftest import Outlast, Start
 
 NOW = instant(1_900_000_000_000_000)
@@ -32,6 +33,24 @@ def test_queues_are_counted_paused_and_resumed(outlast: Outlast, url: str) -> No
     assert counted["mail"]["paused_at"] is not None
     assert "mail" in shown.out
     assert resumed.json == [{"name": "mail", "paused": False}]
+
+
+def test_the_table_of_queues_has_a_column_for_every_live_status(capsys: pytest.CaptureFixture[str]) -> None:
+    say_queues([QueueCounts("mail", None, scheduled=1, ready=2, blocked=3, running=4, waiting=5, oldest_ready_s=60.0)])
+
+    headers, line = capsys.readouterr().out.splitlines()
+    assert headers.split() == [
+        "queue",
+        "ready",
+        "running",
+        "scheduled",
+        "blocked",
+        "waiting",
+        "oldest",
+        "ready",
+        "paused",
+    ]
+    assert line.split() == ["mail", "2", "4", "1", "3", "5", "1m"]
 
 
 def test_pausing_an_unknown_queue_says_what_there_is(outlast: Outlast, url: str) -> None:

@@ -11,7 +11,7 @@ from outlast._model import QueueCounts
 from outlast.cli import terminal
 from outlast.cli.options import Choice, shared
 
-_HEADERS = ("queue", "ready", "running", "scheduled", "oldest ready", "paused")
+_HEADERS = ("queue", "ready", "running", "scheduled", "blocked", "waiting", "oldest ready", "paused")
 
 
 @click.group(invoke_without_command=True)
@@ -42,12 +42,14 @@ def say_queues(found: Sequence[QueueCounts]) -> None:
             queue.ready,
             queue.running,
             queue.scheduled,
+            queue.blocked,
+            queue.waiting,
             "" if queue.oldest_ready_s is None else terminal.span(queue.oldest_ready_s),
             terminal.ago(queue.paused_at, at),
         )
         for queue in found
     ]
-    terminal.say_table(_HEADERS, rows, right=_HEADERS[1:5])
+    terminal.say_table(_HEADERS, rows, right=_HEADERS[1:7])
 
 
 @queues.command()
