@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -197,9 +198,25 @@ class Pair(ParamType):
             return key, text
 
 
+class Limit(ParamType):
+    """A limit by name, or by name and partition: `gpu`, `gpu[eu]`."""
+
+    name = "limit"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | tuple[str, str]:
+        """The name, or name and partition."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"([^\[\]]*[^\[\]\s])(?:\[([^\[\]]+)\])?", value)
+        if match is None:
+            self.fail(f"{value!r} is not NAME or NAME[PARTITION]", param, ctx)
+        return match[1] if match[2] is None else (match[1], match[2])
+
+
 def _no_number(text: str) -> None:
     raise ValueError(text)  # NaN and Infinity are words, not JSON.
 
 
 DURATION = Duration()
+LIMIT = Limit()
 PAIR = Pair()
