@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -123,6 +124,12 @@ def shared(function: F) -> F:
         return function(choice, *args, **kwargs)
 
     return command  # type: ignore[return-value]
+
+
+def show_traceback(context: click.Context) -> None:
+    """With `--debug`, the traceback of the error that is being handled, as a note."""
+    if context.meta.get(DEBUG_KEY):
+        terminal.note(terminal.clean_lines(traceback.format_exc()))
 
 
 def _app_of_project() -> str | None:
