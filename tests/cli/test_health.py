@@ -53,13 +53,17 @@ def test_the_table_of_queues_has_a_column_for_every_live_status(capsys: pytest.C
     assert line.split() == ["mail", "2", "4", "1", "3", "5", "1m"]
 
 
-def test_pausing_an_unknown_queue_says_what_there_is(outlast: Outlast, url: str) -> None:
+def test_pausing_an_empty_queue_says_so_and_what_is_not_empty(outlast: Outlast, url: str) -> None:
+    alone = outlast("queues", "pause", "mail", "--url", url)
+    again = outlast("queues", "pause", "mail", "--url", url)
     outlast("start", "shop:add", "--url", url, "--arg", "a=1")
+    mistyped = outlast("queues", "pause", "defualt", "--url", url)
+    meant = outlast("queues", "pause", "default", "--url", url)
 
-    paused = outlast("queues", "pause", "defualt", "--url", url)
-
-    assert paused.code == 0
-    assert "default" in paused.err
+    assert alone.code == mistyped.code == meant.code == 0
+    assert alone.err == again.err == "it is empty now; what comes will wait\n"
+    assert mistyped.err == "it is empty now; what comes will wait (not empty: default)\n"
+    assert meant.err == ""
 
 
 def test_stats_counts_by_status_and_names_the_workers(outlast: Outlast, start: Start, url: str) -> None:

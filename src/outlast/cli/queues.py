@@ -76,13 +76,19 @@ async def _set(choice: Choice, names: tuple[str, ...], *, paused: bool) -> None:
     if choice.json:
         terminal.say_json([{"name": name, "paused": paused} for name in names])
         return
+    full = [name for name, counts in known.items() if _live(counts)]
     for name in names:
         terminal.say(f"queue {terminal.clean(name)} is {'paused' if paused else 'not paused'}")
-        if paused and name not in known:
-            terminal.note(f"nothing waits in a queue of that name; there are: {_listed(known)}")
+        if paused and name not in full:
+            others = f" (not empty: {_listed(full)})" if full else ""
+            terminal.note(f"it is empty now; what comes will wait{others}")
         elif not paused and (name not in known or known[name].paused_at is None):
             were = (other for other, counts in known.items() if counts.paused_at is not None)
             terminal.note(f"it was not paused before either; paused were: {_listed(were)}")
+
+
+def _live(counts: QueueCounts) -> int:
+    return counts.scheduled + counts.ready + counts.blocked + counts.running + counts.waiting
 
 
 def _listed(names: Iterable[str]) -> str:
