@@ -1,6 +1,7 @@
 """What the guides show works as it stands: every page is run from top to bottom."""
 
 import ast
+import builtins
 import contextlib
 import io
 import re
@@ -35,7 +36,16 @@ async def test_a_guide_runs_as_it_is_written(page: Path, tmp_path: Path) -> None
             printed = out.getvalue()
 
 
+async def test_code_of_a_page_has_the_builtins() -> None:
+    names: dict[str, Any] = {}
+
+    await _run("import datetime\nday = f'{datetime.date(2030, 1, 31):%d.%m.}'", names, "page")
+
+    assert names["day"] == "31.01."
+
+
 async def _run(code: str, names: dict[str, Any], where: str) -> None:
+    names.setdefault("__builtins__", builtins)  # what C code imports on our behalf is looked up there.
     made = compile(code, where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     answer = types.FunctionType(made, names)()
     if answer is not None:
