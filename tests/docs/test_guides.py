@@ -5,6 +5,8 @@ import builtins
 import contextlib
 import io
 import re
+import subprocess
+import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,22 @@ async def _run(code: str, names: dict[str, Any], where: str) -> None:
     answer = types.FunctionType(made, names)()
     if answer is not None:
         await answer
+
+
+def test_the_upgrade_that_is_shown_suits_a_type_checker(tmp_path: Path) -> None:
+    page = (GUIDES / "machines.md").read_text(encoding="utf-8")
+    (shown,) = [match[2] for match in _BLOCK.finditer(page) if "@upgrade(" in match[2]]
+    (tmp_path / "shown.py").write_text(shown)
+
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", tmp_path / "shown.py"],
+        cwd=GUIDES.parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
 def test_the_index_names_every_guide() -> None:
