@@ -23,6 +23,7 @@ from outlast import (
     job,
     sync,
 )
+from outlast._kernel.limits import LimitsInEffect
 from outlast.errors import ArgumentError, ConfigError, EngineStateError, IllegalMove, NotFound, UnknownProgram
 from tests.engine.given import SOON_S, own_connection
 from tests.engine.workers import process
@@ -161,6 +162,7 @@ def test_what_an_operator_does(engine: sync.Engine) -> None:
     assert engine.totals() == {"ready": 1}
     assert len(engine.nodes()) == 1
     assert engine.standing() is not None
+    assert engine.limits() == LimitsInEffect(concurrency={}, rates={})
     assert {level for level, _, _ in engine.findings()} <= {"ok", "warning", "problem"}
     found = engine.find("four")
     assert found is not None
@@ -243,6 +245,7 @@ async def test_a_call_on_a_running_loop_is_refused(url: str) -> None:
         "queues": engine.queues,
         "totals": engine.totals,
         "nodes": engine.nodes,
+        "limits": engine.limits,
         "findings": engine.findings,
         "standing": engine.standing,
         "result": lambda: engine.handle(id).result(),

@@ -213,7 +213,8 @@ def _complaint(value: Any, what: str, error: Exception) -> str:
     kind = type(culprit).__name__
     if isinstance(error, UnicodeEncodeError):
         return f"{what} holds text that is not valid Unicode at {path}"
-    return f"{what} holds a {kind} at {path}, which cannot be stored as JSON ({error})"
+    article = "an" if kind.lower().startswith(("a", "e", "i", "o")) else "a"
+    return f"{what} holds {article} {kind} at {path}, which cannot be stored as JSON ({error})"
 
 
 def _culprit(value: Any, path: str, depth: int) -> tuple[str, Any]:

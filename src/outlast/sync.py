@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, Unpack
 
 from outlast import engine as asynchronous
+from outlast._kernel.limits import LimitsInEffect
 from outlast._kernel.program import Program
 from outlast._kernel.requests import Startable, Starting, StartingMany
 from outlast._model import Instance, Node, QueueCounts, Standing, StoredSignal
@@ -380,6 +381,10 @@ class Engine:
     def queues(self) -> Sequence[QueueCounts]:
         """See `outlast.Engine.queues`."""
         return self._call(lambda engine: engine.queues())
+
+    def limits(self) -> LimitsInEffect:
+        """See `outlast.Engine.limits`."""
+        return self._call(lambda engine: engine.limits())
 
     def totals(self) -> dict[str, int]:
         """See `outlast.Engine.totals`."""

@@ -1,4 +1,4 @@
-"""`outlast queues`, `stats` and `doctor`."""
+"""`outlast queues`, `limits`, `stats` and `doctor`."""
 
 import signal
 from dataclasses import replace
@@ -7,9 +7,13 @@ from datetime import timedelta
 import pytest
 
 from harness.waiting import eventually
-from outlast._model import Node, QueueCounts, ReadyProgram, Standing
+from outlast import RateLimit, sync
+from outlast._model import Node, QueueCounts, RateRow, ReadyProgram, Standing
 from outlast._world import instant
 from outlast.cli.diagnosis import of_nodes, of_queues, of_standing
+from outlast.cli.limits import rate_text
+from outlast.cli.queues import say_queues
+from outlast.config import Config
 from tests.cli.conftest import Outlast, Start
 
 NOW = instant(1_900_000_000_000_000)
@@ -34,13 +38,73 @@ def test_queues_are_counted_paused_and_resumed(outlast: Outlast, url: str) -> No
     assert resumed.json == [{"name": "mail", "paused": False}]
 
 
-def test_pausing_an_unknown_queue_says_what_there_is(outlast: Outlast, url: str) -> None:
+def test_the_table_of_queues_has_a_column_for_every_live_status(capsys: pytest.CaptureFixture[str]) -> None:
+    say_queues([QueueCounts("mail", None, scheduled=1, ready=2, blocked=3, running=4, waiting=5, oldest_ready_s=60.0)])
+
+    headers, line = capsys.readouterr().out.splitlines()
+    assert headers.split() == [
+        "queue",
+        "ready",
+        "running",
+        "scheduled",
+        "blocked",
+        "waiting",
+        "oldest",
+        "ready",
+        "paused",
+    ]
+    assert line.split() == ["mail", "2", "4", "1", "3", "5", "1m"]
+
+
+def test_pausing_an_empty_queue_says_so_and_what_is_not_empty(outlast: Outlast, url: str) -> None:
+    alone = outlast("queues", "pause", "mail", "--url", url)
+    again = outlast("queues", "pause", "mail", "--url", url)
     outlast("start", "shop:add", "--url", url, "--arg", "a=1")
+    mistyped = outlast("queues", "pause", "defualt", "--url", url)
+    meant = outlast("queues", "pause", "default", "--url", url)
 
-    paused = outlast("queues", "pause", "defualt", "--url", url)
+    assert alone.code == mistyped.code == meant.code == 0
+    assert alone.err == again.err == "it is empty now; what comes will wait\n"
+    assert mistyped.err == "it is empty now; what comes will wait (not empty: default)\n"
+    assert meant.err == ""
 
-    assert paused.code == 0
-    assert "default" in paused.err
+
+def test_limits_are_those_of_live_workers_and_the_rates_that_the_database_knows(outlast: Outlast, url: str) -> None:
+    none = outlast("limits", "--url", url)
+    empty = outlast("limits", "--url", url, "--json").json
+    rates: dict[str, RateLimit | str] = {
+        "api": "100/s",
+        "bulk": RateLimit(10_000_000, period="90s"),
+        "mail": "5/m burst 1",
+        "tiny": "2.5/250ms",
+    }
+    with sync.Engine(url, queues={"default": 1}, concurrency_limits={"gpu": 3}, rate_limits=rates):
+        shown = outlast("limits", "--url", url)
+        data = outlast("limits", "--url", url, "--json").json
+    later = outlast("limits", "--url", url, "--json").json
+
+    assert (none.code, none.out, "no limits" in none.err) == (0, "", True)
+    assert empty == {"concurrency": {}, "rates": {}}
+    assert [line.split() for line in shown.out.splitlines()] == [
+        ["limit", "kind", "allows"],
+        ["gpu", "concurrency", "3"],
+        ["api", "rate", "100/s"],
+        ["bulk", "rate", "10000000/90s"],
+        ["mail", "rate", "5/m", "burst", "1"],
+        ["tiny", "rate", "2.5/250ms"],
+    ]
+    assert data["concurrency"] == {"gpu": 3}
+    assert data["rates"]["mail"] == {"allowed": 5.0, "period_s": 60.0, "burst": 1.0}
+    assert later == {"concurrency": {}, "rates": data["rates"]}
+
+
+@pytest.mark.parametrize(
+    "text", ["1/s", "100/s burst 7", "5/m", "0.5/2m", "3/h", "7/d", "2/3d", "10/250ms", "1/1.5s", "1000000000/d"]
+)
+def test_a_rate_is_shown_as_it_may_be_written(text: str) -> None:
+    limit = Config(rate_limits={"r": text}).rate_limits["r"]  # type: ignore[dict-item]
+
+    assert rate_text(RateRow("r", limit.allowed, limit.period_s, limit.burst_max)) == text
 
 
 def test_stats_counts_by_status_and_names_the_workers(outlast: Outlast, start: Start, url: str) -> None:

@@ -78,6 +78,30 @@ def test_config_shows_what_the_app_gave_its_engine(outlast: Outlast, folder: Pat
     assert found["app"] == {"value": "app", "source": "argument"}
 
 
+@pytest.mark.parametrize(
+    ("app", "told"),
+    [("missing", "there is no module 'missing'"), ("broken", "ZeroDivisionError"), ("shop:engine", "no attribute")],
+)
+def test_config_works_without_the_app_that_it_cannot_import(
+    outlast: Outlast, folder: Path, app: str, told: str
+) -> None:
+    (folder / "broken.py").write_text("1 / 0\n")
+    (folder / "pyproject.toml").write_text(f'[tool.outlast]\nlease = 12\napp = "{app}"\n')
+
+    plain, data, debug = outlast("config"), outlast("config", "--json"), outlast("config", "--debug")
+    asked = outlast("config", app)
+
+    assert (plain.code, data.code, debug.code) == (0, 0, 0)
+    assert "lease" in plain.out
+    assert data.json["lease"] == {"value": 12.0, "source": "pyproject.toml"}
+    assert data.json["app"] == {"value": app, "source": "pyproject.toml"}
+    for answer in (plain, data, debug):
+        assert f"the app {app} could not be imported" in answer.err
+        assert told in answer.err
+    assert ("Traceback" in plain.err, "Traceback" in debug.err) == (False, True)
+    assert (asked.code, asked.out) == (2, "")
+
+
 @pytest.mark.parametrize("as_json", [(), ("--json",)])
 def test_config_never_shows_a_password(
     outlast: Outlast, monkeypatch: pytest.MonkeyPatch, as_json: tuple[str, ...]

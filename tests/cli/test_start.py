@@ -3,6 +3,8 @@
 import json
 import signal
 
+import pytest
+
 from tests.cli.conftest import Outlast, Start
 
 
@@ -99,6 +101,63 @@ def test_a_key_that_is_held_is_refused_or_answered_with_its_holder(outlast: Outl
     assert (code, out) == (1, "")
     assert holder in told
     assert again[:2] == (0, holder)
+
+
+def test_a_key_may_be_held_for_good_or_for_nothing(outlast: Outlast, url: str) -> None:
+    def start(*more: str) -> tuple[int, str]:
+        found = outlast("start", "shop:add", "--url", url, "--arg", "a=1", "--key", "order:1", *more)
+        return found.code, found.out.strip()
+
+    for _ in range(2):
+        assert start("--scope", "none")[0] == 0
+    code, first = start("--scope", "always")
+    outlast("cancel", first, "--url", url)
+
+    assert code == 0
+    assert start("--on-conflict", "return") == (0, first)
+
+
+def test_limits_and_shares_are_given_to_what_starts(
+    outlast: Outlast, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTLAST_RATE_LIMITS", "api:10/s")
+    start = ("start", "shop:add", "--url", url, "--arg", "a=1")
+
+    limited = outlast(*start, "--concurrency-key", "gpu[eu]", "--rate-limit", "api", "--weight", "2.5")
+    shared = outlast(*start, "--fair-key", "tenant", "--rate-limit", "api[7]")
+
+    first, second = (outlast("show", found.out.strip(), "--url", url, "--json").json for found in (limited, shared))
+    assert (first["concurrency_key"], first["rate_limit"], first["rate_weight"]) == ("gpu[eu]", "api", 2.5)
+    assert (second["fair_key"], second["rate_limit"], second["rate_weight"]) == ("tenant", "api[7]", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--scope", "always"), "--scope needs --key"),
+        (("--key", "k", "--scope", "forever"), "'live', 'always', 'none'"),
+        (("--weight", "2"), "--weight needs --rate-limit"),
+        (("--rate-limit", "api", "--weight", "0"), "weight must be a number above 0"),
+        (("--rate-limit", "api", "--weight", "nan"), "weight must be a number above 0"),
+        (("--rate-limit", "api", "--weight", "11"), "whose burst is 10"),
+        (("--rate-limit", "apy"), "no rate limit is called 'apy'; did you mean 'api'"),
+        (("--rate-limit", "api[]"), "NAME or NAME[PARTITION]"),
+        (("--concurrency-key", "[eu]"), "NAME or NAME[PARTITION]"),
+        (("--concurrency-key", "a[b[c]]"), "NAME or NAME[PARTITION]"),
+        (("--concurrency-key", " "), "NAME or NAME[PARTITION]"),
+        (("--fair-key", ""), "fair_key must be"),
+    ],
+)
+def test_a_wrong_limit_is_explained(
+    outlast: Outlast, url: str, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...], told: str
+) -> None:
+    monkeypatch.setenv("OUTLAST_RATE_LIMITS", "api:10/s")
+
+    refused = outlast("start", "shop:add", "--url", url, "--arg", "a=1", *args)
+
+    assert (refused.code, refused.out) == (2, "")
+    assert told in refused.err
+    assert outlast("list", "--url", url, "--json").json == []
 
 
 def test_a_start_may_wait_for_its_time(outlast: Outlast, url: str) -> None:

@@ -1,9 +1,12 @@
 """What the guides show works as it stands: every page is run from top to bottom."""
 
 import ast
+import builtins
 import contextlib
 import io
 import re
+import subprocess
+import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -35,11 +38,36 @@ async def test_a_guide_runs_as_it_is_written(page: Path, tmp_path: Path) -> None
             printed = out.getvalue()
 
 
+async def test_code_of_a_page_has_the_builtins() -> None:
+    names: dict[str, Any] = {}
+
+    await _run("import datetime\nday = f'{datetime.date(2030, 1, 31):%d.%m.}'", names, "page")
+
+    assert names["day"] == "31.01."
+
+
 async def _run(code: str, names: dict[str, Any], where: str) -> None:
+    names.setdefault("__builtins__", builtins)  # what C code imports on our behalf is looked up there.
     made = compile(code, where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     answer = types.FunctionType(made, names)()
     if answer is not None:
         await answer
+
+
+def test_the_upgrade_that_is_shown_suits_a_type_checker(tmp_path: Path) -> None:
+    page = (GUIDES / "machines.md").read_text(encoding="utf-8")
+    (shown,) = [match[2] for match in _BLOCK.finditer(page) if "@upgrade(" in match[2]]
+    (tmp_path / "shown.py").write_text(shown)
+
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", tmp_path / "shown.py"],
+        cwd=GUIDES.parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
 def test_the_index_names_every_guide() -> None:

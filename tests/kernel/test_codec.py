@@ -268,11 +268,12 @@ def test_an_enum_of_a_number_that_is_not_finite_is_refused() -> None:
     [
         ({"a": "half \ud800"}, r"not valid Unicode at \$\.a$"),
         ([{"half \udfff": 1}], r"not valid Unicode at \$\[0\]$"),
-        (10**5_000, r"int at \$, which"),
-        ({"a": [object()]}, r"object at \$\.a\[0\], which cannot be stored"),
+        (10**5_000, r"holds an int at \$, which"),
+        ({"a": [object()]}, r"holds an object at \$\.a\[0\], which cannot be stored"),
         ({(1, 2): 3}, r"dict at \$, .*tuple"),
         ({"f": Line("a", open)}, r"builtin_function_or_method at \$\.f\.price"),  # type: ignore[arg-type]
-        (1j, "complex"),
+        (1j, "a complex"),
+        (type("", (), {})(), r"holds a  at \$"),
         (range(3), "range"),
         (types.SimpleNamespace(a=1), "SimpleNamespace"),
         (Packed, "StructMeta|type"),

@@ -354,6 +354,19 @@ def test_a_pyproject_without_us_says_nothing(tmp_path: Path, text: str) -> None:
     assert app_from_pyproject(tmp_path) is None
 
 
+def test_none_may_be_said_in_pyproject(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.outlast]\nretention = 'none'\nrenew_interval = 'None'\n")
+
+    config, sources = resolved(tmp_path)
+
+    assert (config.retention, config.renew_interval) == (None, None)
+    assert (sources["retention"], sources["renew_interval"]) == ("pyproject", "pyproject")
+
+    (tmp_path / "pyproject.toml").write_text("[tool.outlast]\nlease = 'none'\n")
+    with pytest.raises(ConfigError, match="lease must be seconds"):
+        resolved(tmp_path)
+
+
 def test_queues_in_pyproject_may_be_tables(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         "[tool.outlast.queues]\ndefault = 3\nmail = {concurrency = 5, min_demand = 2}\n"

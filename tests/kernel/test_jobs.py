@@ -166,7 +166,7 @@ def test_an_argument_that_cannot_be_stored_is_named() -> None:
     @job
     def anything(data, more=None): ...  # type: ignore[no-untyped-def]
 
-    with pytest.raises(EncodingError, match=r"the arguments of job 'anything' holds? a object at \$\.data\[1\]"):
+    with pytest.raises(EncodingError, match=r"the arguments of job 'anything' holds? an object at \$\.data\[1\]"):
         anything.new([1, object()])
     with pytest.raises(EncodingError, match=r"not finite .* at \$\.more"):
         anything.new(1, more=float("nan"))

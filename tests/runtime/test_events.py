@@ -67,6 +67,15 @@ def test_each_event_has_its_level_and_its_fields(name: str, level: str, caplog: 
     assert (vars(record)["outlast_engine"], vars(record)["outlast_error"]) == ("shop", "two\nlines")
 
 
+def test_a_line_without_fields_is_the_name_alone(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="outlast")
+
+    Events("e").emit("engine.stopped")
+    Events("e").emit("engine.started", store=None)
+
+    assert [record.getMessage() for record in caplog.records] == ["engine.stopped", "engine.started"]
+
+
 def test_single_steps_are_reported_only_when_somebody_wants_to_hear(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="outlast")
     events = Events("")

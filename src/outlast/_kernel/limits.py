@@ -7,9 +7,10 @@ A key, or a rate limit, is text: `name`, or `name[partition]`. What an instance 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from outlast._model import Claim, Denied
+from outlast._model import Claim, Denied, RateRow
 
 KEY: Final = "k:"
 RATE: Final = "r:"
@@ -25,6 +26,20 @@ _HAIR: Final = 1e-9
 def limit_name(text: str) -> str:
     """The name that a key or a rate limit is configured under: what stands before its partition."""
     return text[: text.index("[")] if text.endswith("]") and "[" in text else text
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsInEffect:
+    """The limits in the whole cluster.
+
+    Attributes:
+        concurrency: How many steps of one concurrency key run at once, by the key's name: the lowest number that a live
+            process says.
+        rates: Rate limits by name, each with `allowed` tokens in `period_s` seconds and the `burst` that piles up.
+    """
+
+    concurrency: Mapping[str, int]
+    rates: Mapping[str, RateRow]
 
 
 class Verdict(NamedTuple):

@@ -87,9 +87,9 @@ class Events:
         level = SCHEME[name].level
         told = {"engine": self._engine, **fields}
         if _log.isEnabledFor(level):
-            text = " ".join(f"{key}={value}" for key, value in fields.items() if value is not None)
+            words = (f"{key}={value}" for key, value in fields.items() if value is not None)
             extra = {f"outlast_{key}": value for key, value in told.items()}
-            _log.log(level, "%s %s", name, text.replace("\n", "\\n"), extra=extra)
+            _log.log(level, "%s", " ".join((name, *words)).replace("\n", "\\n"), extra=extra)
         if name not in self._by_name:
             return
         if self._loop is not None and threading.get_ident() != self._thread:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-import traceback
 from typing import Any, Final
 
 import click
 
 from outlast import __version__
-from outlast.cli import health, instances, queues, setup, signals, start, terminal
+from outlast.cli import health, instances, limits, queues, setup, signals, start, terminal
 from outlast.cli.demo import demo
-from outlast.cli.options import DEBUG_KEY, JSON_KEY
+from outlast.cli.options import JSON_KEY, show_traceback
 from outlast.cli.worker import worker
 from outlast.errors import (
     DuplicateKey,
@@ -81,13 +80,13 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except OutlastError as error:
-            _show_traceback(ctx)
+            show_traceback(ctx)
             raise _failure(ctx, type(error).__name__, _sentence(error), exit_code_of(error)) from error
         except OSError as error:
-            _show_traceback(ctx)
+            show_traceback(ctx)
             raise _failure(ctx, type(error).__name__, f"the system refused: {error}", FAILED) from error
         except Exception as error:
-            _show_traceback(ctx)
+            show_traceback(ctx)
             kind = type(error).__name__
             message = f"unexpected {kind}: {error}. This is a fault of outlast's own; --debug shows where it came from"
             raise _failure(ctx, kind, message, FAILED) from error
@@ -104,11 +103,6 @@ def _failure(ctx: click.Context, kind: str, message: str, code: int) -> Failure:
 
 def _sentence(error: OutlastError) -> str:
     return "\n".join([str(error), *getattr(error, "__notes__", ())])
-
-
-def _show_traceback(ctx: click.Context) -> None:
-    if ctx.meta.get(DEBUG_KEY):
-        terminal.note(terminal.clean_lines(traceback.format_exc()))
 
 
 EPILOG: Final = """\b
@@ -147,6 +141,7 @@ for command in (
     instances.retry,
     instances.delete,
     queues.queues,
+    limits.limits,
     health.stats,
     health.doctor,
 ):

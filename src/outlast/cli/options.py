@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -124,6 +126,12 @@ def shared(function: F) -> F:
     return command  # type: ignore[return-value]
 
 
+def show_traceback(context: click.Context) -> None:
+    """With `--debug`, the traceback of the error that is being handled, as a note."""
+    if context.meta.get(DEBUG_KEY):
+        terminal.note(terminal.clean_lines(traceback.format_exc()))
+
+
 def _app_of_project() -> str | None:
     try:
         return app_from_pyproject(Path.cwd())
@@ -197,9 +205,25 @@ class Pair(ParamType):
             return key, text
 
 
+class Limit(ParamType):
+    """A limit by name, or by name and partition: `gpu`, `gpu[eu]`."""
+
+    name = "limit"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | tuple[str, str]:
+        """The name, or name and partition."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"([^\[\]]*[^\[\]\s])(?:\[([^\[\]]+)\])?", value)
+        if match is None:
+            self.fail(f"{value!r} is not NAME or NAME[PARTITION]", param, ctx)
+        return match[1] if match[2] is None else (match[1], match[2])
+
+
 def _no_number(text: str) -> None:
     raise ValueError(text)  # NaN and Infinity are words, not JSON.
 
 
 DURATION = Duration()
+LIMIT = Limit()
 PAIR = Pair()

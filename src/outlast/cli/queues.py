@@ -11,7 +11,7 @@ from outlast._model import QueueCounts
 from outlast.cli import terminal
 from outlast.cli.options import Choice, shared
 
-_HEADERS = ("queue", "ready", "running", "scheduled", "oldest ready", "paused")
+_HEADERS = ("queue", "ready", "running", "scheduled", "blocked", "waiting", "oldest ready", "paused")
 
 
 @click.group(invoke_without_command=True)
@@ -42,12 +42,14 @@ def say_queues(found: Sequence[QueueCounts]) -> None:
             queue.ready,
             queue.running,
             queue.scheduled,
+            queue.blocked,
+            queue.waiting,
             "" if queue.oldest_ready_s is None else terminal.span(queue.oldest_ready_s),
             terminal.ago(queue.paused_at, at),
         )
         for queue in found
     ]
-    terminal.say_table(_HEADERS, rows, right=_HEADERS[1:5])
+    terminal.say_table(_HEADERS, rows, right=_HEADERS[1:7])
 
 
 @queues.command()
@@ -74,13 +76,19 @@ async def _set(choice: Choice, names: tuple[str, ...], *, paused: bool) -> None:
     if choice.json:
         terminal.say_json([{"name": name, "paused": paused} for name in names])
         return
+    full = [name for name, counts in known.items() if _live(counts)]
     for name in names:
         terminal.say(f"queue {terminal.clean(name)} is {'paused' if paused else 'not paused'}")
-        if paused and name not in known:
-            terminal.note(f"nothing waits in a queue of that name; there are: {_listed(known)}")
+        if paused and name not in full:
+            others = f" (not empty: {_listed(full)})" if full else ""
+            terminal.note(f"it is empty now; what comes will wait{others}")
         elif not paused and (name not in known or known[name].paused_at is None):
             were = (other for other, counts in known.items() if counts.paused_at is not None)
             terminal.note(f"it was not paused before either; paused were: {_listed(were)}")
+
+
+def _live(counts: QueueCounts) -> int:
+    return counts.scheduled + counts.ready + counts.blocked + counts.running + counts.waiting
 
 
 def _listed(names: Iterable[str]) -> str:

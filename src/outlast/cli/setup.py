@@ -10,7 +10,8 @@ import click
 import msgspec
 
 from outlast.cli import terminal
-from outlast.cli.options import Choice, shared
+from outlast.cli.apps import AppError
+from outlast.cli.options import Choice, shared, show_traceback
 from outlast.config import Queue, option_names, resolve
 from outlast.engine import Engine
 
@@ -69,12 +70,25 @@ def config(choice: Choice, module: str | None) -> None:
     APP is a module of yours (shop.jobs, or shop.jobs:engine): then what its engine was given is shown.
     """
     choice.name_app(module)
-    rows = _settings(choice, choice.engine())
+    rows = _settings(choice, _engine(choice))
     if choice.json:
         terminal.say_json({name: {"value": value, "source": source} for name, value, source in rows})
     else:
         shown = [(name, "none" if value is None else terminal.plain(value), source) for name, value, source in rows]
         terminal.say_table(("setting", "value", "source"), shown)
+
+
+def _engine(choice: Choice) -> Engine:
+    """The app's engine; where pyproject.toml names an app that is broken, one without it, and a note."""
+    try:
+        return choice.engine()
+    except AppError as error:
+        if choice.app_given:
+            raise
+        show_traceback(click.get_current_context())
+        note = f"the app {choice.app} could not be imported, and its engine's own settings are not shown: {error}"
+        terminal.note(terminal.clean_lines(note))
+        return Engine(choice.url)
 
 
 def _settings(choice: Choice, engine: Engine) -> list[tuple[str, Any, str]]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from outlast.cli import terminal
-from outlast.cli.options import DURATION, PAIR, Choice, Moment, ParamType, shared
+from outlast.cli.options import DURATION, LIMIT, PAIR, Choice, Moment, ParamType, shared
 from outlast.config import duration_s
 from outlast.engine import Handle
 from outlast.errors import ArgumentError, ConfigError, DuplicateKey, InstanceError, UnknownProgram, did_you_mean
@@ -59,7 +59,16 @@ class _Wait(ParamType):
 @click.option("--in", "delay_s", type=DURATION, metavar="DURATION", help="Not before so long from now: 30, 5m, 2h.")
 @click.option("--at", type=Moment(back=False), metavar="WHEN", help="Not before this instant, in ISO 8601.")
 @click.option("--key", metavar="KEY", help="Correlation key: at most one live instance holds it.")
+@click.option(
+    "--scope",
+    type=click.Choice(["live", "always", "none"]),
+    help="How long it holds the key: until it ends (live, the default), until it is deleted (always), or not at all.",
+)
 @click.option("--on-conflict", type=click.Choice(["raise", "return"]), default="raise", help="When the key is held.")
+@click.option("--concurrency-key", type=LIMIT, metavar="LIMIT", help="Steps with this key wait for each other.")
+@click.option("--rate-limit", type=LIMIT, metavar="LIMIT", help="Its first step waits for this rate limit.")
+@click.option("--weight", type=float, metavar="NUMBER", help="Tokens it takes from the rate limit (default 1).")
+@click.option("--fair-key", metavar="KEY", help="Whose share of the queue it counts against: keys take turns.")
 @click.option("--wait", type=_Wait(), metavar="[SECONDS]", help="Wait for the end, at most so long; print the result.")
 @shared
 def start(
@@ -74,6 +83,7 @@ def start(
 
     JOB is a job's name or its function's, or a machine's, in APP, a module of yours: shop.jobs:send_email; where it
     holds several engines, shop.jobs:engine:send_email. Without APP, the module is that of --app or [tool.outlast].
+    A LIMIT is NAME or NAME[PARTITION].
     """
     app, _, name = job.rpartition(":")
     choice.name_app(app or None)
@@ -83,6 +93,9 @@ def start(
         raise click.UsageError("--args and --arg cannot be had together.")
     if options["delay_s"] is not None and options["at"] is not None:
         raise click.UsageError("--in and --at cannot be had together.")
+    for option, needed in (("scope", "key"), ("weight", "rate_limit")):
+        if options[option] is not None and options[needed] is None:
+            raise click.UsageError(f"--{option} needs --{needed.replace('_', '-')}.")
     what = _described(_find(choice, name), text, pairs)
     asyncio.run(_start(choice, what, wait, options))
 
@@ -126,7 +139,12 @@ async def _start(choice: Choice, what: Any, wait: float | None, options: dict[st
                 priority=options["priority"],
                 queue=options["queue"],
                 correlation_key=options["key"],
+                correlation_scope=options["scope"] or "live",
                 on_conflict=options["on_conflict"],
+                concurrency_key=options["concurrency_key"],
+                rate_limit=options["rate_limit"],
+                weight=1.0 if options["weight"] is None else options["weight"],
+                fair_key=options["fair_key"],
             )
         except DuplicateKey as error:
             error.args = (

@@ -128,7 +128,7 @@ class Config:
             raise ConfigError("url must be text such as sqlite:///app.db or postgresql://user@host/name")
         for key, least_s in _DURATIONS.items():
             value = getattr(self, key)
-            if value is None and key in ("retention", "renew_interval"):
+            if value is None and key in _MAY_BE_NONE:
                 continue
             object.__setattr__(self, key, duration_s(value, name=key, least_s=least_s))
         for key, (least, most) in _COUNTS.items():
@@ -177,6 +177,7 @@ _DURATIONS = {
     "connect_timeout": 0.1,
     "statement_timeout": 0.1,
 }
+_MAY_BE_NONE = ("retention", "renew_interval")
 _COUNTS = {
     "prune_batch": (1, 1_000_000),
     "commit_batch": (1, 10_000),
@@ -248,9 +249,12 @@ def _parsed(key: str, text: str, variable: str) -> Any:
         return parse_queues(text, name=variable)
     if key in ("concurrency_limits", "rate_limits"):
         return parse_limits(text, name=variable)
-    if key in ("retention", "renew_interval") and text.lower() == "none":
-        return None
-    return text
+    return _none_if_said(key, text)
+
+
+def _none_if_said(key: str, value: Any) -> Any:
+    """None where a text says so: neither the environment nor TOML has another word for it."""
+    return None if key in _MAY_BE_NONE and isinstance(value, str) and value.strip().lower() == "none" else value
 
 
 def _from_pyproject(folder: Path) -> dict[str, Any]:
@@ -259,7 +263,7 @@ def _from_pyproject(folder: Path) -> dict[str, Any]:
     for key in table:
         if key not in known:
             raise ConfigError(f"unknown option {key!r} in [tool.outlast]{did_you_mean(key, known)}")
-    return {key: value for key, value in table.items() if key != "app"}
+    return {key: _none_if_said(key, value) for key, value in table.items() if key != "app"}
 
 
 def app_from_pyproject(folder: Path) -> str | None:

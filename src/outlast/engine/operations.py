@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from outlast._kernel.failures import reason_text
 from outlast._kernel.identity import checked_key
+from outlast._kernel.limits import LimitsInEffect
 from outlast._kernel.requests import moment_us
 from outlast._kernel.states import CANCELLED, LIVE, MOVES, RUNNING
 from outlast._model import Ended, Filter, Held, Instance, Node, QueueCounts, Standing
@@ -177,6 +178,12 @@ class Operations(Life):
         """Live instances by queue, and which queues are paused."""
         self._running()
         return await self._store.queues.counts()
+
+    async def limits(self) -> LimitsInEffect:
+        """Concurrency limits and rate limits as they hold in the whole cluster, not only what this engine says."""
+        self._running()
+        store = self._store.limits
+        return LimitsInEffect(await store.slots(), {rate.name: rate for rate in await store.rates()})
 
     async def totals(self) -> dict[str, int]:
         """How many instances there are, by status. Reads the whole table."""
