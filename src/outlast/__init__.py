@@ -18,11 +18,24 @@ from outlast.errors import (
     ResultTimeout,
 )
 from outlast.jobs import Context, Job, job
-from outlast.machines import Machine, StepContext, step, upgrade
+from outlast.machines import Machine, StepContext, upgrade
+from outlast.workflows import (
+    TIMEOUT,
+    each,
+    parallel,
+    sleep,
+    sleep_until,
+    step,
+    wait_for_all,
+    wait_for_any,
+    wait_for_signal,
+    workflow,
+)
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "TIMEOUT",
     "Await",
     "Cancel",
     "Child",
@@ -50,11 +63,19 @@ __all__ = [
     "Stop",
     "backoff",
     "days",
+    "each",
     "errors",
     "hours",
     "job",
     "minutes",
+    "parallel",
     "seconds",
+    "sleep",
+    "sleep_until",
     "step",
     "upgrade",
+    "wait_for_all",
+    "wait_for_any",
+    "wait_for_signal",
+    "workflow",
 ]

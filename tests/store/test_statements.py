@@ -175,7 +175,8 @@ def test_every_status_in_sql_is_one_of_the_kernels(package: str, statement: Stat
     found = {word for part in STATUS.findall(statement.text) for word in WORD.findall(part)}
     found |= set(BRANCH.findall(statement.text))
 
-    assert found <= set(states.ALL)
+    notes = {"retrying"} if statement.name in ("record", "unrecord") else set()
+    assert found <= set(states.ALL) | notes
 
 
 @pytest.mark.parametrize("package", ["outlast._store.sqlite.migrations", "outlast._store.postgres.migrations"])

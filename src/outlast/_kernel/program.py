@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from random import Random
 from typing import Any, Final, Protocol
 
@@ -31,6 +32,9 @@ class Activation(Protocol):
 
     def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
         """A described start as a row to insert. Raises: ValueTooLarge, ConfigError."""
+
+    def seconds_until(self, moment: datetime) -> float:
+        """Seconds from now until an aware instant; negative when it is past."""
 
     async def record(self, outcome: Recorded) -> None:
         """Makes durable what was recorded, and goes on. Raises: CancelledError: the claim is lost."""

@@ -35,7 +35,7 @@ class Signature:
         outcomes: tuple[type, ...] = (),
     ) -> None:
         self.who = who
-        signature = inspect.signature(function)
+        signature = self._signature = inspect.signature(function)
         try:
             hints = typing.get_type_hints(function, include_extras=True)
         except Exception as error:
@@ -81,6 +81,12 @@ class Signature:
         if not isinstance(given, dict):
             raise ArgumentError(f"the arguments of {self.who} must be a JSON object, not {text[:80]}")
         return self.encode((), given)
+
+    def named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name, defaults included. Raises: TypeError."""
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return dict(bound.arguments)
 
     def decode(self, text: str) -> dict[str, Any]:
         """Stored arguments by name. Raises: EncodingError."""

@@ -7,6 +7,7 @@ import contextvars
 import enum
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
+from datetime import datetime
 from random import Random
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
 from outlast._runtime.tracing import Tracing
 from outlast._store.contract import Instances
-from outlast._world import World
+from outlast._world import World, instant_us
 from outlast.errors import StepTimeout, ValueTooLarge
 
 
@@ -118,6 +119,10 @@ class Run:
     def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
         """See `kernel.program.Activation`."""
         return self.executor.starts.row(request, options)
+
+    def seconds_until(self, moment: datetime) -> float:
+        """See `kernel.program.Activation`."""
+        return (instant_us(moment) - self.executor.world.wall_us()) / 1_000_000
 
     async def record(self, outcome: Recorded) -> None:
         """See `kernel.program.Activation`."""

@@ -21,9 +21,10 @@ from outlast.config import Config, Options, make_config, shown
 from outlast.errors import ConfigError, EngineStateError
 from outlast.jobs import Job
 from outlast.machines import Machine
+from outlast.workflows import Workflow
 
-Runnable = Program | Job[..., Any, Any, Any] | type[Machine]
-"""What an engine can be told to run: a job, or a machine's class."""
+Runnable = Program | Job[..., Any, Any, Any] | Workflow[..., Any] | type[Machine]
+"""What an engine can be told to run: a job, a workflow, or a machine's class."""
 
 
 class Life:

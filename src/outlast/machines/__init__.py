@@ -20,7 +20,7 @@ await engine.signal("order:42", "payment", {"amount": 100})
 """
 
 from outlast.machines.context import Children, ChildResult, ReceivedSignal, StepContext
-from outlast.machines.definition import step, upgrade
+from outlast.machines.definition import upgrade
 from outlast.machines.machine import Machine
 from outlast.machines.program import MachineProgram
 
@@ -31,6 +31,5 @@ __all__ = [
     "MachineProgram",
     "ReceivedSignal",
     "StepContext",
-    "step",
     "upgrade",
 ]

@@ -6,23 +6,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from outlast._kernel.marks import mark_step
 from outlast.errors import DefinitionError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 RESERVED: Final = frozenset({"on_error", "outlast_program", "start_request", "state"})
 """Names that a step cannot have."""
-
-
-def step(function: F) -> F:
-    """Marks a method of a machine as a step: `async def name(self, ctx)`, or `def`, which runs on a thread.
-
-    It returns an outcome: `Next`, `Retry`, `Await`, `Spawn`, `Done`, `Stop` or `Cancel`. Raises: DefinitionError.
-    """
-    if not inspect.isfunction(function):
-        raise DefinitionError(f"@step goes on a method, not on {function!r}")
-    function.outlast_step = function.__name__  # type: ignore[attr-defined]
-    return function
 
 
 def upgrade(*, from_version: int) -> Callable[[F], F]:
@@ -50,6 +40,9 @@ def steps_of(cls: type, name: str) -> dict[str, Callable[..., Any]]:
     steps: dict[str, Callable[..., Any]] = {}
     for attribute in dir(cls):
         function = inspect.getattr_static(cls, attribute)
+        if isinstance(getattr(function, "outlast_step_name", None), str):  # decorated outside of the class's body.
+            function = mark_step(function.function)
+            setattr(cls, attribute, function)
         if not isinstance(getattr(function, "outlast_step", None), str):
             continue
         if attribute in RESERVED:

@@ -51,7 +51,7 @@ def step_name(step: Any) -> str | None:
     """A step's name, given as text or as the method. Raises: ConfigError."""
     if step is None or isinstance(step, str):
         return step
-    name = getattr(step, "__name__", None)
+    name = getattr(step, "outlast_step_name", None) or getattr(step, "__name__", None)
     if not isinstance(name, str):
         raise ConfigError(f"step takes a name or a method, not {step!r}")
     return name

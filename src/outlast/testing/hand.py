@@ -10,8 +10,9 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from outlast._kernel.limits import RATE, limit_name
+from outlast._kernel.program import WORKFLOW
 from outlast._kernel.states import BLOCKED, READY, SCHEDULED, WAITING
-from outlast._model import Claim, Filter, Row, Settlement
+from outlast._model import Claim, Entry, Filter, Row, Settlement
 from outlast._runtime.crew import Crew
 from outlast._runtime.executor import Run, Sink
 from outlast._runtime.lane import hand_letters, hand_notes
@@ -46,10 +47,18 @@ class _Place:
 class _Checkpoint:
     """Stands before the committer, and keeps back what a fault strikes."""
 
-    def __init__(self, committer: Sink) -> None:
+    def __init__(self, committer: Sink, faults: list[Fault]) -> None:
         self._committer = committer
+        self._faults = faults
+        self.fault: Fault | None = None
         self.withholds = False
         self.withheld: Settlement | None = None
+
+    def strike(self, program: str, *steps: str) -> None:
+        """Lets a fault strike one of these steps."""
+        for step in steps:
+            self.fault = self.fault or next((each for each in self._faults if each.strikes(program, step)), None)
+        self.withholds = self.fault is not None and self.fault.kind != "crash_after_commit"
 
     def put(self, settlement: Settlement, queue: str, program: str) -> None:
         if self.withholds:
@@ -58,10 +67,20 @@ class _Checkpoint:
             self._committer.put(settlement, queue, program)
 
     async def durable(self, settlement: Settlement, queue: str, program: str) -> bool:
-        return await self._committer.durable(settlement, queue, program)
+        """A workflow records steps. A process that dies here does not go on."""
+        self.strike(program, *(_step_of(entry) for entry in settlement.entries or () if entry.kind == "step"))
+        if self.withholds:
+            self.withheld = settlement
+            return False
+        return await self._committer.durable(settlement, queue, program) and self.fault is None
 
     def release(self, claims: list[tuple[str, int]], queue: str) -> None:
         self._committer.release(claims, queue)
+
+
+def _step_of(entry: Entry) -> str:
+    """The name of a workflow's step."""
+    return entry.key.rpartition("/")[2].rpartition("#")[0]
 
 
 class Hand:
@@ -166,9 +185,9 @@ class Hand:
 
     async def _run(self, tally: Tally, claim: Claim, queue: str) -> None:
         crew = self.crew
-        fault = next((fault for fault in self.faults if fault.strikes(claim.program, claim.step)), None)
-        checkpoint = _Checkpoint(crew.committer)
-        checkpoint.withholds = fault is not None and fault.kind != "crash_after_commit"
+        checkpoint = _Checkpoint(crew.committer, self.faults)
+        if claim.step != WORKFLOW:
+            checkpoint.strike(claim.program, claim.step)
         place = _Place(queue)
         crew.executor.sink = checkpoint
         try:
@@ -178,7 +197,7 @@ class Hand:
             await crew.committer.settled()
         finally:
             crew.executor.sink = crew.committer
-        if fault is not None:
+        if (fault := checkpoint.fault) is not None:
             tally.crashes += 1
             await self._die()
             if fault.kind == "run_step_twice" and checkpoint.withheld is not None:

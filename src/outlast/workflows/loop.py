@@ -2,7 +2,7 @@
 
 A workflow is run again from its beginning whenever it is resumed, and reads what it has recorded. So its code must wait
 for nothing but recorded things, and somebody must notice that all its branches wait. On an event loop of its own both
-come by themselves: tasks, futures, `gather` and `TaskGroup` work as anywhere; clocks, sockets and threads are not there.
+come by themselves: tasks, futures, `gather` and `TaskGroup` work as anywhere; there are no clocks, sockets and threads.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Branch:
 
 
 BRANCH: Final[ContextVar[Branch]] = ContextVar("outlast_branch")
+_NOWHERE: Final = Branch()
 
 
 class FlowLoop(asyncio.AbstractEventLoop):
@@ -66,7 +67,7 @@ class FlowLoop(asyncio.AbstractEventLoop):
             events._set_running_loop(self._real)
             _enter_task(self._real, current)
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
         """See `asyncio.AbstractEventLoop`."""
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
@@ -76,7 +77,7 @@ class FlowLoop(asyncio.AbstractEventLoop):
         """See `asyncio.AbstractEventLoop`."""
         return asyncio.Future(loop=self)
 
-    def create_task(  # type: ignore[override]
+    def create_task(
         self,
         coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
         *,
@@ -88,8 +89,9 @@ class FlowLoop(asyncio.AbstractEventLoop):
         context = copy_context() if context is None else context
         parent = context.get(BRANCH)
         called = getattr(coro, "__qualname__", type(coro).__name__).rpartition(".")[2]
-        context.run(BRANCH.set, Branch() if parent is None else Branch(f"{parent.key(called)}/"))
-        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)  # type: ignore[arg-type]
+        nested = parent is not None and parent is not _NOWHERE
+        context.run(BRANCH.set, Branch(f"{parent.key(called)}/") if parent is not None and nested else Branch())
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
         self.tasks.append(task)
         return task
 
@@ -126,44 +128,44 @@ class FlowLoop(asyncio.AbstractEventLoop):
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Tasks that are given up pending are no news: they are suspended."""
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> NoReturn:
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> NoReturn:  # type: ignore[override]
         """Refused: a workflow's waits are recorded."""
         raise WorkflowError(
             "a workflow's own code cannot wait by the clock (asyncio.sleep, asyncio.timeout, wait_for): "
             "use outlast.sleep, the timeout of what it waits for, or do it in a step"
         )
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> NoReturn:
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> NoReturn:  # type: ignore[override]
         """Refused: a workflow's waits are recorded."""
         self.call_later(0, callback)
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> NoReturn:
-        """Refused: a workflow's code knows no threads."""
-        _refuse("threads")
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:
-        """Refused: a workflow's code knows no threads."""
-        _refuse("threads")
+def _refuse(what: str) -> Callable[..., NoReturn]:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise WorkflowError(
+            f"a workflow's own code cannot do input, output or threads ({what}), for it runs again when it resumes: "
+            "do it in a step"
+        )
 
-    async def create_connection(self, *args: Any, **options: Any) -> NoReturn:  # type: ignore[override]
-        """Refused: a workflow's code does no input or output."""
-        _refuse("the network")
+    return refuse
 
-    async def getaddrinfo(self, *args: Any, **options: Any) -> NoReturn:  # type: ignore[override]
-        """Refused: a workflow's code does no input or output."""
-        _refuse("the network")
+
+for _name in dir(asyncio.AbstractEventLoop):
+    if not _name.startswith("_") and _name not in vars(FlowLoop):
+        setattr(FlowLoop, _name, _refuse(_name))
+
+
+def fresh_context() -> Context:
+    """The context of a workflow's own body: no branch yet."""
+    context = copy_context()
+    context.run(BRANCH.set, _NOWHERE)
+    return context
 
 
 def current_flow() -> Any:
     """The flow whose own code runs now, or None: in steps, and outside of workflows."""
     loop = events._get_running_loop()
     return loop.flow if isinstance(loop, FlowLoop) else None
-
-
-def _refuse(what: str) -> NoReturn:
-    raise WorkflowError(
-        f"a workflow's own code cannot use {what}: it is run again whenever it resumes; do it in a step"
-    )
 
 
 def _close(coroutine: Any) -> None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 
 from outlast._kernel.backoff import Backoff, check_policy, exponential
+from outlast._kernel.marks import is_method, mark_step
 from outlast._kernel.signatures import Signature
 from outlast.config import checked_name, duration_s
 from outlast.errors import DefinitionError
@@ -131,8 +132,8 @@ def step(
         backoff: Wait between attempts, as for a job. It holds no worker.
         timeout: Seconds that one execution may take; then it is stopped and counts as failed.
         compensate: The function that undoes the step when the workflow fails later. It takes the step's arguments, by
-            name, or some of them, and `result`, what the step returned, if it has such a parameter. It is a step itself:
-            decorate it to give it attempts of its own.
+            name, or some of them, and `result`, what the step returned, if it has such a parameter. It is a step
+            itself: decorate it to give it attempts of its own.
 
     Raises: DefinitionError, ConfigError.
     """
@@ -143,5 +144,7 @@ def step(
     policy = exponential() if backoff is None else backoff
     check_policy(policy)
     timeout_s = None if timeout is None else duration_s(timeout, name="timeout", least_s=0.001)
+    if function is not None and is_method(function):
+        return mark_step(function)
     decorate = _Decorator(StepSettings(name, max_attempts, policy, timeout_s, compensate))
     return decorate if function is None else decorate(function)

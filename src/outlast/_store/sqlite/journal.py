@@ -46,10 +46,10 @@ def _note(
     error: str | None,
     duration_s: float | None,
     wake_us: int | None,
-    due: int,
+    left_s: float | None,
     recorded_us: int,
 ) -> Note:
     wake_at = None if wake_us is None else instant(wake_us)
     return Note(
-        instance, key, kind, status, number, attempt, value, error, duration_s, wake_at, bool(due), instant(recorded_us)
+        instance, key, kind, status, number, attempt, value, error, duration_s, wake_at, left_s, instant(recorded_us)
     )

@@ -18,7 +18,7 @@ WHERE j.status <> 'done';
 -- gives: what they have recorded, in the order of the first time
 -- index: journal's own key
 SELECT instance::text, key, kind, status, number, attempt, value, error, duration_s, wake_at,
-    COALESCE(wake_at <= COALESCE(:now::timestamptz, now()), false), recorded_at
+    extract(epoch FROM wake_at - COALESCE(:now::timestamptz, clock_timestamp()))::double precision, recorded_at
 FROM {schema}.journal WHERE instance = ANY (:ids::uuid[]) ORDER BY instance, number, key;
 
 -- name: unrecord

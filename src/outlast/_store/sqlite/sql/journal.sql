@@ -16,8 +16,8 @@ WHERE {schema}_journal.status <> 'done';
 -- takes: ids, a JSON array; now_us
 -- gives: what they have recorded, in the order of the first time
 -- index: journal's own key
-SELECT instance, key, kind, status, number, attempt, value, error, duration_s, wake_us, COALESCE(wake_us <= :now_us, 0),
-    recorded_us
+SELECT instance, key, kind, status, number, attempt, value, error, duration_s, wake_us,
+    (wake_us - :now_us) / 1000000.0, recorded_us
 FROM {schema}_journal WHERE instance IN (SELECT value FROM json_each(:ids)) ORDER BY instance, number, key;
 
 -- name: unrecord

@@ -1,0 +1,209 @@
+"""What is started, claimed and settled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from outlast._model.messages import Letter
+
+
+class NewInstance(msgspec.Struct, gc=False):
+    """An instance to insert. `delay_s` counts from the store's now; `due_us` is absolute; at most one is set.
+
+    A child names its `parent`, the parent's `round` of children and its number `child` within it. `concurrency_key` and
+    `rate_limit` are texts as `_kernel.limits` writes them. `trace` is the caller's trace context (W3C traceparent).
+    """
+
+    id: str
+    program: str
+    version: int
+    queue: str
+    priority: int
+    step: str
+    state: str
+    correlation_key: str | None = None
+    correlation_scope: str | None = None
+    delay_s: float | None = None
+    due_us: int | None = None
+    timeout_s: float | None = None
+    parent: str | None = None
+    round: int = 0
+    child: int = 0
+    concurrency_key: str | None = None
+    rate_limit: str | None = None
+    rate_weight: float = 1.0
+    fair_key: str | None = None
+    fair_weight: float = 1.0
+    trace: str | None = None
+
+
+class Claim(msgspec.Struct, array_like=True, gc=False):
+    """A claimed instance, as a node holds it. The field order is that of the claim statements.
+
+    `awaits` is a JSON list of the signal names it last waited for; `round` counts its spawns; `mail` says that it was
+    sent a signal once. The node's own notes: `kept` says that this claim has written an outcome already, `letters` are
+    the unread signals, `notes` what a workflow has recorded.
+    """
+
+    id: str
+    program: str
+    version: int
+    step: str
+    state: str
+    epoch: int
+    attempt: int
+    crashes: int
+    priority: int
+    correlation_key: str | None
+    commits: int = 0
+    awaits: str | None = None
+    round: int = 0
+    concurrency_key: str | None = None
+    rate_limit: str | None = None
+    rate_weight: float = 1.0
+    trace: str | None = None
+    mail: bool = False
+    parent: str | None = None
+    kept: bool = False
+    letters: Sequence[Letter] = ()
+    notes: Sequence[Note] = ()
+
+
+class Denied(NamedTuple):
+    """Claims that a limit did not let through: the gate (`k:` and a key, `r:` and a rate limit), and how many."""
+
+    gate: str
+    claims: int
+
+
+class Taken(list[Claim]):
+    """Claims that may run.
+
+    Attributes:
+        seen: Ready instances that were looked at: the claims, and those that a limit did not let through.
+        denied: What those were denied by.
+        fair_after: The fair key that was served last, for the next claim to go on from; None: there was none.
+    """
+
+    __slots__ = ("denied", "fair_after", "seen")
+
+    def __init__(
+        self, claims: Sequence[Claim], *, seen: int, denied: Sequence[Denied] = (), fair_after: str | None = None
+    ) -> None:
+        super().__init__(claims)
+        self.seen = seen
+        self.denied = denied
+        self.fair_after = fair_after
+
+
+class Entry(msgspec.Struct, array_like=True, gc=False):
+    """What an outcome records in its instance's journal: a step, a wait, a child.
+
+    `key` is unique within the instance, `number` the order. `status` is `done`, `failed`, `retrying` or `waiting`;
+    `wake_s` are seconds until it is looked at again in any case.
+    """
+
+    key: str
+    kind: str
+    status: str
+    number: int
+    attempt: int = 0
+    value: str | None = None
+    error: str | None = None
+    duration_s: float | None = None
+    wake_s: float | None = None
+
+
+class Note(NamedTuple):
+    """A journal's row. `left_s`: seconds until its `wake_at`, none when that is past."""
+
+    instance: str
+    key: str
+    kind: str
+    status: str
+    number: int
+    attempt: int
+    value: str | None
+    error: str | None
+    duration_s: float | None
+    wake_at: datetime | None
+    left_s: float | None
+    recorded_at: datetime
+
+
+class Settlement(msgspec.Struct, gc=False):
+    """What one claim's outcome writes. Fenced by `id` and `epoch`.
+
+    `status` is the status after the commit: a final one, `ready`, `scheduled` with `delay_s`, or `running`, which keeps
+    the claim for the next step; others may take it away after `deadline_s`. `retention_s` counts from the commit; None
+    keeps the row for ever. `step`, `state` and `version` stay as they are where they are None. `commits` is how many
+    outcomes the row held when the step began: a claim that writes more than one needs it to tell them apart.
+
+    `waiting` comes with `awaits` (signal names that wake it) or `children` (spawned in the same transaction; it wakes
+    when `need` of them have ended, None: all that were inserted), and `wake_s`, seconds until it wakes in any case.
+    `consumed` are ids of signals that this outcome uses up; `shown` those that woke the step: they do not do so again.
+    `entries` is what it records in the journal. `frees` is the key whose slot this lets go of. `parent` is whom the end
+    of this child may wake; `round` the number of the children's round.
+    `concurrency_key` and `rate_limit` apply from the next step on: None keeps what the row has, "" clears it.
+    """
+
+    id: str
+    epoch: int
+    status: str
+    attempt: int
+    result: str | None = None
+    error: str | None = None
+    delay_s: float | None = None
+    retention_s: float | None = None
+    step: str | None = None
+    state: str | None = None
+    version: int | None = None
+    deadline_s: float | None = None
+    commits: int | None = None
+    awaits: list[str] | None = None
+    wake_s: float | None = None
+    consumed: list[str] | None = None
+    shown: list[str] | None = None
+    children: list[NewInstance] | None = None
+    need: int | None = None
+    concurrency_key: str | None = None
+    rate_limit: str | None = None
+    rate_weight: float | None = None
+    parent: str | None = None
+    round: int | None = None
+    frees: str | None = None
+    entries: list[Entry] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it writes what a plain job's outcome does, and nothing else."""
+        return (
+            self.state is None
+            and self.step is None
+            and self.commits is None
+            and self.frees is None
+            and self.concurrency_key is None
+            and self.rate_limit is None
+            and self.status != "waiting"
+            and not self.has_effects
+        )
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether it changes more than its own row."""
+        return bool(self.awaits or self.consumed or self.parent or self.entries) or self.children is not None
+
+
+class Committed(NamedTuple):
+    """What became of a batch of outcomes.
+
+    `stale` are the ids whose claim was no longer ours; `queues` those in which the commit itself made instances ready:
+    parents whose join opened, parks that found their signal there already, children.
+    """
+
+    stale: list[str]
+    queues: list[str]

@@ -1,0 +1,43 @@
+"""Workflows: an `async def` whose steps are recorded, and which waits for days holding nothing but a row.
+
+@step(max_attempts=3, compensate=refund)
+async def charge(order: Order) -> Receipt: ...
+
+@workflow(timeout=hours(2))
+async def process_order(order: Order) -> Receipt:
+    stock, credit = await parallel(reserve(order), check_credit(order))
+    receipt = await charge(order)
+    paid = await wait_for_signal("bank.settled", timeout=days(7))
+    return receipt
+"""
+
+from outlast.workflows.branches import each, parallel
+from outlast.workflows.program import Workflow, WorkflowStart, workflow
+from outlast.workflows.steps import Step, make_step, step
+from outlast.workflows.waiting import (
+    TIMEOUT,
+    Timeout,
+    sleep,
+    sleep_until,
+    wait_for_all,
+    wait_for_any,
+    wait_for_signal,
+)
+
+__all__ = [
+    "TIMEOUT",
+    "Step",
+    "Timeout",
+    "Workflow",
+    "WorkflowStart",
+    "each",
+    "make_step",
+    "parallel",
+    "sleep",
+    "sleep_until",
+    "step",
+    "wait_for_all",
+    "wait_for_any",
+    "wait_for_signal",
+    "workflow",
+]

@@ -1,0 +1,95 @@
+"""The journal of one workflow while it runs: what it holds, and what is to be written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from outlast._kernel.outcomes import Recorded
+from outlast._kernel.program import Activation
+from outlast._model import Entry, Note
+
+Resolve = Callable[[], None]
+
+
+class Book:
+    """Reads notes and writes entries, one commit after the other; what comes meanwhile goes with the next.
+
+    Attributes:
+        notes: What was recorded before this activation, by key.
+        news: Set whenever something has happened that the workflow may wait for.
+    """
+
+    def __init__(self, activation: Activation) -> None:
+        self.notes: dict[str, Note] = {note.key: note for note in activation.claim.notes}
+        self.news = asyncio.Event()
+        self._activation = activation
+        self._numbers = {key: note.number for key, note in self.notes.items()}
+        self._last = max(self._numbers.values(), default=0)
+        self._outbox: list[tuple[Entry, Resolve | None, tuple[str, ...]]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._fault: BaseException | None = None
+
+    def entry(self, key: str, kind: str, status: str, attempt: int = 0, **columns: Any) -> Entry:
+        """An entry; its number is that of its key's first one."""
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._last = self._numbers[key] = self._last + 1
+        return Entry(key, kind, status, number, attempt, **columns)
+
+    def put(self, entry: Entry, resolve: Resolve | None = None, used: tuple[str, ...] = ()) -> None:
+        """Takes an entry; `resolve` is called once it is durable, and the signals `used` are used up with it."""
+        self._outbox.append((entry, resolve, used))
+        self.news.set()
+
+    @property
+    def has_results(self) -> bool:
+        """Whether somebody waits for something to become durable."""
+        return self._writer is not None or any(resolve is not None for _, resolve, _ in self._outbox)
+
+    def write_soon(self) -> None:
+        """Begins to write, if somebody waits for it and nothing is being written."""
+        if self._writer is None and self.has_results:
+            self._writer = asyncio.get_running_loop().create_task(self._write())
+
+    async def _write(self) -> None:
+        try:
+            batch, self._outbox = self._outbox, []
+            used = tuple(id for _, _, ids in batch for id in ids)
+            await self._activation.record(Recorded(_last_of_each([entry for entry, _, _ in batch]), used))
+            for _, resolve, _ in batch:
+                if resolve is not None:
+                    resolve()
+        except BaseException as error:
+            self._fault = error
+        finally:
+            self._writer = None
+            self.news.set()
+
+    def fault(self, error: BaseException) -> None:
+        """Something went wrong that is not the workflow's: the activation ends with it."""
+        self._fault = error
+        self.news.set()
+
+    def raise_fault(self) -> None:
+        """Raises what went wrong, if anything has."""
+        if self._fault is not None:
+            raise self._fault
+
+    def left(self) -> tuple[Entry, ...]:
+        """What is not written yet, to go with the outcome."""
+        entries = _last_of_each([entry for entry, _, _ in self._outbox])
+        self._outbox.clear()
+        return entries
+
+    async def close(self) -> None:
+        """Ends writing."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.wait([self._writer])
+
+
+def _last_of_each(entries: list[Entry]) -> tuple[Entry, ...]:
+    """Of entries with one key the last: one statement writes each row once."""
+    return tuple({entry.key: entry for entry in entries}.values())

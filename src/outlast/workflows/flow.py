@@ -1,0 +1,230 @@
+"""One activation of a workflow: runs its code as far as it comes, records what it does, and parks it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Any, Final
+
+from outlast._codec import decode_any, encode
+from outlast._kernel.failures import failure_text
+from outlast._kernel.outcomes import Failed, Finished, Outcome, Parked
+from outlast._kernel.program import Activation
+from outlast._kernel.states import COMPENSATED, COMPENSATION_FAILED
+from outlast._model import Letter
+from outlast.errors import StepFailed, WorkflowError, WorkflowTimeout
+from outlast.workflows.book import Book
+from outlast.workflows.calls import Call, Calls
+from outlast.workflows.loop import BRANCH, FlowLoop, fresh_context
+from outlast.workflows.steps import Step
+from outlast.workflows.waiting import Wait
+
+LIFETIME: Final = "~timeout"
+"""The key under which a workflow's own timeout is recorded."""
+UNDO: Final = "~undo/"
+"""What keys of compensations begin with."""
+
+
+class Flow:
+    """Runs a workflow's code once, from its beginning.
+
+    Args:
+        body: Makes the coroutine of the workflow's function.
+        write: Makes JSON text of its result.
+        lifetime_s: Seconds that the workflow may take in all, or None.
+    """
+
+    def __init__(
+        self,
+        activation: Activation,
+        body: Callable[[], Coroutine[Any, Any, Any]],
+        write: Callable[[Any], str],
+        lifetime_s: float | None,
+    ) -> None:
+        self._activation = activation
+        self._body = body
+        self._write = write
+        self._lifetime_s = lifetime_s
+        self._real = asyncio.get_running_loop()
+        self._loop = FlowLoop(self)  # type: ignore[abstract]
+        self._inbox: list[Letter] = list(activation.claim.letters)
+        self._waits: dict[str, Wait] = {}
+        self._book = Book(activation)
+        self._calls = Calls(activation, self._book)
+        self._life: Wait | None = None
+        self._main: asyncio.Task[Any] | None = None
+        self._expired = False
+        self._closing = False
+
+    async def run(self) -> Outcome:
+        """Runs until the code has ended or waits for what is not here."""
+        try:
+            if self._lifetime_s is not None:
+                self._begin_lifetime(self._lifetime_s)
+            if isinstance(main := await self._drive(self._body()), Parked):
+                return main
+            if (error := _error_of(main)) is None:
+                return Finished(self._write(main.result()), entries=self._book.left())
+            if self._expired:
+                error = WorkflowTimeout(f"the workflow ran longer than its timeout of {self._lifetime_s:g} s")
+            return await self._fail(failure_text(error))
+        finally:
+            await self._close()
+
+    async def _fail(self, text: str) -> Outcome:
+        """What was done is undone, if there is anything to undo, and the error is kept."""
+        self._life = None
+        if not self._calls.undoable:
+            return Failed(text, entries=self._book.left())
+        if isinstance(undo := await self._drive(self._compensate()), Parked):
+            return undo
+        return Failed(text, entries=self._book.left(), status=undo.result())
+
+    async def _drive(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | Parked:
+        """Runs a coroutine of the workflow until it is over (its task), or nothing goes on (the park)."""
+        main = self._main = self._loop.create_task(coroutine, context=fresh_context())
+        while True:
+            self._loop.turn()
+            self._calls.begin()
+            self._book.raise_fault()
+            if not self._book.has_results:
+                if main.done():
+                    return main
+                if not self._calls.running:
+                    wake_s = self._next_s()
+                    if wake_s is None or wake_s > 0:
+                        return self._park(wake_s)
+            self._book.write_soon()
+            await self._wait_for_news()
+            self._look_at_time()
+
+    async def _wait_for_news(self) -> None:
+        """Waits until a step is over, something is recorded, or a time has come."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._next_s()):
+                await self._book.news.wait()
+        self._book.news.clear()
+
+    # What the workflow's code asks for: these run on its own loop.
+
+    def key(self, name: str) -> str:
+        """The key of the next thing of this name in the branch that runs now."""
+        if self._closing:
+            raise WorkflowError("this workflow is suspended or over: its code cannot call or wait any more")
+        return BRANCH.get().key(name)
+
+    def call(self, step: Step[Any, Any], args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
+        """A step was called: its key is taken now, whenever it is awaited."""
+        return self._called(self.key(step.outlast_step_name), step, args, kwargs)
+
+    async def _called(self, key: str, step: Step[Any, Any], args: Any, kwargs: Any) -> Any:
+        call = Call(key, step, args, kwargs, self._loop.create_future())
+        self._calls.add(call)
+        try:
+            return await call.future
+        except asyncio.CancelledError:
+            self._calls.give_up(call)
+            raise
+
+    async def wait(self, wait: Wait) -> Any:
+        """Something is waited for."""
+        note = self._book.notes.get(wait.key)
+        if note is not None and note.status == "done":
+            return wait.recall(decode_any(note.value or "null"))
+        wait.future = self._loop.create_future()
+        self._begin_wait(wait)
+        if (found := wait.match(self._inbox)) is not None:
+            value, used = found
+            self._inbox = [letter for letter in self._inbox if letter.id not in used]
+            self._end_wait(wait, value, tuple(used))
+        elif wait.due_at is not None and wait.due_at <= self._real.time():
+            self._end_wait(wait, wait.late())
+        try:
+            return await wait.future
+        finally:
+            self._waits.pop(wait.key, None)
+
+    def seconds_until(self, moment: datetime) -> float:
+        """Seconds from now until an instant."""
+        return self._activation.seconds_until(moment)
+
+    # Waits.
+
+    def _begin_wait(self, wait: Wait) -> None:
+        self._waits[wait.key] = wait
+        note = self._book.notes.get(wait.key)
+        if note is None:
+            wait.due_at = None if wait.timeout_s is None else self._real.time() + wait.timeout_s
+            self._book.put(self._book.entry(wait.key, wait.kind, "waiting", value=wait.shown(), wake_s=wait.timeout_s))
+        elif note.left_s is not None:
+            wait.due_at = self._real.time() + note.left_s
+
+    def _begin_lifetime(self, seconds: float) -> None:
+        wait = self._life = Wait(LIFETIME, (), seconds, None)
+        wait.kind = "timeout"
+        self._begin_wait(wait)
+        del self._waits[LIFETIME]
+
+    def _end_wait(self, wait: Wait, value: Any, used: tuple[str, ...] = ()) -> None:
+        self._waits.pop(wait.key, None)
+        text, future = encode(value, what=f"what {wait.key!r} got"), wait.future
+
+        def resolve() -> None:
+            if future is not None and not future.done():
+                future.set_result(wait.recall(decode_any(text)))
+
+        if wait.is_sleep:  # that its time has come stays true: there is nothing to record.
+            resolve()
+        else:
+            self._book.put(self._book.entry(wait.key, wait.kind, "done", value=text), resolve, used)
+
+    def _look_at_time(self) -> None:
+        now = self._real.time()
+        for wait in list(self._waits.values()):
+            if wait.due_at is not None and wait.due_at <= now:
+                self._end_wait(wait, wait.late())
+        life = self._life
+        if life is not None and life.due_at is not None and life.due_at <= now and self._main is not None:
+            self._expired, self._life = True, None
+            self._main.cancel()
+
+    def _next_s(self) -> float | None:
+        """Seconds until something is to be looked at in any case; None: never."""
+        waits = [*self._waits.values()] if self._life is None else [*self._waits.values(), self._life]
+        moments = [wait.due_at for wait in waits if wait.due_at is not None] + self._calls.due()
+        return max(0.0, min(moments) - self._real.time()) if moments else None
+
+    def _park(self, wake_s: float | None) -> Parked:
+        names = sorted({name for wait in self._waits.values() for name in wait.names})
+        shown = tuple(letter.id for letter in self._inbox if letter.name in names)
+        return Parked(None, None, tuple(names), wake_s, shown, entries=self._book.left())
+
+    async def _compensate(self) -> str:
+        """Undoes what was done, the newest first; a failure does not stop it. Returns the final status."""
+        status = COMPENSATED
+        for call, result in self._calls.newest_first():
+            undo = call.step.outlast_compensate
+            if undo is None:
+                continue
+            given = {**call.step.signature.named(call.args, call.kwargs), "result": result}
+            kwargs = {name: given[name] for name in undo.signature.names if name in given}
+            try:
+                await self._called(f"{UNDO}{call.key}/{undo.outlast_step_name}#1", undo, (), kwargs)
+            except StepFailed:
+                status = COMPENSATION_FAILED
+        return status
+
+    async def _close(self) -> None:
+        """Ends what still runs: steps of branches that were given up, and the code of a suspended workflow."""
+        self._closing = True
+        self._loop.close_tasks()
+        await self._calls.close()
+        await self._book.close()
+
+
+def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
+    if task.cancelled():
+        return WorkflowError("the workflow's own code cancelled itself")
+    return task.exception()
