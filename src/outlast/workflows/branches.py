@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Literal, TypeVar, overload
 
@@ -34,7 +35,13 @@ async def parallel(*branches: Awaitable[Any], on_error: OnError = "fail_fast") -
 
     Raises: ConfigError.
     """
-    one_of("on_error", on_error, ("fail_fast", "complete_all"))
+    try:
+        one_of("on_error", on_error, ("fail_fast", "complete_all"))
+    except ConfigError:
+        for branch in branches:
+            if inspect.iscoroutine(branch):
+                branch.close()  # it will never be awaited.
+        raise
     tasks = [asyncio.ensure_future(branch) for branch in branches]
     return tuple(await _all(tasks, on_error))
 
