@@ -12,17 +12,25 @@ from outlast import Engine
 from outlast._model import Beat, Committed, Settlement
 from outlast._runtime.upkeep import Reaper
 
-_FENCE = re.compile(r"\s+AND [\w.\"]+\.epoch = o\.epoch AND [\w.\"]+\.status = 'running'")
+_FENCE = re.compile(
+    r"\s+AND [\w.\"]+\.epoch = o\.epoch AND [\w.\"]+\.status = 'running'"
+    r"(\s+AND \(o\.commits IS NULL OR [\w.\"]+\.commits = o\.commits\))?"
+)
 
 
 def no_fence(engine: Engine) -> None:
-    """A commit is written whoever holds the claim by now."""
+    """An outcome, of a job or of a machine's step, is written whoever holds the claim by now."""
+    for name in ("commit", "commit_full"):
+        _rewrite(engine, name, _FENCE, "")
+
+
+def _rewrite(engine: Engine, name: str, pattern: re.Pattern[str], instead: str) -> None:
+    """Changes the one place of a statement where the pattern is found."""
     sql: dict[str, Any] = engine._store.claims._desk.sql  # type: ignore[attr-defined]
-    commit = sql["commit"]
-    text, removed = _FENCE.subn("", commit.text)
-    if removed != 1:
-        raise RuntimeError("the fence of the commit statement was not found: mend this mutation")
-    sql["commit"] = replace(commit, text=text, numbered=_FENCE.sub("", commit.numbered))
+    text, count = pattern.subn(instead, sql[name].text)
+    if count != 1:
+        raise RuntimeError(f"statement {name!r} is no longer as this mutation knows it: mend it")
+    sql[name] = replace(sql[name], text=text, numbered=pattern.sub(instead, sql[name].numbered))
 
 
 def bury_at_once(engine: Engine) -> None:

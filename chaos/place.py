@@ -22,7 +22,11 @@ class NoPlace(Exception):
 
 LOCK_S = 0.25
 """A transaction of the engine's takes milliseconds; whoever holds SQLite's lock for longer is stuck with it."""
-_COLUMNS = "id, program, status, state, result, attempt, crashes, epoch, commits, commit_epoch"
+_COLUMNS = (
+    "id, program, status, state, result, attempt, crashes, epoch, commits, commit_epoch, parent, child, awaits,"
+    " concurrency_key"
+)
+_MAIL = "SELECT instance, name, payload, consumed_{at} IS NOT NULL FROM {signals}"
 _ROWS = f"SELECT {_COLUMNS} FROM {{instances}}"
 _LIVE = (
     "SELECT status, count(*) FROM {instances}"
@@ -43,6 +47,19 @@ class Row(NamedTuple):
     epoch: int
     commits: int
     commit_epoch: int
+    parent: str | None = None
+    child: int = 0
+    awaits: str | None = None
+    concurrency_key: str | None = None
+
+
+class Mail(NamedTuple):
+    """A signal, as the database has it; the payload is JSON text."""
+
+    instance: str
+    name: str
+    payload: str
+    is_used: bool
 
 
 class Place(Protocol):
@@ -60,6 +77,9 @@ class Place(Protocol):
 
     def rows(self) -> list[Row]:
         """All instances."""
+
+    def mail(self) -> list[Mail]:
+        """All signals that are kept, used up or not."""
 
     def live(self) -> dict[str, int]:
         """How many instances have not ended, by status. Raises what the driver raises."""
@@ -83,6 +103,10 @@ class SqlitePlace:
 
     def rows(self) -> list[Row]:
         return [Row(*row) for row in self._query(_ROWS.format(instances="outlast_instances"))]
+
+    def mail(self) -> list[Mail]:
+        rows = self._query(_MAIL.format(signals="outlast_signals", at="us"))
+        return [Mail(instance, name, payload, bool(is_used)) for instance, name, payload, is_used in rows]
 
     def live(self) -> dict[str, int]:
         return dict(self._query(_LIVE.format(instances="outlast_instances")))
@@ -122,8 +146,12 @@ class PostgresPlace:
         self.version = server.describe().split()[1]
 
     def rows(self) -> list[Row]:
-        columns = _ROWS.replace("id, program", "id::text, program", 1)
+        columns = _ROWS.replace("id, program", "id::text, program", 1).replace(" parent,", " parent::text,", 1)
         return [Row(*row) for row in self._query(columns.format(instances="outlast.instances"))]
+
+    def mail(self) -> list[Mail]:
+        text = _MAIL.replace("instance,", "instance::text,", 1)
+        return [Mail(*row) for row in self._query(text.format(signals="outlast.signals", at="at"))]
 
     def live(self) -> dict[str, int]:
         return dict(self._query(_LIVE.format(instances="outlast.instances")))

@@ -10,7 +10,7 @@ from typing import Any
 from chaos.history import History
 from outlast import Context, Job, backoff, job
 from outlast._kernel.outcomes import Outcome
-from outlast._kernel.program import Activation
+from outlast._kernel.program import Activation, Program
 
 SHARES = {"nap": 0.72, "chew": 0.18, "stumble": 0.10}
 """Of the jobs of an ordinary run, by program."""
@@ -53,7 +53,7 @@ async def block(n: int, nap_s: float) -> int:
     return answer(n)
 
 
-PROGRAMS: dict[str, Job[Any, Any, Any, int]] = {one.name: one for one in (nap, chew, stumble, block)}
+JOBS: dict[str, Job[Any, Any, Any, int]] = {one.name: one for one in (nap, chew, stumble, block)}
 
 
 def draw(dice: Random) -> str:
@@ -64,7 +64,7 @@ def draw(dice: Random) -> str:
 class Watched:
     """A program that writes into the history when its code begins and ends."""
 
-    def __init__(self, program: Job[Any, Any, Any, int], history: History) -> None:
+    def __init__(self, program: Program, history: History) -> None:
         self.name = program.name
         self.version = program.version
         self.queue = program.queue
@@ -75,7 +75,7 @@ class Watched:
     async def run(self, activation: Activation) -> Outcome:
         """See `kernel.program.Program`."""
         claim = activation.claim
-        self._history.write("run", claim.id, claim.epoch)
+        self._history.write("run", claim.id, claim.epoch, claim.step)
         try:
             outcome = await self._program.run(activation)
         except asyncio.CancelledError:

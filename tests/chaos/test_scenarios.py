@@ -47,6 +47,8 @@ def test_no_promise_is_broken(name: str) -> None:
     [
         ("no-fence", "freezes-postgres", "doubled: "),
         ("no-fence", "freezes-sqlite", "doubled: "),
+        ("no-fence", "machines-postgres", " commits, not 20"),
+        ("no-fence", "machines-sqlite", " commits, not 20"),
         ("bury-at-once", "kills-sqlite", "buried alive: "),
         ("false-word", "kills-postgres", "ended in claim"),
     ],
