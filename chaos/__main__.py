@@ -13,7 +13,7 @@ from random import SystemRandom
 
 from chaos.mutations import MUTATIONS
 from chaos.report import Report
-from chaos.scenarios import blocked, crowd, drains, freezes, full_disk, kills, machines, outages
+from chaos.scenarios import blocked, crowd, drains, fanout, freezes, full_disk, kills, machines, outages, signals
 
 SCENARIOS: dict[str, Callable[..., Report]] = {
     "kills-sqlite": partial(kills.run, store="sqlite"),
@@ -22,6 +22,10 @@ SCENARIOS: dict[str, Callable[..., Report]] = {
     "freezes-postgres": partial(freezes.run, store="postgres"),
     "machines-sqlite": partial(machines.run, store="sqlite"),
     "machines-postgres": partial(machines.run, store="postgres"),
+    "signals-sqlite": partial(signals.run, store="sqlite"),
+    "signals-postgres": partial(signals.run, store="postgres"),
+    "fanout-sqlite": partial(fanout.run, store="sqlite"),
+    "fanout-postgres": partial(fanout.run, store="postgres"),
     "outages-postgres": partial(outages.run, store="postgres"),
     "blocked-sqlite": partial(blocked.run, store="sqlite"),
     "blocked-postgres": partial(blocked.run, store="postgres"),

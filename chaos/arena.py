@@ -196,7 +196,7 @@ class Arena:
         def enough() -> bool:
             return sum(len(watch.look().commits) for watch in self.watches.values()) >= count
 
-        self._await(enough, timeout_s=patience_s, what=f"{count} commits")
+        self._await(enough, timeout_s=self._patience_s(patience_s), what=f"{count} commits")
 
     def await_commit(self, *, patience_s: float = 20.0) -> None:
         """Waits until the work goes on: any outcome acknowledged from now on."""
@@ -210,7 +210,7 @@ class Arena:
         """Faults have ended: waits until everything is done, then ends all processes."""
         for member in self.members:
             member.let_go()
-        deadline = time.monotonic() + (patience_s if self.mutation is None else min(patience_s, MUTANT_S))
+        deadline = time.monotonic() + self._patience_s(patience_s)
         self.await_exit(feeder, timeout_s=deadline - time.monotonic())
         self._await(self._is_done, timeout_s=deadline - time.monotonic(), what="finishing all jobs")
         if watcher is not None:  # so that it has watched until after the last fault.
@@ -220,6 +220,9 @@ class Arena:
             member.send(signal.SIGTERM)
         for member in list(self.members):
             self.await_exit(member, timeout_s=15.0)
+
+    def _patience_s(self, patience_s: float) -> float:
+        return patience_s if self.mutation is None else min(patience_s, MUTANT_S)
 
     def _await(self, predicate: Callable[[], bool], *, timeout_s: float, what: str) -> None:
         try:

@@ -11,11 +11,14 @@ from typing import Any
 from outlast import Engine
 from outlast._model import Beat, Committed, Settlement
 from outlast._runtime.upkeep import Reaper
+from outlast._store.postgres import effects as postgres_effects
+from outlast._store.sqlite import effects as sqlite_effects
 
 _FENCE = re.compile(
     r"\s+AND [\w.\"]+\.epoch = o\.epoch AND [\w.\"]+\.status = 'running'"
     r"(\s+AND \(o\.commits IS NULL OR [\w.\"]+\.commits = o\.commits\))?"
 )
+_CHILDREN_ENDED = re.compile(r"count\(\*\) AS ended")
 
 
 def no_fence(engine: Engine) -> None:
@@ -63,9 +66,30 @@ def false_word(engine: Engine) -> None:
     claims.commit = promise
 
 
+def no_recheck(engine: Engine) -> None:
+    """A step that begins to wait for a signal does not look whether it came while the step ran."""
+
+    def look(*values: object) -> set[str]:
+        return set()
+
+    async def look_later(*values: object) -> set[str]:
+        return set()
+
+    sqlite_effects._recheck = look  # type: ignore[assignment]
+    postgres_effects._recheck = look_later  # type: ignore[assignment]
+
+
+def double_decrement(engine: Engine) -> None:
+    """Each child that ends is counted twice by its parent."""
+    sqlite = engine._store.dialect == "sqlite"
+    _rewrite(engine, "find_lowered" if sqlite else "lower", _CHILDREN_ENDED, "2 * count(*) AS ended")
+
+
 MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "no-fence": no_fence,
     "bury-at-once": bury_at_once,
     "no-reclaim": no_reclaim,
     "false-word": false_word,
+    "no-recheck": no_recheck,
+    "double-decrement": double_decrement,
 }

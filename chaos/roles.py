@@ -83,6 +83,8 @@ class Order(msgspec.Struct):
 async def work(order: Order) -> None:
     """Runs jobs until SIGTERM."""
     history = History(order.history)
+    for program in repertoire.PROGRAMS.values():
+        programs.watch(program, history)
     engines = [_watched_engine(order, history) for _ in range(order.engines)]
     if len(engines) == 1:
         await engines[0].run_forever()
@@ -96,8 +98,7 @@ async def work(order: Order) -> None:
 
 
 def _watched_engine(order: Order, history: History) -> Engine:
-    ours = [programs.Watched(program, history) for program in repertoire.PROGRAMS.values()]
-    engine = Engine(order.url, programs=ours, **order.options)
+    engine = Engine(order.url, programs=repertoire.PROGRAMS.values(), **order.options)
     engine.events.listen(_Listener(history))
     if order.mutation is not None:
         MUTATIONS[order.mutation](engine)
@@ -236,6 +237,8 @@ async def _start(engine: Engine, order: Order, dice: Random, numbers: Sequence[i
         ]
         handles = await asyncio.gather(*boxes)
     else:
+        if order.program == "family":  # woken, it goes before its own children that are still to run.
+            options["priority"] = -1
         if order.keys:
             options["concurrency_key"] = _limit(dice, order.keys)
         if order.rates:
