@@ -70,6 +70,7 @@ class Arena:
     more: dict[str, object] = field(default_factory=dict)
     crashes_may_count: bool = True
     began_at: float = field(default_factory=time.monotonic)
+    clock_ahead_s: float = field(default_factory=lambda: time.time() - time.monotonic())
 
     def feed(self, jobs: int, *, nap_s: tuple[float, float], program: str | None = None, **more: Any) -> Member:
         """A process that starts instances, as `allow` allows; `more` is what else an `Order` says."""
@@ -236,20 +237,24 @@ class Arena:
         except (psycopg.Error, sqlite3.Error):
             return False
 
-    def report(self) -> Report:
-        """The verdict."""
-        stories = {name: watch.look() for name, watch in self.watches.items()}
-        rows = {row.id: row for row in self.place.rows()}
-        evidence = Evidence(
-            stories=stories,
+    def evidence(self) -> Evidence:
+        """What there is to judge by."""
+        return Evidence(
+            stories={name: watch.look() for name, watch in self.watches.items()},
             faults=self.faults,
-            rows=rows,
+            rows={row.id: row for row in self.place.rows()},
             lease_s=self.lease_s,
             crashes_may_count=self.crashes_may_count,
             mail=self.place.mail(),
             slots=self.slots,
             paces=self.paces,
+            clock_step_s=abs(time.time() - time.monotonic() - self.clock_ahead_s),
         )
+
+    def report(self) -> Report:
+        """The verdict."""
+        evidence = self.evidence()
+        stories, rows = evidence.stories, evidence.rows
         said = [*self.said, *check(evidence), *self._log_troubles()]
         if damage := self.place.damage():
             said.append(f"damage: {damage}")

@@ -9,6 +9,7 @@ from chaos.evidence import Evidence
 from chaos.families import torn_apart
 from chaos.history import Claim
 from chaos.mailbox import mislaid
+from chaos.pace import crowded, hasty
 from chaos.programs import FAILURES, JOBS
 from chaos.repertoire import commits_of, result_of
 from chaos.steps import out_of_order
@@ -21,7 +22,7 @@ _FINAL = ("done", "failed", "cancelled")
 def check(evidence: Evidence) -> list[str]:
     """Every breach of a promise, as a sentence."""
     rules = (lost, wrong, counted, run_twice, committed_twice, stale, unexplained, buried_alive, troubled)
-    of_shapes = (out_of_order, mislaid, torn_apart)
+    of_shapes = (out_of_order, mislaid, torn_apart, crowded, hasty)
     return [sentence for rule in (*rules, *of_shapes) for sentence in rule(evidence)]
 
 

@@ -31,6 +31,7 @@ class Evidence:
         crashes_may_count: Whether a claim may have been taken from a dead node.
         slots: How many steps of a key may run at once, by the key's name.
         paces: Rate limits by name.
+        clock_step_s: How far the machine's clock was set while the run lasted: the database counts by it.
     """
 
     stories: Mapping[str, Story]
@@ -41,6 +42,7 @@ class Evidence:
     mail: Sequence[Mail] = ()
     slots: Mapping[str, int] = field(default_factory=dict)
     paces: Mapping[str, Pace] = field(default_factory=dict)
+    clock_step_s: float = 0.0
 
     @property
     def starts(self) -> dict[str, tuple[str, int]]:

@@ -9,10 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from outlast import Engine
+from outlast._kernel import limits
+from outlast._kernel.limits import Verdict
 from outlast._model import Beat, Committed, Settlement
 from outlast._runtime.upkeep import Reaper
 from outlast._store.postgres import effects as postgres_effects
+from outlast._store.postgres import limits as postgres_limits
 from outlast._store.sqlite import effects as sqlite_effects
+from outlast._store.sqlite import limits as sqlite_limits
 
 _FENCE = re.compile(
     r"\s+AND [\w.\"]+\.epoch = o\.epoch AND [\w.\"]+\.status = 'running'"
@@ -85,6 +89,26 @@ def double_decrement(engine: Engine) -> None:
     _rewrite(engine, "find_lowered" if sqlite else "lower", _CHILDREN_ENDED, "2 * count(*) AS ended")
 
 
+def no_slot_constraint(engine: Engine) -> None:
+    """What has a concurrency key runs without a slot: nobody sees how many of the key run already."""
+    _judge(lambda verdict: verdict._replace(slots=dict.fromkeys(verdict.slots)))
+
+
+def free_tokens(engine: Engine) -> None:
+    """What has a rate limit takes no tokens."""
+    _judge(lambda verdict: verdict._replace(spent={}))
+
+
+def _judge(falsify: Callable[[Verdict], Verdict]) -> None:
+    """Both stores ask this module's rule who may run; in this process they hear something else from now on."""
+
+    def decide(*values: Any) -> Verdict:
+        return falsify(limits.decide(*values))
+
+    for store in (sqlite_limits, postgres_limits):
+        store.decide = decide  # type: ignore[attr-defined]
+
+
 MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "no-fence": no_fence,
     "bury-at-once": bury_at_once,
@@ -92,4 +116,6 @@ MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "false-word": false_word,
     "no-recheck": no_recheck,
     "double-decrement": double_decrement,
+    "no-slot-constraint": no_slot_constraint,
+    "free-tokens": free_tokens,
 }
