@@ -96,7 +96,7 @@ class Arena:
 
     def _fork(self, role: str, *, queues: dict[str, int] | None = None, **values: Any) -> Member:
         name = f"{role}-{len(self.watches)}"
-        options = {"poll_interval": 0.1, "max_poll_interval": 0.5, "connect_timeout": 2.0} | self.options
+        options = {"poll_interval": 0.1, "max_poll_interval": 0.5, "connect_timeout": 10.0} | self.options
         if role == "worker":
             options |= {"queues": queues, "lease": self.lease_s, "reap_interval": self.lease_s / 4}
             options |= {"max_crashes": 1_000_000, "retention": None}
@@ -194,18 +194,16 @@ class Arena:
     def await_commits(self, count: int, *, patience_s: float) -> None:
         """Waits until so many outcomes were acknowledged in the whole run."""
 
-        def enough() -> bool:
-            return sum(len(watch.look().commits) for watch in self.watches.values()) >= count
-
-        self._await(enough, timeout_s=self._patience_s(patience_s), what=f"{count} commits")
+        self._await(lambda: self.commits() >= count, timeout_s=self._patience_s(patience_s), what=f"{count} commits")
 
     def await_commit(self, *, patience_s: float = 20.0) -> None:
         """Waits until the work goes on: any outcome acknowledged from now on."""
-        seen = self._commits()
-        self._await(lambda: self._commits() > seen, timeout_s=patience_s, what="a commit")
+        seen = self.commits()
+        self._await(lambda: self.commits() > seen, timeout_s=patience_s, what="a commit")
 
-    def _commits(self) -> int:
-        return sum(len(member.watch.look().commits) for member in self.members)
+    def commits(self) -> int:
+        """How many claims' outcomes were acknowledged so far, in the whole run."""
+        return sum(len(watch.look().commits) for watch in self.watches.values())
 
     def finish(self, feeder: Member, *, patience_s: float, watcher: Member | None = None) -> None:
         """Faults have ended: waits until everything is done, then ends all processes."""

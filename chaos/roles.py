@@ -23,7 +23,7 @@ from chaos.mutations import MUTATIONS
 from chaos.postman import deliver_all
 from outlast import Engine
 from outlast._model import Settlement
-from outlast.errors import StoreError
+from outlast.errors import StoreError, StoreUnavailable
 
 CHUNK = 50
 CHUNK_LIMITED = 10
@@ -85,16 +85,36 @@ async def work(order: Order) -> None:
     history = History(order.history)
     for program in repertoire.PROGRAMS.values():
         programs.watch(program, history)
-    engines = [_watched_engine(order, history) for _ in range(order.engines)]
-    if len(engines) == 1:
-        await engines[0].run_forever()
+    if order.engines == 1:
+        await _run_one(order, history)
         return
+    engines = [_watched_engine(order, history) for _ in range(order.engines)]
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with AsyncExitStack() as stack:
         for engine in engines:
             await stack.enter_async_context(engine)
         await stop.wait()
+
+
+async def _run_one(order: Order, history: History) -> None:
+    """Runs an engine until SIGTERM. One that the database does not let in is tried again, as a supervisor would."""
+    opened = False
+
+    def note(name: str, fields: dict[str, Any]) -> None:
+        nonlocal opened
+        opened |= name == "engine.started"
+
+    while True:
+        engine = _watched_engine(order, history)
+        engine.events.listen(note)
+        try:
+            await engine.run_forever()
+            return
+        except StoreUnavailable:
+            if opened:
+                raise
+            await asyncio.sleep(_LOOK_S * 5)
 
 
 def _watched_engine(order: Order, history: History) -> Engine:

@@ -73,7 +73,7 @@ def freeze(arena: Arena, candidates: Sequence[Member], *, with_outcomes: bool) -
     while time.monotonic() < deadline and (victim := arena.catch(candidates)) is not None:
         if with_outcomes:
             go_on_until_outcomes(victim)
-        if victim.is_stopped and victim.watch.is_busy and not arena.place.is_locked():
+        if victim.is_stopped and victim.watch.is_busy and not arena.place.is_held_by(victim.pid):
             arena.faults.append(Fault("freeze", victim.name, now_us()))
             return victim
         victim.let_go()
