@@ -13,13 +13,36 @@ from random import SystemRandom
 
 from chaos.mutations import MUTATIONS
 from chaos.report import Report
-from chaos.scenarios import blocked, crowd, drains, freezes, full_disk, kills, outages
+from chaos.scenarios import (
+    blocked,
+    crowd,
+    drains,
+    fanout,
+    freezes,
+    full_disk,
+    keys,
+    kills,
+    machines,
+    outages,
+    rates,
+    signals,
+)
 
 SCENARIOS: dict[str, Callable[..., Report]] = {
     "kills-sqlite": partial(kills.run, store="sqlite"),
     "kills-postgres": partial(kills.run, store="postgres"),
     "freezes-sqlite": partial(freezes.run, store="sqlite"),
     "freezes-postgres": partial(freezes.run, store="postgres"),
+    "machines-sqlite": partial(machines.run, store="sqlite"),
+    "machines-postgres": partial(machines.run, store="postgres"),
+    "signals-sqlite": partial(signals.run, store="sqlite"),
+    "signals-postgres": partial(signals.run, store="postgres"),
+    "fanout-sqlite": partial(fanout.run, store="sqlite"),
+    "fanout-postgres": partial(fanout.run, store="postgres"),
+    "keys-sqlite": partial(keys.run, store="sqlite"),
+    "keys-postgres": partial(keys.run, store="postgres"),
+    "rates-sqlite": partial(rates.run, store="sqlite"),
+    "rates-postgres": partial(rates.run, store="postgres"),
     "outages-postgres": partial(outages.run, store="postgres"),
     "blocked-sqlite": partial(blocked.run, store="sqlite"),
     "blocked-postgres": partial(blocked.run, store="postgres"),

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +17,15 @@ from typing import Any
 
 import psycopg
 
-from chaos.checker import Evidence, check
+from chaos.checker import check
+from chaos.evidence import Evidence, Pace
 from chaos.faults import Fault, is_effective, recovery_us
 from chaos.history import Watch, now_us
+from chaos.members import Member
 from chaos.place import PLACES, MakePlace, NoPlace, Place
 from chaos.report import SHOWN_MAX, Report, versions
 from chaos.roles import Order
 from chaos.zygote import Zygote
-from harness import processes
 from harness.waiting import eventually
 
 LEASE_S = 0.5
@@ -32,28 +33,6 @@ MUTANT_S = 4.0
 """A planted bug may keep the work from ever being done: this long is waited for it."""
 _POLL_S = 0.005
 _TROUBLES = ("Traceback (most recent call last)", "was never retrieved", "was destroyed but it is pending")
-
-
-@dataclass
-class Member:
-    """One process of the run."""
-
-    name: str
-    pid: int
-    watch: Watch
-
-    def send(self, number: signal.Signals) -> None:
-        """A signal."""
-        processes.kill(self.pid, number)
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether SIGSTOP holds it."""
-        try:
-            stat = Path(f"/proc/{self.pid}/stat").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        return stat.rpartition(")")[2].split()[0] == "T"
 
 
 @dataclass(kw_only=True)
@@ -66,6 +45,8 @@ class Arena:
         dice: All that the run decides; seeded.
         lease_s: The nodes' lease.
         mutation: A bug to plant into every worker, or None.
+        options: Of every engine.
+        slots, paces: Concurrency and rate limits in effect; also to be set as options.
         members: Processes that live.
         faults: What was done to them.
     """
@@ -80,6 +61,8 @@ class Arena:
     lease_s: float = LEASE_S
     mutation: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    slots: dict[str, int] = field(default_factory=dict)
+    paces: dict[str, Pace] = field(default_factory=dict)
     members: list[Member] = field(default_factory=list)
     watches: dict[str, Watch] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
@@ -87,10 +70,11 @@ class Arena:
     more: dict[str, object] = field(default_factory=dict)
     crashes_may_count: bool = True
     began_at: float = field(default_factory=time.monotonic)
+    clock_ahead_s: float = field(default_factory=lambda: time.time() - time.monotonic())
 
-    def feed(self, jobs: int, *, nap_s: tuple[float, float], program: str | None = None) -> Member:
-        """A process that starts jobs, as `allow` allows."""
-        return self._fork("feeder", jobs=jobs, nap_s=nap_s, program=program, budget=str(self.folder / "budget"))
+    def feed(self, jobs: int, *, nap_s: tuple[float, float], program: str | None = None, **more: Any) -> Member:
+        """A process that starts instances, as `allow` allows; `more` is what else an `Order` says."""
+        return self._fork("feeder", jobs=jobs, nap_s=nap_s, program=program, budget=str(self.folder / "budget"), **more)
 
     def allow(self, jobs: int) -> None:
         """The feeder may have started this many by now."""
@@ -102,13 +86,17 @@ class Arena:
         queues = {"default": concurrency} if queues is None else queues
         return self._fork("worker", queues=queues, engines=engines, mutation=self.mutation)
 
+    def post(self, boxes: Sequence[int], mails: int, *, nap_s: tuple[float, float], heir_of: Sequence[str]) -> Member:
+        """A process that sends `mails` signals to each of these boxes, but those that its forerunners have sent."""
+        return self._fork("sender", boxes=list(boxes), mails=mails, nap_s=nap_s, forerunners=list(heir_of))
+
     def lock(self, held_s: tuple[float, float]) -> Member:
         """A process that takes SQLite's lock now and then."""
         return self._fork("locker", nap_s=held_s)
 
     def _fork(self, role: str, *, queues: dict[str, int] | None = None, **values: Any) -> Member:
         name = f"{role}-{len(self.watches)}"
-        options = {"poll_interval": 0.1, "max_poll_interval": 0.5, "connect_timeout": 2.0} | self.options
+        options = {"poll_interval": 0.1, "max_poll_interval": 0.5, "connect_timeout": 10.0} | self.options
         if role == "worker":
             options |= {"queues": queues, "lease": self.lease_s, "reap_interval": self.lease_s / 4}
             options |= {"max_crashes": 1_000_000, "retention": None}
@@ -132,6 +120,30 @@ class Arena:
             if len(found) == count or time.monotonic() > deadline:
                 return found + [worker for worker in workers if worker not in found][: count - len(found)]
             time.sleep(_POLL_S)
+
+    def catch(self, members: Sequence[Member] | None = None, *, patience_s: float = 10.0) -> Member | None:
+        """Stops a process, of the workers or of these, in the middle of something. None: none was, for so long.
+
+        It stands still: what its history says of it is true until it is let go or killed.
+        """
+        deadline = time.monotonic() + patience_s
+        while True:
+            candidates = self.workers() if members is None else list(members)
+            self.dice.shuffle(candidates)
+            for member in candidates:
+                if member.watch.is_busy:
+                    if member.halt() and member.watch.is_busy:
+                        return member
+                    member.let_go()
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(_POLL_S)
+
+    def strike(self, members: Sequence[Member] | None = None) -> Member:
+        """Kills a process, of the workers or of these, in the middle of something; whichever, if nobody is."""
+        victim = self.catch(members) or self.dice.choice(self.workers() if members is None else list(members))
+        self.kill(victim)
+        return victim
 
     def wait(self, mean_s: float) -> None:
         """A random while."""
@@ -179,28 +191,37 @@ class Arena:
         seen = beats()
         self._await(lambda: beats() > seen, timeout_s=patience_s, what=f"a beat of {member.name}")
 
+    def await_commits(self, count: int, *, patience_s: float) -> None:
+        """Waits until so many outcomes were acknowledged in the whole run."""
+
+        self._await(lambda: self.commits() >= count, timeout_s=self._patience_s(patience_s), what=f"{count} commits")
+
     def await_commit(self, *, patience_s: float = 20.0) -> None:
         """Waits until the work goes on: any outcome acknowledged from now on."""
-        seen = self._commits()
-        self._await(lambda: self._commits() > seen, timeout_s=patience_s, what="a commit")
+        seen = self.commits()
+        self._await(lambda: self.commits() > seen, timeout_s=patience_s, what="a commit")
 
-    def _commits(self) -> int:
-        return sum(len(member.watch.look().commits) for member in self.members)
+    def commits(self) -> int:
+        """How many claims' outcomes were acknowledged so far, in the whole run."""
+        return sum(len(watch.look().commits) for watch in self.watches.values())
 
     def finish(self, feeder: Member, *, patience_s: float, watcher: Member | None = None) -> None:
         """Faults have ended: waits until everything is done, then ends all processes."""
         for member in self.members:
-            member.send(signal.SIGCONT)
-        deadline = time.monotonic() + (patience_s if self.mutation is None else min(patience_s, MUTANT_S))
+            member.let_go()
+        deadline = time.monotonic() + self._patience_s(patience_s)
         self.await_exit(feeder, timeout_s=deadline - time.monotonic())
         self._await(self._is_done, timeout_s=deadline - time.monotonic(), what="finishing all jobs")
         if watcher is not None:  # so that it has watched until after the last fault.
             self.await_beat(watcher)
         for member in self.members:
-            member.send(signal.SIGCONT)
+            member.let_go()
             member.send(signal.SIGTERM)
         for member in list(self.members):
             self.await_exit(member, timeout_s=15.0)
+
+    def _patience_s(self, patience_s: float) -> float:
+        return patience_s if self.mutation is None else min(patience_s, MUTANT_S)
 
     def _await(self, predicate: Callable[[], bool], *, timeout_s: float, what: str) -> None:
         try:
@@ -214,21 +235,28 @@ class Arena:
         except (psycopg.Error, sqlite3.Error):
             return False
 
-    def report(self) -> Report:
-        """The verdict."""
-        stories = {name: watch.look() for name, watch in self.watches.items()}
-        rows = {row.id: row for row in self.place.rows()}
-        evidence = Evidence(
-            stories=stories,
+    def evidence(self) -> Evidence:
+        """What there is to judge by."""
+        return Evidence(
+            stories={name: watch.look() for name, watch in self.watches.items()},
             faults=self.faults,
-            rows=rows,
+            rows={row.id: row for row in self.place.rows()},
             lease_s=self.lease_s,
             crashes_may_count=self.crashes_may_count,
+            mail=self.place.mail(),
+            slots=self.slots,
+            paces=self.paces,
+            clock_step_s=abs(time.time() - time.monotonic() - self.clock_ahead_s),
         )
+
+    def report(self) -> Report:
+        """The verdict."""
+        evidence = self.evidence()
+        stories, rows = evidence.stories, evidence.rows
         said = [*self.said, *check(evidence), *self._log_troubles()]
         if damage := self.place.damage():
             said.append(f"damage: {damage}")
-        executions = sum(len(story.runs) for story in stories.values())
+        executions = sum(len(story.legs) for story in stories.values())
         commits = sum(row.commits for row in rows.values())
         return Report(
             scenario=self.scenario,

@@ -3,58 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from chaos.faults import Fault
-from chaos.history import Claim, Story
-from chaos.place import Row
-from chaos.programs import FAILURES, answer
+from chaos.evidence import Evidence
+from chaos.families import torn_apart
+from chaos.history import Claim
+from chaos.mailbox import mislaid
+from chaos.pace import crowded, hasty
+from chaos.programs import FAILURES, JOBS
+from chaos.repertoire import commits_of, result_of
+from chaos.steps import out_of_order
+
+__all__ = ["Evidence", "check"]
 
 _FINAL = ("done", "failed", "cancelled")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """All that the verdict rests on.
-
-    Attributes:
-        stories: Histories by process.
-        faults: What was done to the processes.
-        rows: What the database holds in the end.
-        lease_s: The nodes' lease.
-        crashes_may_count: Whether a claim may have been taken from a dead node.
-    """
-
-    stories: Mapping[str, Story]
-    faults: Sequence[Fault]
-    rows: Mapping[str, Row]
-    lease_s: float
-    crashes_may_count: bool
-
-    @property
-    def starts(self) -> dict[str, tuple[str, int]]:
-        """Program and argument of every acknowledged start, by id."""
-        return {id: start for story in self.stories.values() for id, start in story.starts.items()}
-
-    def commits(self) -> Iterator[tuple[str, Claim, str]]:
-        """Every acknowledged commit: process, claim, status."""
-        for name, story in self.stories.items():
-            for claim, (_, status) in story.commits.items():
-                yield name, claim, status
-
-    def explains(self, name: str, began_us: int) -> bool:
-        """Whether a run that came to nothing had a reason: a fault, or a lease that its process knows to be lost."""
-        if any(fault.explains(name, began_us) for fault in self.faults):
-            return True
-        story = self.stories[name]
-        return any(at_us >= began_us for at_us in (*story.lost_us, *story.pauses_us))
 
 
 def check(evidence: Evidence) -> list[str]:
     """Every breach of a promise, as a sentence."""
     rules = (lost, wrong, counted, run_twice, committed_twice, stale, unexplained, buried_alive, troubled)
-    return [sentence for rule in rules for sentence in rule(evidence)]
+    of_shapes = (out_of_order, mislaid, torn_apart, crowded, hasty)
+    return [sentence for rule in (*rules, *of_shapes) for sentence in rule(evidence)]
 
 
 def lost(evidence: Evidence) -> Iterator[str]:
@@ -71,26 +40,27 @@ def wrong(evidence: Evidence) -> Iterator[str]:
     """Every instance that has ended has the only right result. Also those whose start was not acknowledged."""
     starts = evidence.starts
     for row in evidence.rows.values():
-        n = json.loads(row.state)["n"]
+        state = json.loads(row.state)
+        n, right = state["n"], result_of(row.program, state)
         if row.id in starts and starts[row.id] != (row.program, n):
             yield f"wrong: {row.id} was started as {starts[row.id]} and is {(row.program, n)}"
         if row.status not in _FINAL:
             yield f"unfinished: {row.program} {row.id} is {row.status}"
-        elif row.result != str(answer(n)):
-            yield f"wrong: {row.program} {row.id} ended as {row.status} with {row.result}, not {answer(n)}"
+        elif row.result is None or json.loads(row.result) != right:
+            yield f"wrong: {row.program} {row.id} ended as {row.status} with {row.result}, not {json.dumps(right)}"
 
 
 def counted(evidence: Evidence) -> Iterator[str]:
     """The row has counted each outcome once, and takes no crash for a failed attempt."""
     for row in evidence.rows.values():
-        failures = FAILURES.get(row.program, 0)
-        if row.commits != failures + 1:
-            yield f"doubled: {row.program} {row.id} has {row.commits} commits, not {failures + 1}"
+        failures, commits = FAILURES.get(row.program, 0), commits_of(row.program)
+        if commits is not None and row.commits != commits:
+            yield f"doubled: {row.program} {row.id} has {row.commits} commits, not {commits}"
         if row.attempt != failures:
             yield f"counted: {row.program} {row.id} has {row.attempt} failed attempts, not {failures}"
         if row.crashes and not evidence.crashes_may_count:
             yield f"taken: {row.program} {row.id} was taken from a node that lived, {row.crashes} times"
-        if row.commits + row.crashes > row.epoch:
+        if row.program in JOBS and row.commits + row.crashes > row.epoch:
             yield f"counted: {row.id} has {row.commits} commits and {row.crashes} crashes in {row.epoch} claims"
 
 

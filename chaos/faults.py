@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,21 +39,22 @@ class Fault:
 
 
 def is_effective(fault: Fault, stories: Mapping[str, Story]) -> bool:
-    """Whether it hit work: a job that was running, or whose outcome was on its way.
+    """Whether it hit work: a step that was running or whose outcome was on its way, a signal that was being sent.
 
     A freeze must also have lasted until others declared the process dead; while a loop was blocked, another process
     must have been there to do so.
     """
     if fault.kind == "block":
         return any(_lived(story, fault) for name, story in stories.items() if name != fault.name)
-    hit = [story for name, story in stories.items() if fault.hits(name) and story.open_at(fault.at_us)]
+    hit = [story for name, story in stories.items() if fault.hits(name) and story.is_busy_at(fault.at_us)]
     if fault.kind == "freeze":
-        return any(_was_buried(story, fault, stories) for story in hit)
+        return any(was_buried(story, fault, stories) for story in hit)
     return bool(hit)
 
 
-def _was_buried(story: Story, fault: Fault, stories: Mapping[str, Story]) -> bool:
-    until_us = fault.until_us or 0
+def was_buried(story: Story, fault: Fault, stories: Mapping[str, Story]) -> bool:
+    """Whether others have declared its process dead since it was hit, and before that was over."""
+    until_us = sys.maxsize if fault.until_us is None else fault.until_us
     return any(
         node in story.beats and fault.at_us < at_us <= until_us
         for other in stories.values()
@@ -76,7 +78,7 @@ def recovery_us(fault: Fault, stories: Mapping[str, Story]) -> int:
         return min(after, default=since_us) - since_us
     story = stories[fault.name]
     # What was committed after all is not run again; if it is, that is its next attempt, which has a time of its own.
-    interrupted = dict(claim for claim in story.open_at(fault.at_us) if claim not in story.commits)
+    interrupted = dict(claim for claim in story.open_at(fault.at_us) if not story.is_settled(claim))
     if not interrupted:
         return 0
     again: dict[str, int] = {}

@@ -5,7 +5,7 @@ is the same in all its processes. A line is written at once, so that a killed pr
 which is not read.
 
     start <id> <program> <n>        a start was acknowledged (by the feeder)
-    run <id> <epoch>                the job's code is about to begin
+    run <id> <epoch> <step>         a step's code is about to begin; a claim of a machine may hold several steps
     end <id> <epoch>                it has returned or raised
     cut <id> <epoch>                it was cancelled from outside
     commit <id> <epoch> <status>    the commit of its outcome was acknowledged
@@ -16,6 +16,9 @@ which is not read.
     pause                           this process stops itself (SIGSTOP) before its next commit
     up                              the engine has started
     held <until>                    a neighbour held the database's lock, from then until then
+    paid <id> <epoch> <limit> <weight> <since>   a claim has taken tokens of a rate limit, between then and now
+    send <box> <number>             a signal is about to be sent
+    sent <box> <number> <answer>    its answer was received
     trouble <text>                  a loop of the engine reported an error that it did not expect
 """
 
@@ -26,10 +29,14 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 Claim = tuple[str, int]
 """An instance's id and the epoch of one claim of it."""
+Posting = tuple[str, int]
+"""Whom a signal is for, and its number."""
+KEPT: Final = "running"
+"""The status that an outcome writes which keeps its claim for the next step."""
 
 
 def now_us() -> int:
@@ -53,6 +60,34 @@ class History:
         lines = [" ".join(map(str, (at, *fields))).replace("\n", " ") for fields in events]
         if lines:
             os.write(self._file, ("\n".join(lines) + "\n").encode())
+
+
+@dataclass(slots=True)
+class Leg:
+    """One step of one claim, run once.
+
+    Attributes:
+        id, epoch, step: Which.
+        began_us, ended_us, cut_us: When its code began, returned or raised, was cancelled.
+        committed_us: When its outcome was acknowledged.
+    """
+
+    id: str
+    epoch: int
+    step: str
+    began_us: int
+    ended_us: int | None = None
+    cut_us: int | None = None
+    committed_us: int | None = None
+
+
+class Paid(NamedTuple):
+    """Tokens that a claim has taken, at some moment between two."""
+
+    limit: str
+    weight: float
+    since_us: int
+    until_us: int
 
 
 class Event(NamedTuple):
@@ -98,8 +133,11 @@ class Story:
     Attributes:
         name: The process.
         starts: Acknowledged starts: program and argument by id.
-        runs, ends, cuts: When each claim's code began, ended, was cancelled, in microseconds.
-        commits: When each claim's outcome was acknowledged, and the status that it wrote.
+        runs, ends, cuts: When each claim's code began, last ended, was cancelled, in microseconds.
+        commits: When each claim's last outcome was acknowledged, and the status that it wrote.
+        legs: Every step that it ran.
+        paid: Tokens that its claims took.
+        sends, sent: When signals were about to be sent; when their answers came, and what they were.
         stale: Claims whose outcome was refused.
         beats: When each of its nodes began the renewals that succeeded.
         burials: Nodes that it has declared dead, and when.
@@ -117,6 +155,10 @@ class Story:
     ends: dict[Claim, int] = field(default_factory=dict)
     cuts: dict[Claim, int] = field(default_factory=dict)
     commits: dict[Claim, tuple[int, str]] = field(default_factory=dict)
+    legs: list[Leg] = field(default_factory=list)
+    paid: list[Paid] = field(default_factory=list)
+    sends: dict[Posting, int] = field(default_factory=dict)
+    sent: dict[Posting, tuple[int, str]] = field(default_factory=dict)
     stale: set[Claim] = field(default_factory=set)
     beats: dict[str, list[int]] = field(default_factory=dict)
     burials: list[tuple[str, int]] = field(default_factory=list)
@@ -126,19 +168,32 @@ class Story:
     held_us: list[tuple[int, int]] = field(default_factory=list)
     repeated: list[tuple[str, Claim]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+    _open: dict[Claim, Leg] = field(default_factory=dict, repr=False)
 
     def tell(self, event: Event) -> None:
         """Adds one event."""
         at_us, word, fields = event
         match word:
-            case "run" | "commit":
-                self._tell_once(event)
+            case "run":
+                self._tell_run(event)
+            case "commit":
+                self._tell_commit(event)
             case "start":
                 self.starts[fields[0]] = (fields[1], int(fields[2]))
             case "end":
                 self.ends[event.claim] = at_us
+                if event.claim in self._open:
+                    self._open[event.claim].ended_us = at_us
             case "cut":
                 self.cuts[event.claim] = at_us
+                if event.claim in self._open:
+                    self._open[event.claim].cut_us = at_us
+            case "paid":
+                self.paid.append(Paid(fields[2], float(fields[3]), int(fields[4]), at_us))
+            case "send":
+                self.sends[event.claim] = at_us
+            case "sent":
+                self.sent[event.claim] = (at_us, fields[2])
             case "stale":
                 self.stale.add(event.claim)
             case "beat":
@@ -158,14 +213,27 @@ class Story:
             case _:
                 raise ValueError(f"{self.name}: no event is called {word!r}")
 
-    def _tell_once(self, event: Event) -> None:
+    def _tell_run(self, event: Event) -> None:
         claim = event.claim
-        if claim in (self.runs if event.word == "run" else self.commits):
-            self.repeated.append((event.word, claim))
-        if event.word == "run":
-            self.runs[claim] = event.at_us
-        else:
-            self.commits[claim] = (event.at_us, event.fields[2])
+        if claim in self.runs and (claim in self._open or self.is_settled(claim)):
+            self.repeated.append(("run", claim))
+        self.runs.setdefault(claim, event.at_us)
+        leg = Leg(*claim, event.fields[2] if len(event.fields) > 2 else "", event.at_us)
+        self._open[claim] = leg
+        self.legs.append(leg)
+
+    def _tell_commit(self, event: Event) -> None:
+        claim = event.claim
+        leg = self._open.pop(claim, None)
+        if leg is not None:
+            leg.committed_us = event.at_us
+        elif claim in self.commits:
+            self.repeated.append(("commit", claim))
+        self.commits[claim] = (event.at_us, event.fields[2])
+
+    def is_settled(self, claim: Claim) -> bool:
+        """Whether an outcome that lets go of the claim was acknowledged."""
+        return claim in self.commits and self.commits[claim][1] != KEPT
 
     def open_at(self, at_us: int) -> list[Claim]:
         """Claims whose code had begun and whose outcome was not yet acknowledged at that moment."""
@@ -174,14 +242,22 @@ class Story:
         ]
 
     def _settled_by(self, claim: Claim, at_us: int) -> bool:
-        acknowledged = self.commits.get(claim)
         cut_us = self.cuts.get(claim)
-        return (acknowledged is not None and acknowledged[0] <= at_us) or (cut_us is not None and cut_us <= at_us)
+        return (self.is_settled(claim) and self.commits[claim][0] <= at_us) or (cut_us is not None and cut_us <= at_us)
+
+    def is_busy_at(self, at_us: int) -> bool:
+        """Whether it was in the middle of anything at that moment."""
+        if self.open_at(at_us):
+            return True
+        return any(
+            since_us <= at_us and (posting not in self.sent or self.sent[posting][0] > at_us)
+            for posting, since_us in self.sends.items()
+        )
 
     @property
     def unacknowledged(self) -> list[Claim]:
-        """Claims that ran here and whose commit was never acknowledged."""
-        return [claim for claim in self.runs if claim not in self.commits]
+        """Claims that ran here, and of which no outcome was acknowledged that lets go of them."""
+        return [claim for claim in self.runs if not self.is_settled(claim)]
 
 
 class Watch:
@@ -196,14 +272,14 @@ class Watch:
         """The story so far."""
         for event in self._reader.news():
             self.story.tell(event)
-            if event.word == "run":
+            if event.word in ("run", "send"):
                 self._open.add(event.claim)
-            elif event.word in ("commit", "cut", "stale"):
+            elif event.word in ("commit", "cut", "stale", "sent"):
                 self._open.discard(event.claim)
         return self.story
 
     @property
     def is_busy(self) -> bool:
-        """Whether it is in the middle of a job, or of committing one."""
+        """Whether it is in the middle of a step, of committing one, or of sending a signal."""
         self.look()
         return bool(self._open)

@@ -9,20 +9,35 @@ from dataclasses import replace
 from typing import Any
 
 from outlast import Engine
+from outlast._kernel import limits
+from outlast._kernel.limits import Verdict
 from outlast._model import Beat, Committed, Settlement
 from outlast._runtime.upkeep import Reaper
+from outlast._store.postgres import effects as postgres_effects
+from outlast._store.postgres import limits as postgres_limits
+from outlast._store.sqlite import effects as sqlite_effects
+from outlast._store.sqlite import limits as sqlite_limits
 
-_FENCE = re.compile(r"\s+AND [\w.\"]+\.epoch = o\.epoch AND [\w.\"]+\.status = 'running'")
+_FENCE = re.compile(
+    r"\s+AND [\w.\"]+\.epoch = o\.epoch AND [\w.\"]+\.status = 'running'"
+    r"(\s+AND \(o\.commits IS NULL OR [\w.\"]+\.commits = o\.commits\))?"
+)
+_CHILDREN_ENDED = re.compile(r"count\(\*\) AS ended")
 
 
 def no_fence(engine: Engine) -> None:
-    """A commit is written whoever holds the claim by now."""
+    """An outcome, of a job or of a machine's step, is written whoever holds the claim by now."""
+    for name in ("commit", "commit_full"):
+        _rewrite(engine, name, _FENCE, "")
+
+
+def _rewrite(engine: Engine, name: str, pattern: re.Pattern[str], instead: str) -> None:
+    """Changes the one place of a statement where the pattern is found."""
     sql: dict[str, Any] = engine._store.claims._desk.sql  # type: ignore[attr-defined]
-    commit = sql["commit"]
-    text, removed = _FENCE.subn("", commit.text)
-    if removed != 1:
-        raise RuntimeError("the fence of the commit statement was not found: mend this mutation")
-    sql["commit"] = replace(commit, text=text, numbered=_FENCE.sub("", commit.numbered))
+    text, count = pattern.subn(instead, sql[name].text)
+    if count != 1:
+        raise RuntimeError(f"statement {name!r} is no longer as this mutation knows it: mend it")
+    sql[name] = replace(sql[name], text=text, numbered=pattern.sub(instead, sql[name].numbered))
 
 
 def bury_at_once(engine: Engine) -> None:
@@ -55,9 +70,52 @@ def false_word(engine: Engine) -> None:
     claims.commit = promise
 
 
+def no_recheck(engine: Engine) -> None:
+    """A step that begins to wait for a signal does not look whether it came while the step ran."""
+
+    def look(*values: object) -> set[str]:
+        return set()
+
+    async def look_later(*values: object) -> set[str]:
+        return set()
+
+    sqlite_effects._recheck = look  # type: ignore[assignment]
+    postgres_effects._recheck = look_later  # type: ignore[assignment]
+
+
+def double_decrement(engine: Engine) -> None:
+    """Each child that ends is counted twice by its parent."""
+    sqlite = engine._store.dialect == "sqlite"
+    _rewrite(engine, "find_lowered" if sqlite else "lower", _CHILDREN_ENDED, "2 * count(*) AS ended")
+
+
+def no_slot_constraint(engine: Engine) -> None:
+    """What has a concurrency key runs without a slot: nobody sees how many of the key run already."""
+    _judge(lambda verdict: verdict._replace(slots=dict.fromkeys(verdict.slots)))
+
+
+def free_tokens(engine: Engine) -> None:
+    """What has a rate limit takes no tokens."""
+    _judge(lambda verdict: verdict._replace(spent={}))
+
+
+def _judge(falsify: Callable[[Verdict], Verdict]) -> None:
+    """Both stores ask this module's rule who may run; in this process they hear something else from now on."""
+
+    def decide(*values: Any) -> Verdict:
+        return falsify(limits.decide(*values))
+
+    for store in (sqlite_limits, postgres_limits):
+        store.decide = decide  # type: ignore[attr-defined]
+
+
 MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "no-fence": no_fence,
     "bury-at-once": bury_at_once,
     "no-reclaim": no_reclaim,
     "false-word": false_word,
+    "no-recheck": no_recheck,
+    "double-decrement": double_decrement,
+    "no-slot-constraint": no_slot_constraint,
+    "free-tokens": free_tokens,
 }

@@ -20,9 +20,15 @@ class NoPlace(Exception):
     """The database that a scenario needs cannot be had here; the text is one sentence saying why."""
 
 
-LOCK_S = 0.25
-"""A transaction of the engine's takes milliseconds; whoever holds SQLite's lock for longer is stuck with it."""
-_COLUMNS = "id, program, status, state, result, attempt, crashes, epoch, commits, commit_epoch"
+_LOCK_S = 0.25
+"""A transaction of the engine's takes milliseconds; whoever holds SQLite's lock for longer may be stuck with it."""
+_WRITE_BYTE = 120
+"""Of the `-shm` file: who has locked it writes."""
+_COLUMNS = (
+    "id, program, status, state, result, attempt, crashes, epoch, commits, commit_epoch, parent, child, awaits,"
+    " concurrency_key"
+)
+_MAIL = "SELECT instance, name, payload, consumed_{at} IS NOT NULL FROM {signals}"
 _ROWS = f"SELECT {_COLUMNS} FROM {{instances}}"
 _LIVE = (
     "SELECT status, count(*) FROM {instances}"
@@ -43,6 +49,19 @@ class Row(NamedTuple):
     epoch: int
     commits: int
     commit_epoch: int
+    parent: str | None = None
+    child: int = 0
+    awaits: str | None = None
+    concurrency_key: str | None = None
+
+
+class Mail(NamedTuple):
+    """A signal, as the database has it; the payload is JSON text."""
+
+    instance: str
+    name: str
+    payload: str
+    is_used: bool
 
 
 class Place(Protocol):
@@ -61,14 +80,17 @@ class Place(Protocol):
     def rows(self) -> list[Row]:
         """All instances."""
 
+    def mail(self) -> list[Mail]:
+        """All signals that are kept, used up or not."""
+
     def live(self) -> dict[str, int]:
         """How many instances have not ended, by status. Raises what the driver raises."""
 
     def damage(self) -> str | None:
         """What the database finds wrong with its own files; None: nothing."""
 
-    def is_locked(self) -> bool:
-        """Whether nobody can write, because somebody keeps the whole database to himself."""
+    def is_held_by(self, pid: int) -> bool:
+        """Whether this process, which stands still, keeps all others from writing."""
 
 
 class SqlitePlace:
@@ -84,6 +106,10 @@ class SqlitePlace:
     def rows(self) -> list[Row]:
         return [Row(*row) for row in self._query(_ROWS.format(instances="outlast_instances"))]
 
+    def mail(self) -> list[Mail]:
+        rows = self._query(_MAIL.format(signals="outlast_signals", at="us"))
+        return [Mail(instance, name, payload, bool(is_used)) for instance, name, payload, is_used in rows]
+
     def live(self) -> dict[str, int]:
         return dict(self._query(_LIVE.format(instances="outlast_instances")))
 
@@ -91,8 +117,28 @@ class SqlitePlace:
         found = self._query("PRAGMA integrity_check(3)")
         return None if found == [("ok",)] else "; ".join(str(row[0]) for row in found)
 
-    def is_locked(self) -> bool:
-        with closing(sqlite3.connect(self._path, timeout=LOCK_S, isolation_level=None)) as connection:
+    def is_held_by(self, pid: int) -> bool:
+        # Whoever cannot write now may only wait for a slow disk of somebody else's: the kernel knows who holds what.
+        locks = self._index_locks()
+        if not locks:
+            return self._is_locked()  # a kernel that does not say: every open connection has a lock.
+        return any(
+            int(holder) == pid and kind == "WRITE" and int(first) <= _WRITE_BYTE <= int(last)
+            for kind, holder, _, first, last in locks
+        )
+
+    def _index_locks(self) -> list[list[str]]:
+        """Locks on the log's index: kind, process, file, first and last byte of each."""
+        inode = str(Path(f"{self._path}-shm").stat().st_ino)
+        try:
+            # 1: POSIX ADVISORY WRITE 4711 fe:00:2171489 120 120; one that is waited for has an arrow before it.
+            lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        except OSError:
+            return []
+        return [fields[3:8] for fields in lines if len(fields) == 8 and fields[5].rpartition(":")[2] == inode]
+
+    def _is_locked(self) -> bool:
+        with closing(sqlite3.connect(self._path, timeout=_LOCK_S, isolation_level=None)) as connection:
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -122,8 +168,12 @@ class PostgresPlace:
         self.version = server.describe().split()[1]
 
     def rows(self) -> list[Row]:
-        columns = _ROWS.replace("id, program", "id::text, program", 1)
+        columns = _ROWS.replace("id, program", "id::text, program", 1).replace(" parent,", " parent::text,", 1)
         return [Row(*row) for row in self._query(columns.format(instances="outlast.instances"))]
+
+    def mail(self) -> list[Mail]:
+        text = _MAIL.replace("instance,", "instance::text,", 1)
+        return [Mail(*row) for row in self._query(text.format(signals="outlast.signals", at="at"))]
 
     def live(self) -> dict[str, int]:
         return dict(self._query(_LIVE.format(instances="outlast.instances")))
@@ -131,7 +181,7 @@ class PostgresPlace:
     def damage(self) -> str | None:
         return None
 
-    def is_locked(self) -> bool:
+    def is_held_by(self, pid: int) -> bool:
         return False
 
     def _query(self, text: str) -> list[Any]:

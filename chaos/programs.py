@@ -10,7 +10,7 @@ from typing import Any
 from chaos.history import History
 from outlast import Context, Job, backoff, job
 from outlast._kernel.outcomes import Outcome
-from outlast._kernel.program import Activation
+from outlast._kernel.program import Activation, Program
 
 SHARES = {"nap": 0.72, "chew": 0.18, "stumble": 0.10}
 """Of the jobs of an ordinary run, by program."""
@@ -53,7 +53,7 @@ async def block(n: int, nap_s: float) -> int:
     return answer(n)
 
 
-PROGRAMS: dict[str, Job[Any, Any, Any, int]] = {one.name: one for one in (nap, chew, stumble, block)}
+JOBS: dict[str, Job[Any, Any, Any, int]] = {one.name: one for one in (nap, chew, stumble, block)}
 
 
 def draw(dice: Random) -> str:
@@ -61,36 +61,25 @@ def draw(dice: Random) -> str:
     return dice.choices(list(SHARES), weights=list(SHARES.values()))[0]
 
 
-class Watched:
-    """A program that writes into the history when its code begins and ends."""
+def watch(program: Program, history: History) -> None:
+    """Lets a program write into the history when its code begins and ends, from now on, in this process.
 
-    def __init__(self, program: Job[Any, Any, Any, int], history: History) -> None:
-        self.name = program.name
-        self.version = program.version
-        self.queue = program.queue
-        self.timeout_s = program.timeout_s
-        self._program = program
-        self._history = history
+    The very object is changed, since a step that starts children knows their programs by itself.
+    """
+    run = program.run
 
-    async def run(self, activation: Activation) -> Outcome:
-        """See `kernel.program.Program`."""
+    async def watched(activation: Activation) -> Outcome:
         claim = activation.claim
-        self._history.write("run", claim.id, claim.epoch)
+        history.write("run", claim.id, claim.epoch, claim.step)
         try:
-            outcome = await self._program.run(activation)
+            outcome = await run(activation)
         except asyncio.CancelledError:
-            self._history.write("cut", claim.id, claim.epoch)
+            history.write("cut", claim.id, claim.epoch)
             raise
         except Exception:
-            self._history.write("end", claim.id, claim.epoch)
+            history.write("end", claim.id, claim.epoch)
             raise
-        self._history.write("end", claim.id, claim.epoch)
+        history.write("end", claim.id, claim.epoch)
         return outcome
 
-    async def failed(self, activation: Activation, error: BaseException) -> Outcome:
-        """See `kernel.program.Program`."""
-        return await self._program.failed(activation, error)
-
-    def retention_s(self, default_s: float | None) -> float | None:
-        """See `kernel.program.Program`."""
-        return self._program.retention_s(default_s)
+    program.run = watched  # type: ignore[method-assign]

@@ -23,7 +23,7 @@ class Report:
         versions: Of what ran.
         duration_s: From the first process to the verdict.
         operations: Acknowledged starts, all of which must have ended well.
-        executions: Times that a job's code began.
+        executions: Times that the code of a step began.
         commits: Outcomes in the database.
         faults_injected, faults_effective: What was done, and what hit work; an idle process killed proves nothing.
         violations: How many promises were broken.
@@ -86,7 +86,7 @@ class Report:
         lines = [
             f"{head}: {'passed' if self.passed else 'FAILED'}",
             f"  {versions}; {self.duration_s:.1f} s",
-            f"  {self.operations:,} jobs, {self.executions:,} executions, {self.commits:,} commits, "
+            f"  {self.operations:,} starts, {self.executions:,} executions, {self.commits:,} commits, "
             f"{self.re_executions_per_commit:.3f} re-executions per commit",
             f"  {self.faults_injected} faults, {self.faults_effective} effective; "
             f"slowest recovery {self.slowest_recovery_s:.2f} s; {self.lease_losses} leases lost or in doubt; "

@@ -16,15 +16,18 @@ from typing import Any
 
 import msgspec
 
-from chaos import programs
+from chaos import programs, repertoire
 from chaos.history import History, now_us
+from chaos.machines import box_key, new_box
 from chaos.mutations import MUTATIONS
+from chaos.postman import deliver_all
 from outlast import Engine
 from outlast._model import Settlement
-from outlast.errors import StoreError
+from outlast.errors import StoreError, StoreUnavailable
 
 CHUNK = 50
-"""Jobs that the feeder starts together."""
+CHUNK_LIMITED = 10
+"""Instances that the feeder starts together; those share their limits, too."""
 _LOOK_S = 0.01
 
 
@@ -44,6 +47,12 @@ class Order(msgspec.Struct):
         program: Of a feeder: the one program to start; None: an ordinary mixture.
         nap_s: Of a feeder: the shortest and longest time that a job takes.
         budget: Of a feeder: the file that says how many it may have started by now.
+        size: Of a feeder: how many children a family has, or how many signals a box is sent.
+        keys: Of a feeder: concurrency keys and how often each is chosen, as `name` or `name/partition`.
+        rates: Of a feeder: rate limits, likewise.
+        boxes: Of a sender: whom it sends signals to.
+        mails: Of a sender: how many to each.
+        forerunners: Of a sender: histories of those that were killed at its work.
     """
 
     role: str
@@ -58,6 +67,12 @@ class Order(msgspec.Struct):
     program: str | None = None
     nap_s: tuple[float, float] = (0.0, 0.0)
     budget: str = ""
+    size: int = 0
+    keys: dict[str, float] = {}
+    rates: dict[str, float] = {}
+    boxes: list[int] = []
+    mails: int = 0
+    forerunners: list[str] = []
 
     @property
     def history(self) -> Path:
@@ -68,10 +83,12 @@ class Order(msgspec.Struct):
 async def work(order: Order) -> None:
     """Runs jobs until SIGTERM."""
     history = History(order.history)
-    engines = [_watched_engine(order, history) for _ in range(order.engines)]
-    if len(engines) == 1:
-        await engines[0].run_forever()
+    for program in repertoire.PROGRAMS.values():
+        programs.watch(program, history)
+    if order.engines == 1:
+        await _run_one(order, history)
         return
+    engines = [_watched_engine(order, history) for _ in range(order.engines)]
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with AsyncExitStack() as stack:
@@ -80,13 +97,33 @@ async def work(order: Order) -> None:
         await stop.wait()
 
 
+async def _run_one(order: Order, history: History) -> None:
+    """Runs an engine until SIGTERM. One that the database does not let in is tried again, as a supervisor would."""
+    opened = False
+
+    def note(name: str, fields: dict[str, Any]) -> None:
+        nonlocal opened
+        opened |= name == "engine.started"
+
+    while True:
+        engine = _watched_engine(order, history)
+        engine.events.listen(note)
+        try:
+            await engine.run_forever()
+            return
+        except StoreUnavailable:
+            if opened:
+                raise
+            await asyncio.sleep(_LOOK_S * 5)
+
+
 def _watched_engine(order: Order, history: History) -> Engine:
-    ours = [programs.Watched(program, history) for program in programs.PROGRAMS.values()]
-    engine = Engine(order.url, programs=ours, **order.options)
+    engine = Engine(order.url, programs=repertoire.PROGRAMS.values(), **order.options)
     engine.events.listen(_Listener(history))
     if order.mutation is not None:
         MUTATIONS[order.mutation](engine)
     _watch_leases(engine, history)
+    _watch_tokens(engine, history)
     _stop_when_asked(engine, history)
     return engine
 
@@ -145,6 +182,24 @@ def _watch_leases(engine: Engine, history: History) -> None:
     leases.register, leases.renewer = registered, renewer
 
 
+def _watch_tokens(engine: Engine, history: History) -> None:
+    """Writes down what each claim has taken of a rate limit, and between which moments."""
+    claims: Any = engine._store.claims
+    take = claims.take
+
+    async def taken(*values: Any) -> Any:
+        since_us = now_us()
+        found = await take(*values)
+        history.write_all(
+            ("paid", claim.id, claim.epoch, claim.rate_limit, claim.rate_weight, since_us)
+            for claim in found
+            if claim.rate_limit is not None
+        )
+        return found
+
+    claims.take = taken
+
+
 def _stop_when_asked(engine: Engine, history: History) -> None:
     """After SIGUSR1 the process stops itself with outcomes in hand, just before they are sent; SIGUSR2 undoes it."""
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
@@ -164,33 +219,78 @@ def _stop_when_asked(engine: Engine, history: History) -> None:
 
 
 async def feed(order: Order) -> None:
-    """Starts jobs as the budget allows, and writes down those that were acknowledged."""
+    """Starts instances as the budget allows, and writes down those that were acknowledged."""
     history, dice = History(order.history), Random(order.seed)
+    chunk = CHUNK_LIMITED if order.keys or order.rates else CHUNK
     made = 0
     async with Engine(order.url, programs=(), queues={}, **order.options) as engine:
         history.write("up")
         while made < order.jobs:
-            count = min(CHUNK, _allowed(order) - made)
+            count = min(chunk, _allowed(order) - made)
             if count < 1:
                 await asyncio.sleep(_LOOK_S)
                 continue
-            names = [order.program or programs.draw(dice) for _ in range(count)]
-            starts = [
-                programs.PROGRAMS[name].new(n=made + place, nap_s=round(dice.uniform(*order.nap_s), 4))
-                for place, name in enumerate(names)
-            ]
-            # Some become due later, so that the timekeeper is at work, too.
-            later_s = 0.2 if dice.random() < 0.05 else None
             try:
-                handles = await engine.start_many(starts, schedule_in=later_s)
+                started = await _start(engine, order, dice, range(made, made + count))
             except StoreError:
                 await asyncio.sleep(_LOOK_S * 5)
                 continue
-            numbers = range(made, made + count)
-            history.write_all(
-                ("start", handle.id, name, n) for handle, name, n in zip(handles, names, numbers, strict=True)
-            )
+            history.write_all(("start", id, name, n) for id, name, n in started)
             made += count
+
+
+async def _start(engine: Engine, order: Order, dice: Random, numbers: Sequence[int]) -> list[tuple[str, str, int]]:
+    """Starts instances with these numbers. Returns id, program and number of each."""
+    names = [order.program or programs.draw(dice) for _ in numbers]
+    naps_s = [round(dice.uniform(*order.nap_s), 4) for _ in numbers]
+    # Some become due later, so that the timekeeper is at work, too.
+    options: dict[str, Any] = {"schedule_in": 0.2 if dice.random() < 0.05 else None}
+    if order.program == "box":  # each has a business key: signals reach it by that.
+        boxes = [
+            engine.start(
+                new_box(n, nap_s, order.size),
+                correlation_key=box_key(n),
+                correlation_scope="live",
+                on_conflict="return",
+            )
+            for n, nap_s in zip(numbers, naps_s, strict=True)
+        ]
+        handles = await asyncio.gather(*boxes)
+    else:
+        if order.program == "family":  # woken, it goes before its own children that are still to run.
+            options["priority"] = -1
+        if order.keys:
+            options["concurrency_key"] = _limit(dice, order.keys)
+        if order.rates:
+            options |= {"rate_limit": _limit(dice, order.rates), "weight": dice.choice((1, 1, 2))}
+        starts = [
+            repertoire.new(name, n=n, nap_s=nap_s, size=order.size)
+            for name, n, nap_s in zip(names, numbers, naps_s, strict=True)
+        ]
+        handles = await engine.start_many(starts, **options)
+    return [(handle.id, name, n) for handle, name, n in zip(handles, names, numbers, strict=True)]
+
+
+def _limit(dice: Random, shares: dict[str, float]) -> str | tuple[str, str]:
+    (text,) = dice.choices(list(shares), weights=list(shares.values()))
+    name, _, partition = text.partition("/")
+    return (name, partition) if partition else name
+
+
+async def send(order: Order) -> None:
+    """Sends signals to boxes, and writes down what came of each."""
+    history = History(order.history)
+    async with Engine(order.url, programs=(), queues={}, **order.options) as engine:
+        history.write("up")
+        await deliver_all(
+            engine,
+            history,
+            Random(order.seed),
+            boxes=order.boxes,
+            mails=order.mails,
+            nap_s=order.nap_s,
+            forerunners=[Path(order.folder, f"{name}.history") for name in order.forerunners],
+        )
 
 
 def _allowed(order: Order) -> int:
@@ -222,5 +322,6 @@ async def hold_locks(order: Order) -> None:
 ROLES: dict[str, Callable[[Order], Coroutine[Any, Any, None]]] = {
     "worker": work,
     "feeder": feed,
+    "sender": send,
     "locker": hold_locks,
 }

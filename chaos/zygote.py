@@ -26,7 +26,8 @@ from chaos.roles import ROLES, Order
 
 ROOT = Path(__file__).parent.parent
 _PR_SET_PDEATHSIG = 1
-_ANSWER_S = 10.0
+_ANSWER_S = 60.0
+"""A machine may stand still for a while, and we with it."""
 
 
 class Zygote:

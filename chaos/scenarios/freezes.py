@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from chaos.arena import Arena, Member, stage
-from chaos.faults import Fault
+from chaos.arena import Arena, stage
+from chaos.faults import Fault, recovery_us, was_buried
 from chaos.history import now_us
+from chaos.members import Member
 from chaos.report import Report
+from harness.waiting import eventually
 
 
 class Size(NamedTuple):
@@ -22,10 +25,12 @@ class Size(NamedTuple):
 SIZES: Final = {"full": Size(14, 3), "ci": Size(3, 2)}
 WORKERS: Final = 7
 JOBS_PER_ROUND: Final = 500
-FREEZE_LEASES: Final = (2.5, 4.0)
-"""A freeze must outlast the lease, the watching of it, and a busy machine."""
+FREEZE_LEASES: Final = (1.5, 3.0)
+"""How long a freeze lasts at least. It goes on until others have taken over, however busy the machine is."""
+_BURIAL_S: Final = 15.0
+_RUN_AGAIN_S: Final = 1.0
 _PAUSE_S: Final = 1.0
-_TRIES_MAX: Final = 10
+_PATIENCE_S: Final = 20.0
 
 
 def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Report:
@@ -38,43 +43,65 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
             arena.hire()
         for number in range(1, size.rounds + 1):
             arena.allow(JOBS_PER_ROUND * number)
-            victims = arena.busy(size.together)
-            frozen = [freeze(arena, victim, with_outcomes=place % 2 == 0) for place, victim in enumerate(victims)]
-            time.sleep(arena.lease_s * arena.dice.uniform(*FREEZE_LEASES))
-            for fault, victim in zip(frozen, victims, strict=True):
-                fault.until_us = now_us()
-                victim.send(signal.SIGCONT)
+            freeze_some(arena, size.together)
             arena.wait(0.1)
         arena.finish(feeder, patience_s=45.0)
 
     return stage("freezes", act, store=store, scale=scale, seed=seed, mutation=mutation)
 
 
-def freeze(arena: Arena, victim: Member, *, with_outcomes: bool) -> Fault:
-    """Stops a process for long, and not in the middle of a transaction on SQLite.
+def freeze_some(arena: Arena, together: int) -> None:
+    """Freezes some workers in the middle of work until others have taken over, and thaws them."""
+    frozen: list[tuple[Fault, Member]] = []
+    for place in range(together):
+        others = [worker for worker in arena.workers() if worker not in (victim for _, victim in frozen)]
+        if (victim := freeze(arena, others, with_outcomes=place % 2 == 0)) is not None:
+            frozen.append((arena.faults[-1], victim))
+    time.sleep(arena.lease_s * arena.dice.uniform(*FREEZE_LEASES))
+    await_taken_over(arena, [fault for fault, _ in frozen])
+    for fault, victim in frozen:
+        fault.until_us = now_us()
+        victim.let_go()
 
-    There it would keep the lock: nobody could take over, and nothing stale could come of it.
+
+def freeze(arena: Arena, candidates: Sequence[Member], *, with_outcomes: bool) -> Member | None:
+    """Stops a process that is in the middle of work, and not in the middle of a transaction on SQLite.
+
+    There it would keep the lock: nobody could take over, and nothing stale could come of it. None: no such moment came.
     """
-    for _ in range(_TRIES_MAX):
-        at_us = stop(victim, with_outcomes=with_outcomes)
-        if not arena.place.is_locked():
-            break
-        victim.send(signal.SIGCONT)
-        time.sleep(0.01)
-    fault = Fault("freeze", victim.name, at_us)
-    arena.faults.append(fault)
-    return fault
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline and (victim := arena.catch(candidates)) is not None:
+        if with_outcomes:
+            go_on_until_outcomes(victim)
+        if victim.is_stopped and victim.watch.is_busy and not arena.place.is_held_by(victim.pid):
+            arena.faults.append(Fault("freeze", victim.name, now_us()))
+            return victim
+        victim.let_go()
+    return None
 
 
-def stop(victim: Member, *, with_outcomes: bool) -> int:
-    """Stops a process: at once, or when it has outcomes in hand, if that happens soon. Returns when."""
-    if with_outcomes:
-        victim.send(signal.SIGUSR1)
-        deadline = time.monotonic() + _PAUSE_S
-        while not victim.is_stopped and time.monotonic() < deadline:
-            time.sleep(0.002)
-        if not victim.is_stopped:
-            victim.send(signal.SIGUSR2)
-    at_us = now_us()
-    victim.send(signal.SIGSTOP)
-    return at_us
+def go_on_until_outcomes(victim: Member) -> None:
+    """Lets a stopped process go on until it has outcomes in hand, if that is soon, and stops it again."""
+    victim.send(signal.SIGUSR1)
+    victim.let_go()
+    if not victim.await_stopped(_PAUSE_S):
+        victim.send(signal.SIGUSR2)
+        victim.halt()
+
+
+def await_taken_over(arena: Arena, faults: Sequence[Fault]) -> None:
+    """Waits until others have declared the frozen processes dead, and, for a moment, until their work is run again."""
+
+    def buried() -> bool:
+        stories = {name: watch.look() for name, watch in arena.watches.items()}
+        return all(was_buried(stories[fault.name or ""], fault, stories) for fault in faults)
+
+    def run_again() -> bool:
+        stories = {name: watch.look() for name, watch in arena.watches.items()}
+        return all(recovery_us(fault, stories) for fault in faults)
+
+    try:
+        eventually(buried, timeout=_BURIAL_S)
+        eventually(run_again, timeout=_RUN_AGAIN_S)
+    except AssertionError:
+        pass  # the report says which faults had an effect.

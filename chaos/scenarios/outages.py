@@ -33,13 +33,17 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
         assert isinstance(arena.place, PostgresPlace)
         server = arena.place.server
         arena.crashes_may_count = False
+        arena.options = {"connect_timeout": 2.0}
         feeder = arena.feed(size.jobs, nap_s=(0.0, 0.1))
         for _ in range(WORKERS):
             arena.hire()
         for number in range(1, size.kills + 1):
-            arena.allow(size.jobs * number // size.kills)
-            arena.busy(WORKERS)
             arena.wait(0.2)
+            before = arena.commits()
+            arena.allow(size.jobs * number // size.kills)
+            # In the middle of these: an outage that hits nothing is none.
+            some = size.jobs / size.kills * arena.dice.uniform(0.05, 0.5)
+            arena.await_commits(before + round(some), patience_s=30.0)
             with arena.fault("outage"):
                 server.kill_postmaster()
                 is_long = number % LONG_EVERY == 2

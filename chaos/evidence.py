@@ -1,0 +1,71 @@
+"""All that a verdict rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from chaos.faults import Fault
+from chaos.history import Claim, Leg, Story
+from chaos.place import Mail, Row
+
+
+class Pace(NamedTuple):
+    """A rate limit: tokens that come in a second, and how many pile up at most."""
+
+    per_s: float
+    burst: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that the verdict rests on.
+
+    Attributes:
+        stories: Histories by process.
+        faults: What was done to the processes.
+        rows: What the database holds in the end.
+        mail: The signals that it holds.
+        lease_s: The nodes' lease.
+        crashes_may_count: Whether a claim may have been taken from a dead node.
+        slots: How many steps of a key may run at once, by the key's name.
+        paces: Rate limits by name.
+        clock_step_s: How far the machine's clock was set while the run lasted: the database counts by it.
+    """
+
+    stories: Mapping[str, Story]
+    faults: Sequence[Fault]
+    rows: Mapping[str, Row]
+    lease_s: float
+    crashes_may_count: bool
+    mail: Sequence[Mail] = ()
+    slots: Mapping[str, int] = field(default_factory=dict)
+    paces: Mapping[str, Pace] = field(default_factory=dict)
+    clock_step_s: float = 0.0
+
+    @property
+    def starts(self) -> dict[str, tuple[str, int]]:
+        """Program and argument of every acknowledged start, by id."""
+        return {id: start for story in self.stories.values() for id, start in story.starts.items()}
+
+    def commits(self) -> Iterator[tuple[str, Claim, str]]:
+        """The last acknowledged commit of every claim: process, claim, status."""
+        for name, story in self.stories.items():
+            for claim, (_, status) in story.commits.items():
+                yield name, claim, status
+
+    def legs(self) -> dict[str, list[tuple[str, Leg]]]:
+        """Every time that a step's code began, with its process, by instance."""
+        found: dict[str, list[tuple[str, Leg]]] = {}
+        for name, story in self.stories.items():
+            for leg in story.legs:
+                found.setdefault(leg.id, []).append((name, leg))
+        return found
+
+    def explains(self, name: str, began_us: int) -> bool:
+        """Whether a run that came to nothing had a reason: a fault, or a lease that its process knows to be lost."""
+        if any(fault.explains(name, began_us) for fault in self.faults):
+            return True
+        story = self.stories[name]
+        return any(at_us >= began_us for at_us in (*story.lost_us, *story.pauses_us))

@@ -1,0 +1,48 @@
+"""All programs of the crash runs, and what must come of each."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from chaos.machines import CHAIN, CHILD_BASE, Box, Chain, Family
+from chaos.programs import FAILURES, JOBS, answer
+from outlast._kernel.program import Program
+
+_MACHINES: Final = (Chain, Box, Family)
+PROGRAMS: Final[dict[str, Program]] = {**JOBS, **{one.outlast_program.name: one.outlast_program for one in _MACHINES}}
+
+
+def new(name: str, *, n: int, nap_s: float, size: int = 0) -> Any:
+    """One instance as `Engine.start` takes it; `size` is how many children a family has."""
+    match name:
+        case "chain":
+            return Chain(n=n, nap_s=nap_s)
+        case "family":
+            return Family(n=n, nap_s=nap_s, children=size)
+    return JOBS[name].new(n=n, nap_s=nap_s)
+
+
+def result_of(name: str, state: dict[str, Any]) -> Any:
+    """The only right result of an instance that ended in this state."""
+    n: int = state["n"]
+    match name:
+        case "chain":
+            return {"answer": answer(n), "trail": list(range(len(CHAIN)))}
+        case "box":
+            return state["got"]
+        case "family":
+            numbers = range(n * CHILD_BASE, n * CHILD_BASE + state["children"])
+            return {"ended": state["children"], "sum": sum(map(answer, numbers))}
+    return answer(n)
+
+
+def commits_of(name: str) -> int | None:
+    """How many outcomes an instance has; None: that depends."""
+    match name:
+        case "chain":
+            return len(CHAIN)
+        case "box":
+            return None
+        case "family":
+            return 2
+    return FAILURES.get(name, 0) + 1
