@@ -9,7 +9,7 @@ import platform
 import sys
 from typing import Any, Final, Protocol
 
-from bench import backlog, enqueue, fair, fanout, jobs, latency, limits, machines, signals
+from bench import backlog, enqueue, fair, fanout, jobs, latency, limits, machines, signals, workflows
 from bench.figures import Figures, as_json, table, whole
 from bench.places import Database, fresh_database
 from harness.binaries import NoPostgres
@@ -37,6 +37,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
     "latency": latency,
     "backlog": backlog,
     "machines": machines,
+    "workflows": workflows,
     "fanout": fanout,
     "signals": signals,
     "limits": limits,

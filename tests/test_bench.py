@@ -16,6 +16,7 @@ VARIANTS = {
     "latency": ["same process", "across processes"],
     "backlog": ["as left"],
     "machines": [],
+    "workflows": [],
     "fanout": [],
     "signals": [],
     "limits": ["free rows behind a key", "free rows behind a rate", "keyed", "paced"],

@@ -27,7 +27,7 @@ class Signal(msgspec.Struct, gc=False):
 class Receipt(NamedTuple):
     """What became of a signal (`delivered`, `duplicate`, `no_target`, `ended`), whom it met, where it woke it.
 
-    `passed` is status and queue of a target that was about to run: a claim may have passed it by while it was locked.
+    `passed` is status and queue of a target that was about to run or wake: who skips locked rows may have passed it.
     """
 
     id: str

@@ -12,7 +12,7 @@ from outlast._model import Receipt, Signal
 
 USED_KEPT_S: Final = 60.0
 """Seconds that a used signal is remembered: longer than anybody goes on sending it again after a lost reply."""
-_ABOUT_TO_RUN: Final = (READY, SCHEDULED, BLOCKED)
+_ABOUT_TO_RUN: Final = (READY, SCHEDULED, BLOCKED, WAITING)
 
 
 class Target(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from outlast._codec import encode
-from outlast._kernel.states import READY, SCHEDULED
+from outlast._kernel.states import READY, SCHEDULED, WAITING
 from outlast._model import Instance, Receipt, Signal, StoredSignal
 from outlast.config import checked_name
 from outlast.engine.checks import checked_id, checked_limit, is_id
@@ -77,7 +77,7 @@ class Messages(Operations):
             status, queue = receipt.passed
             if status == READY:
                 crew.doorbell.work([queue])
-            elif status == SCHEDULED:
+            elif status in (SCHEDULED, WAITING):
                 crew.doorbell.timer()
             else:
                 crew.sweep()

@@ -55,17 +55,24 @@ class Book:
 
     async def _write(self) -> None:
         try:
-            batch, self._outbox = self._outbox, []
-            used = tuple(id for _, _, ids in batch for id in ids)
-            await self._activation.record(Recorded(_last_of_each([entry for entry, _, _ in batch]), used))
-            for _, resolve, _ in batch:
-                if resolve is not None:
-                    resolve()
+            await self.write()
         except BaseException as error:
             self._fault = error
         finally:
             self._writer = None
             self.news.set()
+
+    async def write(self) -> None:
+        """Makes durable what was put, after what is being written, and tells who waits for it."""
+        if self._writer is not None and self._writer is not asyncio.current_task():
+            await asyncio.wait([self._writer])
+            return
+        batch, self._outbox = self._outbox, []
+        used = tuple(id for _, _, ids in batch for id in ids)
+        await self._activation.record(Recorded(_last_of_each([entry for entry, _, _ in batch]), used))
+        for _, resolve, _ in batch:
+            if resolve is not None:
+                resolve()
 
     def fault(self, error: BaseException) -> None:
         """Something went wrong that is not the workflow's: the activation ends with it."""
@@ -92,4 +99,6 @@ class Book:
 
 def _last_of_each(entries: list[Entry]) -> tuple[Entry, ...]:
     """Of entries with one key the last: one statement writes each row once."""
+    if len(entries) == 1:
+        return (entries[0],)
     return tuple({entry.key: entry for entry in entries}.values())

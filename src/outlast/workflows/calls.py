@@ -84,6 +84,15 @@ class Calls:
                 self.running.add(call.task)
                 call.task.add_done_callback(self._over)
 
+    async def run_alone(self) -> bool:
+        """Runs the only step that was called, when nothing else runs, to its end. Whether there was one."""
+        if len(self._waiting) != 1 or self.running or self._waiting[0].due_at is not None or self._book.has_results:
+            return False
+        call = self._waiting.pop()
+        call.task = self._loop.create_task(self._execute(call))
+        await call.task
+        return True
+
     def _over(self, task: asyncio.Task[None]) -> None:
         self.running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -87,8 +87,12 @@ class Flow:
         main = self._main = self._loop.create_task(coroutine, context=fresh_context())
         while True:
             self._loop.turn()
-            self._calls.begin()
+            if self._waits or self._life is not None or not await self._calls.run_alone():
+                self._calls.begin()
             self._book.raise_fault()
+            if self._book.has_results and not self._calls.running:
+                await self._book.write()
+                continue
             if not self._book.has_results:
                 if main.done():
                     return main
@@ -102,9 +106,13 @@ class Flow:
 
     async def _wait_for_news(self) -> None:
         """Waits until a step is over, something is recorded, or a time has come."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._next_s()):
-                await self._book.news.wait()
+        wait_s = self._next_s()
+        if wait_s is None:
+            await self._book.news.wait()
+        else:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._book.news.wait()
         self._book.news.clear()
 
     # What the workflow's code asks for: these run on its own loop.
