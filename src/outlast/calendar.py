@@ -146,7 +146,7 @@ def aware(name: str, moment: object) -> datetime:
     """An aware datetime of the years 1900 to 9000, in UTC. Raises: ConfigError."""
     if not isinstance(moment, datetime) or moment.utcoffset() is None or moment.year not in _YEARS:
         raise ConfigError(
-            f"{name} must be an aware datetime, such as datetime.now(UTC), of the years 1900 to 9000, not {shown(moment)}"
+            f"{name} must be an aware datetime (datetime.now(UTC)) of the years 1900 to 9000, not {shown(moment)}"
         )
     return moment.astimezone(UTC)
 

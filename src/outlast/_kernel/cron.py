@@ -67,8 +67,8 @@ class Cron:
     """A cron expression, read by the clocks of a time zone.
 
     Fields are minute, hour, day of month, month and day of week; six fields begin with the second. Each is `*`, a
-    number, a name (JAN, MON), a range (`9-17`), a list (`0,30`) or a step (`*/15`). If both day fields are given, either
-    suffices, unless one begins with `*` (`0 0 13 * FRI` is every 13th and every Friday).
+    number, a name (JAN, MON), a range (`9-17`), a list (`0,30`) or a step (`*/15`). If both day fields are given, one
+    that fits is enough, unless one begins with `*` (`0 0 13 * FRI` is every 13th and every Friday).
 
     `dst` says what becomes of times that a change of clocks skips or repeats:
 
