@@ -194,6 +194,13 @@ def test_a_start_within_the_second_pass_finds_what_comes_after_it() -> None:
     assert Cron("30 2 * * *", BERLIN, "both").next_after(second_pass) == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
 
 
+def test_the_latest_firing_within_a_second_pass_may_have_an_earlier_name() -> None:
+    second_pass = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)  # 02:10 in Berlin, for the second time.
+
+    assert Cron("*/30 * * * *", BERLIN).latest(second_pass) == datetime(2026, 10, 25, 1, 0, tzinfo=UTC)
+    assert Cron("30 2 * * *", BERLIN).latest(second_pass) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+
+
 def test_the_next_firing_is_later_than_the_instant_given_and_to_the_second() -> None:
     cron = Cron("0 12 * * *")
     noon = datetime(2026, 5, 1, 12, tzinfo=UTC)

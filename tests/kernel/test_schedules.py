@@ -250,9 +250,7 @@ SCHEDULES = {
 OFTEN = {"45 * * * *", "*/20 1-3 * * *"}  # In one zone alone: the hardest one.
 
 
-@pytest.mark.parametrize(
-    ("catch_up", "overlap"), [("none", "skip"), ("last", "queue"), ("all", "allow"), ("last", "skip"), ("all", "queue")]
-)
+@pytest.mark.parametrize(("catch_up", "overlap"), [("none", "allow"), ("last", "skip"), ("all", "queue")])
 @pytest.mark.parametrize(
     ("zone", "minute", "hour"), [(BERLIN, 30, 2), (NEW_YORK, 30, 1), (LORD_HOWE, 15, 2), (CASABLANCA, 30, 2)]
 )
