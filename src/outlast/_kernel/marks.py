@@ -20,6 +20,9 @@ def mark_step(function: F) -> F:
 
 
 def is_method(function: object) -> bool:
-    """Whether a function is defined in the body of a class."""
+    """Whether a function is defined in the body of a class, or for one: its first parameter is `self`."""
     outer, _, _ = getattr(function, "__qualname__", "").rpartition(".")
-    return bool(outer) and not outer.endswith("<locals>")
+    if outer and not outer.endswith("<locals>"):
+        return True
+    code = getattr(function, "__code__", None)
+    return code is not None and code.co_argcount > 0 and code.co_varnames[0] == "self"
