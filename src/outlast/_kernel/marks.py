@@ -20,9 +20,10 @@ def mark_step(function: F) -> F:
 
 
 def is_method(function: object) -> bool:
-    """Whether a function is defined in the body of a class, or for one: its first parameter is `self`."""
+    """Whether a function is defined in the body of a class, or for one: it takes `self`, or something and `ctx`."""
     outer, _, _ = getattr(function, "__qualname__", "").rpartition(".")
     if outer and not outer.endswith("<locals>"):
         return True
     code = getattr(function, "__code__", None)
-    return code is not None and code.co_argcount > 0 and code.co_varnames[0] == "self"
+    names = () if code is None else code.co_varnames[: code.co_argcount]
+    return names[:1] == ("self",) or names[1:2] == ("ctx",)
