@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -28,7 +27,7 @@ WORKERS: Final = 7
 JOBS_PER_ROUND: Final = 500
 FREEZE_LEASES: Final = (1.5, 3.0)
 """How long a freeze lasts at least. It goes on until others have taken over, however busy the machine is."""
-_BURIAL_S: Final = 15.0
+_BURIAL_S: Final = 60.0
 _RUN_AGAIN_S: Final = 1.0
 _PAUSE_S: Final = 1.0
 _PATIENCE_S: Final = 20.0
@@ -102,20 +101,7 @@ def await_taken_over(arena: Arena, faults: Sequence[Fault]) -> None:
         return all(recovery_us(fault, stories) for fault in faults)
 
     try:
-        eventually(buried, timeout=6)
+        eventually(buried, timeout=_BURIAL_S)
         eventually(run_again, timeout=_RUN_AGAIN_S)
-    except AssertionError as e:
-        print('TIMEOUT', e, file=sys.stderr); dump(arena, faults)
-  # the report says which faults had an effect.
-
-
-def dump(arena, faults):
-    import psycopg
-    stories = {name: watch.look() for name, watch in arena.watches.items()}
-    for f in faults: print(f, was_buried(stories[f.name], f, stories), recovery_us(f, stories), stories[f.name].beats.keys(), [b for st in stories.values() for b in st.burials if b[0] in stories[f.name].beats], stories[f.name].pauses_us, file=sys.stderr)
-    for m in arena.members: print(m.name, m.pid, m.is_stopped, m.watch.is_busy, file=sys.stderr)
-    with psycopg.connect(arena.place.url, autocommit=True) as c:
-        for r in c.execute("select pid, state, wait_event_type, wait_event, now()-xact_start, now()-state_change, pg_blocking_pids(pid), left(query,60) from pg_stat_activity where datname=current_database()"): print("  PG", r, file=sys.stderr)
-        for r in c.execute("select id, beat, lease_s, renewed_at, now() from outlast.nodes"): print("  NODE", r, file=sys.stderr)
-    print(now_us(), file=sys.stderr)
-    print((arena.folder/"log").read_text()[-3000:], file=sys.stderr)
+    except AssertionError:
+        pass  # the report says which faults had an effect.
