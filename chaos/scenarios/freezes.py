@@ -27,7 +27,7 @@ WORKERS: Final = 7
 JOBS_PER_ROUND: Final = 500
 FREEZE_LEASES: Final = (1.5, 3.0)
 """How long a freeze lasts at least. It goes on until others have taken over, however busy the machine is."""
-_BURIAL_S: Final = 15.0
+_BURIAL_S: Final = 60.0
 _RUN_AGAIN_S: Final = 1.0
 _PAUSE_S: Final = 1.0
 _PATIENCE_S: Final = 20.0
