@@ -6,6 +6,7 @@ runs the step again.
 
 from outlast import errors
 from outlast._kernel import backoff
+from outlast._kernel.forms import Field
 from outlast._kernel.outcomes import Await, Cancel, Child, Done, Next, Retry, Spawn, Stop
 from outlast._model import Instance, Node, Progress, QueueCounts
 from outlast.config import Queue, RateLimit, days, hours, minutes, seconds
@@ -21,14 +22,21 @@ from outlast.jobs import Context, Job, job
 from outlast.machines import Machine, StepContext, upgrade
 from outlast.workflows import (
     TIMEOUT,
+    call_child,
     each,
     parallel,
     sleep,
     sleep_until,
+    start_child,
     step,
     wait_for_all,
     wait_for_any,
+    wait_for_approval,
+    wait_for_choice,
+    wait_for_form,
+    wait_for_input,
     wait_for_signal,
+    wait_for_text,
     workflow,
 )
 
@@ -43,6 +51,7 @@ __all__ = [
     "Done",
     "DuplicateKey",
     "Engine",
+    "Field",
     "Handle",
     "Instance",
     "InstanceCancelled",
@@ -62,6 +71,7 @@ __all__ = [
     "StepContext",
     "Stop",
     "backoff",
+    "call_child",
     "days",
     "each",
     "errors",
@@ -72,10 +82,16 @@ __all__ = [
     "seconds",
     "sleep",
     "sleep_until",
+    "start_child",
     "step",
     "upgrade",
     "wait_for_all",
     "wait_for_any",
+    "wait_for_approval",
+    "wait_for_choice",
+    "wait_for_form",
+    "wait_for_input",
     "wait_for_signal",
+    "wait_for_text",
     "workflow",
 ]

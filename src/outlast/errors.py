@@ -5,6 +5,7 @@ OutlastError
 │   ├── ConfigError            an engine option, setting or URL
 │   ├── DefinitionError        a decorator used wrongly
 │   ├── WorkflowError          something that a workflow's own code cannot do
+│   ├── InvalidAnswer          a person's answer that does not fit what was asked
 │   ├── ArgumentError          `.new(...)` does not fit the signature
 │   ├── EncodingError          a value that cannot be stored as JSON
 │   │   └── ValueTooLarge      a value above the size limit
@@ -19,6 +20,7 @@ OutlastError
 │   ├── InstanceCancelled
 │   └── InstanceQuarantined
 ├── ChildrenFailed             some children of a machine did not end well
+├── ChildFailed                a child that a workflow called did not end well
 ├── StepFailed                 a workflow's step failed for good; also an instance of what the step raised
 ├── WorkflowTimeout            a workflow ran longer than its `timeout`
 ├── ResultTimeout              `result(timeout=...)` ran out; the instance goes on
@@ -56,6 +58,18 @@ class DefinitionError(UsageError, TypeError):
 
 class WorkflowError(UsageError, RuntimeError):
     """Something that a workflow's own code cannot do, or can do only within a workflow."""
+
+
+class InvalidAnswer(UsageError, ValueError):
+    """A person's answer that does not fit what was asked.
+
+    Attributes:
+        problems: What is wrong, by field; "" for the answer as a whole.
+    """
+
+    def __init__(self, message: str, problems: dict[str, str]) -> None:
+        super().__init__(message)
+        self.problems = problems
 
 
 class ArgumentError(UsageError, TypeError):
@@ -184,6 +198,22 @@ class StepFailed(OutlastError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+class ChildFailed(OutlastError):
+    """A child that a workflow called did not end well.
+
+    Attributes:
+        id: The child.
+        status: Its final status.
+        error: Its recorded error: a mapping with `type`, `message` and `traceback`.
+    """
+
+    def __init__(self, message: str, *, id: str, status: str, error: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.id = id
+        self.status = status
+        self.error = error
 
 
 class WorkflowTimeout(OutlastError, TimeoutError):

@@ -22,7 +22,7 @@ from outlast import engine as asynchronous
 from outlast._kernel.limits import LimitsInEffect
 from outlast._kernel.program import Program
 from outlast._kernel.requests import Startable, Starting, StartingMany
-from outlast._model import Instance, Node, QueueCounts, Standing, StoredSignal
+from outlast._model import Instance, Node, PendingInput, QueueCounts, RecordedStep, Standing, StoredSignal
 from outlast._world import process_id
 from outlast.config import Options
 from outlast.engine import Listener, OnConflict, Runnable, SignalResult, Target
@@ -348,6 +348,25 @@ class Engine:
     def signals(self, target: Target) -> Sequence[StoredSignal]:
         """See `outlast.Engine.signals`."""
         return self._call(lambda engine: engine.signals(target))
+
+    def steps(self, target: Target) -> Sequence[RecordedStep]:
+        """See `outlast.Engine.steps`."""
+        return self._call(lambda engine: engine.steps(target))
+
+    def pending_inputs(
+        self,
+        *,
+        program: str | None = None,
+        name: str | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+    ) -> Sequence[PendingInput]:
+        """See `outlast.Engine.pending_inputs`."""
+        return self._call(lambda engine: engine.pending_inputs(program=program, name=name, until=until, limit=limit))
+
+    def provide_input(self, target: Target, name: str, answer: Any) -> SignalResult:
+        """See `outlast.Engine.provide_input`."""
+        return self._call(lambda engine: engine.provide_input(target, name, answer))
 
     def children(
         self, target: Target, *, round: int | None = None, after: Instance | None = None, limit: int = 100

@@ -308,6 +308,7 @@ class Parked:
     shown: tuple[str, ...] = ()
     consumed: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
+    started: tuple[NewInstance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +319,7 @@ class Recorded:
 
     entries: tuple[Entry, ...]
     consumed: tuple[str, ...] = ()
+    started: tuple[NewInstance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

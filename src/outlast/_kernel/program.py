@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from outlast._kernel.outcomes import Outcome, Recorded
 from outlast._kernel.requests import StartOptions, StartRequest
-from outlast._model import Claim, NewInstance, Row
+from outlast._model import Claim, Letter, NewInstance, Row
 from outlast.errors import DefinitionError, UnknownProgram, did_you_mean
 
 WORKFLOW: Final = "workflow"
@@ -35,6 +35,12 @@ class Activation(Protocol):
 
     def seconds_until(self, moment: datetime) -> float:
         """Seconds from now until an aware instant; negative when it is past."""
+
+    async def inbox(self) -> Sequence[Letter]:
+        """The signals that no step has used up, as they are now."""
+
+    async def cancel(self, id: str, reason: str) -> None:
+        """Ends another instance and its descendants as cancelled, if it has not ended."""
 
     async def record(self, outcome: Recorded) -> None:
         """Makes durable what was recorded, and goes on. Raises: CancelledError: the claim is lost."""

@@ -73,6 +73,8 @@ def settle(
             assert_never(outcome)
     if entries := getattr(outcome, "entries", ()):
         made.entries = list(entries)
+    if started := getattr(outcome, "started", ()):
+        made.started = list(started)
     if used := getattr(outcome, "consumed", ()):
         made.consumed = list(used)
     if made.status != states.RUNNING:

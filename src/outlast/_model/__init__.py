@@ -13,11 +13,24 @@ from outlast._model.messages import (
     Stopped,
     StoredSignal,
 )
-from outlast._model.views import OVERDUE_S, Filter, Instance, Node, Progress, QueueCounts, ReadyProgram, Row, Standing
-from outlast._model.work import Claim, Committed, Denied, Entry, NewInstance, Note, Settlement, Taken
+from outlast._model.views import (
+    OVERDUE_S,
+    Filter,
+    Instance,
+    Node,
+    PendingInput,
+    Progress,
+    QueueCounts,
+    ReadyProgram,
+    RecordedStep,
+    Row,
+    Standing,
+)
+from outlast._model.work import Asked, Claim, Committed, Denied, Entry, NewInstance, Note, Settlement, Taken
 
 __all__ = [
     "OVERDUE_S",
+    "Asked",
     "Beat",
     "Claim",
     "Committed",
@@ -32,12 +45,14 @@ __all__ = [
     "NewInstance",
     "Node",
     "Note",
+    "PendingInput",
     "Progress",
     "QueueCounts",
     "RateRow",
     "ReadyProgram",
     "Receipt",
     "Reclaimed",
+    "RecordedStep",
     "Row",
     "Settlement",
     "Signal",

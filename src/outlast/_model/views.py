@@ -208,3 +208,58 @@ class Filter:
     id_prefix: str | None = None
     before: str | None = None
     limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStep:
+    """Something that a workflow has recorded.
+
+    Attributes:
+        key: Unique within the instance: branch, name and number.
+        kind: `step`, `sleep`, `signal`, `input`, `child` or `timeout`.
+        name: The step's name, or that of the signal, input or child with its kind before it.
+        branch: The branch in which it was called; empty for the workflow's own body.
+        status: `done`, `failed`, `retrying` or `waiting` (a sleep stays so when its time has come).
+        attempt: Failed attempts so far.
+        value: What was recorded, as plain data: a step's result, what a wait got, what is asked.
+        error: `{"type", "message", "traceback"}` of the last failed attempt, or None.
+        duration_s: Seconds that the last execution took, or None.
+        wake_at: When a wait is over in any case, or the next attempt is made; or None.
+        recorded_at: When it was recorded last.
+    """
+
+    key: str
+    kind: str
+    name: str
+    branch: str
+    status: str
+    attempt: int
+    value: Any
+    error: dict[str, Any] | None
+    duration_s: float | None
+    wake_at: datetime | None
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PendingInput:
+    """Something that a person is asked for.
+
+    Attributes:
+        instance, program: Who asks.
+        key: The request, in the instance's journal.
+        name, type, prompt, fields, choices, metadata: What is asked; see `wait_for_input`.
+        since, until: Since when, and until when; None: for ever.
+    """
+
+    instance: str
+    program: str
+    key: str
+    name: str
+    type: str
+    prompt: str | None
+    fields: Sequence[dict[str, Any]]
+    choices: Sequence[str]
+    metadata: dict[str, Any]
+    since: datetime
+    until: datetime | None

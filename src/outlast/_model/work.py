@@ -135,6 +135,17 @@ class Note(NamedTuple):
     recorded_at: datetime
 
 
+class Asked(NamedTuple):
+    """An input that an instance waits for. `value` says what is asked, as JSON text."""
+
+    instance: str
+    program: str
+    key: str
+    value: str | None
+    since: datetime
+    until: datetime | None
+
+
 class Settlement(msgspec.Struct, gc=False):
     """What one claim's outcome writes. Fenced by `id` and `epoch`.
 
@@ -146,8 +157,9 @@ class Settlement(msgspec.Struct, gc=False):
     `waiting` comes with `awaits` (signal names that wake it) or `children` (spawned in the same transaction; it wakes
     when `need` of them have ended, None: all that were inserted), and `wake_s`, seconds until it wakes in any case.
     `consumed` are ids of signals that this outcome uses up; `shown` those that woke the step: they do not do so again.
-    `entries` is what it records in the journal. `frees` is the key whose slot this lets go of. `parent` is whom the end
-    of this child may wake; `round` the number of the children's round.
+    `entries` is what it records in the journal, `started` are children for which no round of children waits. `frees` is
+    the key whose slot this lets go of. `parent` is whom the end of this child may wake; `round` the number of the
+    children's round.
     `concurrency_key` and `rate_limit` apply from the next step on: None keeps what the row has, "" clears it.
     """
 
@@ -177,6 +189,12 @@ class Settlement(msgspec.Struct, gc=False):
     round: int | None = None
     frees: str | None = None
     entries: list[Entry] | None = None
+    started: list[NewInstance] | None = None
+
+    @property
+    def born(self) -> list[NewInstance]:
+        """All children that it inserts."""
+        return [*(self.children or ()), *(self.started or ())]
 
     @property
     def is_plain(self) -> bool:
@@ -195,7 +213,8 @@ class Settlement(msgspec.Struct, gc=False):
     @property
     def has_effects(self) -> bool:
         """Whether it changes more than its own row."""
-        return bool(self.awaits or self.consumed or self.parent or self.entries) or self.children is not None
+        effects = self.awaits or self.consumed or self.parent or self.entries or self.started
+        return bool(effects) or self.children is not None
 
 
 class Committed(NamedTuple):

@@ -214,7 +214,7 @@ class Committer:
                 ended.append(id)
             elif status == READY:
                 ready.add(queue)
-            elif status == SCHEDULED or item.wake_s is not None or item.children:
+            elif status == SCHEDULED or item.wake_s is not None or item.born:
                 later = True
             elif status == QUARANTINED:
                 self._events.emit("instance.quarantined", id=id, program=program, error=item.error)
@@ -234,7 +234,7 @@ class Committer:
         settled = [(item.id, item.epoch, item.status) for item, _, _ in batch]
         emit("commit.stop", count=count, stale=count - len(batch), settled=settled, duration_s=duration_s)
         for item, queue, program in batch:
-            for child in item.children or ():
+            for child in item.born:
                 emit("instance.started", id=child.id, program=child.program, queue=child.queue, parent=item.id)
             if item.status in _FINAL:
                 emit("instance.ended", id=item.id, program=program, queue=queue, status=item.status)

@@ -7,8 +7,10 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from outlast._kernel.failures import reason_text
 from outlast._kernel.program import Catalogue
-from outlast._model import RateRow
+from outlast._kernel.states import LIVE
+from outlast._model import RateRow, Stopped
 from outlast._runtime.committer import Committer
 from outlast._runtime.doorbell import Doorbell
 from outlast._runtime.events import Events
@@ -85,6 +87,8 @@ class Crew:
             catalogue,
             self.committer,
             instances=store.instances,
+            signals=store.signals,
+            cancel_tree=lambda id, reason: self.cancel(id, reason, tree=True),
             starts=self.starts,
             threads=self.threads,
             progress=self.progress,
@@ -277,6 +281,24 @@ class Crew:
         for lane in self.lanes:
             lane.drop()
         self.executor.stop(Why.LOST)
+
+    async def cancel(self, id: str, reason: str, *, tree: bool) -> Stopped | None:
+        """Ends an instance as cancelled, with `tree` its descendants, too, and tells whoever must know."""
+        error, retention_s = reason_text(reason, kind="Cancel"), self._config.retention
+        cancel = self._store.instances.cancel
+        stopped = await self.patiently(lambda: cancel(id, error, retention_s, tree=tree))
+        if stopped is None or (stopped.former not in LIVE and not stopped.ids):
+            return stopped
+        ended = stopped.ids or [id]
+        if stopped.nodes:
+            self.doorbell.cancelled(ended)
+        for each in ended:
+            self.waiters.heard(each)
+        self.doorbell.ended(ended)
+        self.doorbell.work(stopped.queues)
+        self.doorbell.timer()  # a parent that has a limit is admitted by the timekeeper.
+        self.sweep()
+        return stopped
 
     async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """An operator's call, tried again for a while when the database is away."""

@@ -16,13 +16,13 @@ from outlast._kernel.outcomes import Again, Failed, Moved, Outcome, Recorded
 from outlast._kernel.program import Catalogue, Program
 from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._kernel.settle import may_run_ahead, settle
-from outlast._model import Claim, NewInstance, Row, Settlement
+from outlast._model import Claim, Letter, NewInstance, Row, Settlement
 from outlast._runtime.events import Events
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
 from outlast._runtime.tracing import Tracing
-from outlast._store.contract import Instances
+from outlast._store.contract import Instances, Signals
 from outlast._world import World, instant_us
 from outlast.errors import StepTimeout, ValueTooLarge
 
@@ -124,6 +124,14 @@ class Run:
         """See `kernel.program.Activation`."""
         return (instant_us(moment) - self.executor.world.wall_us()) / 1_000_000
 
+    async def inbox(self) -> Sequence[Letter]:
+        """See `kernel.program.Activation`."""
+        return await self.executor.signals.inbox([self.claim.id])
+
+    async def cancel(self, id: str, reason: str) -> None:
+        """See `kernel.program.Activation`."""
+        await self.executor.cancel_tree(id, reason)
+
     async def record(self, outcome: Recorded) -> None:
         """See `kernel.program.Activation`."""
         await self.executor.record(self, outcome)
@@ -150,6 +158,8 @@ class Executor:
         sink: Sink,
         *,
         instances: Instances,
+        signals: Signals,
+        cancel_tree: Callable[[str, str], Awaitable[object]],
         starts: Starts,
         threads: Threads,
         progress: ProgressBook,
@@ -163,6 +173,8 @@ class Executor:
         self.world = world
         self._tracing = tracing
         self.instances = instances
+        self.signals = signals
+        self.cancel_tree = cancel_tree
         self.starts = starts
         self.threads = threads
         self.progress = progress

@@ -29,6 +29,14 @@ def children_rows(parents: Iterable[Settlement]) -> list[NewInstance]:
     return rows
 
 
+def started_rows(parents: Iterable[Settlement]) -> list[NewInstance]:
+    """Children for which no round waits: each has its number already."""
+    rows = [row for item in parents for row in item.started or ()]
+    if any(row.correlation_key is not None for row in rows):
+        rows.sort(key=lambda row: row.correlation_key or "")
+    return rows
+
+
 def chunks(rows: Sequence[NewInstance]) -> Iterator[Sequence[NewInstance]]:
     """The rows, as many at a time as one statement inserts."""
     for start in range(0, len(rows), CHUNK):

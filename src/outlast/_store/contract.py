@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from outlast._model import (
+    Asked,
     Beat,
     Committed,
     Due,
@@ -134,6 +135,9 @@ class Journal(Protocol):
 
     async def notes(self, ids: Sequence[str]) -> list[Note]:
         """What these instances have recorded, each in its order."""
+
+    async def pending(self, limit: int) -> list[Asked]:
+        """Up to `limit` inputs that live instances wait for, those first that have waited longest."""
 
 
 class Limits(Protocol):

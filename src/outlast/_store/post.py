@@ -12,6 +12,8 @@ from outlast._model import Receipt, Signal
 
 USED_KEPT_S: Final = 60.0
 """Seconds that a used signal is remembered: longer than anybody goes on sending it again after a lost reply."""
+CHILD: Final = "~child:"
+"""What the names of signals begin with by which workflows hear of their children."""
 _ABOUT_TO_RUN: Final = (READY, SCHEDULED, BLOCKED, WAITING)
 
 
@@ -22,6 +24,14 @@ class Target(NamedTuple):
     status: str
     queue: str
     awaits: str | None
+
+
+def news_of(child: str, parent: str, status: str, result: str | None, error: str | None) -> Signal:
+    """The signal that tells a workflow that a child of its has ended. One for each child: it has the child's id."""
+    payload = f'{{"status":"{status}","result":{result or "null"},"error":{error or "null"}}}'
+    signal = Signal(child, f"{CHILD}{child}", payload)
+    signal.instance = parent
+    return signal
 
 
 def deliverable(batch: Sequence[Signal], targets: Mapping[int, Target]) -> list[int]:

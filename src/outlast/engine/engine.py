@@ -22,7 +22,7 @@ from outlast._store.contract import Enlisted
 from outlast.config import shown
 from outlast.engine.checks import checked_id, one_of
 from outlast.engine.handles import Handle, SignalResult
-from outlast.engine.messages import Messages
+from outlast.engine.journals import Journals
 from outlast.errors import ConfigError, DuplicateKey
 
 R = TypeVar("R")
@@ -34,7 +34,7 @@ _CLOCKS_APART_US: Final = 1_000_000
 OnConflict = Literal["raise", "return"]
 
 
-class Engine(Messages):
+class Engine(Journals):
     """Starts durable work, runs it, and answers questions about it.
 
         async with Engine("sqlite:///app.db", queues={"default": 10}) as engine:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar, cast
 
-from outlast._kernel.failures import reason_text
 from outlast._kernel.identity import checked_key
 from outlast._kernel.limits import LimitsInEffect
 from outlast._kernel.requests import moment_us
@@ -112,23 +111,11 @@ class Operations(Life):
 
         Raises: NotFound. IllegalMove: it has ended otherwise.
         """
-        crew = self._running()
-        error = reason_text(reason, kind="Cancel")
-        cancel = self._store.instances.cancel
-        stopped = await crew.patiently(lambda: cancel(checked_id(id), error, self.config.retention, tree=tree))
+        stopped = await self._running().cancel(checked_id(id), reason, tree=tree)
         if stopped is None:
             raise NotFound(f"no instance has the id {id}")
         if stopped.former not in LIVE and stopped.former != CANCELLED:
             raise IllegalMove(f"instance {id} has ended as {stopped.former!r} and cannot be cancelled", stopped.former)
-        ended = stopped.ids or [id]
-        if stopped.nodes:
-            crew.doorbell.cancelled(ended)
-        for each in ended:
-            crew.waiters.heard(each)
-        crew.doorbell.ended(ended)
-        crew.doorbell.work(stopped.queues)
-        crew.doorbell.timer()  # a parent that has a limit is admitted by the timekeeper.
-        crew.sweep()
         return await self.get(id)
 
     async def retry(self, id: str) -> Instance:

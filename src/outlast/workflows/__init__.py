@@ -12,6 +12,14 @@ async def process_order(order: Order) -> Receipt:
 """
 
 from outlast.workflows.branches import each, parallel
+from outlast.workflows.children import call_child, start_child
+from outlast.workflows.people import (
+    wait_for_approval,
+    wait_for_choice,
+    wait_for_form,
+    wait_for_input,
+    wait_for_text,
+)
 from outlast.workflows.program import Workflow, WorkflowStart, workflow
 from outlast.workflows.steps import Step, make_step, step
 from outlast.workflows.waiting import (
@@ -30,14 +38,21 @@ __all__ = [
     "Timeout",
     "Workflow",
     "WorkflowStart",
+    "call_child",
     "each",
     "make_step",
     "parallel",
     "sleep",
     "sleep_until",
+    "start_child",
     "step",
     "wait_for_all",
     "wait_for_any",
+    "wait_for_approval",
+    "wait_for_choice",
+    "wait_for_form",
+    "wait_for_input",
     "wait_for_signal",
+    "wait_for_text",
     "workflow",
 ]

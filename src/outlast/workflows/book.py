@@ -8,9 +8,11 @@ from typing import Any
 
 from outlast._kernel.outcomes import Recorded
 from outlast._kernel.program import Activation
-from outlast._model import Entry, Note
+from outlast._model import Entry, NewInstance, Note
 
 Resolve = Callable[[], None]
+Item = tuple[Entry, Resolve | None, tuple[str, ...], NewInstance | None]
+"""An entry, who waits for it, the signals used up with it, and the child started with it."""
 
 
 class Book:
@@ -27,30 +29,40 @@ class Book:
         self._activation = activation
         self._numbers = {key: note.number for key, note in self.notes.items()}
         self._last = max(self._numbers.values(), default=0)
-        self._outbox: list[tuple[Entry, Resolve | None, tuple[str, ...]]] = []
+        self._outbox: list[Item] = []
         self._writer: asyncio.Task[None] | None = None
         self._fault: BaseException | None = None
 
+    def number(self, key: str) -> int:
+        """The place of a key in the order of first entries."""
+        if (number := self._numbers.get(key)) is None:
+            number = self._last = self._numbers[key] = self._last + 1
+        return number
+
     def entry(self, key: str, kind: str, status: str, attempt: int = 0, **columns: Any) -> Entry:
         """An entry; its number is that of its key's first one."""
-        number = self._numbers.get(key)
-        if number is None:
-            number = self._last = self._numbers[key] = self._last + 1
-        return Entry(key, kind, status, number, attempt, **columns)
+        return Entry(key, kind, status, self.number(key), attempt, **columns)
 
-    def put(self, entry: Entry, resolve: Resolve | None = None, used: tuple[str, ...] = ()) -> None:
-        """Takes an entry; `resolve` is called once it is durable, and the signals `used` are used up with it."""
-        self._outbox.append((entry, resolve, used))
+    def put(
+        self,
+        entry: Entry,
+        resolve: Resolve | None = None,
+        used: tuple[str, ...] = (),
+        started: NewInstance | None = None,
+    ) -> None:
+        """Takes an entry; `resolve` is called once it is durable. With it the signals `used` are used up, and `started`
+        begins."""
+        self._outbox.append((entry, resolve, used, started))
         self.news.set()
 
     @property
     def has_results(self) -> bool:
         """Whether somebody waits for something to become durable."""
-        return self._writer is not None or any(resolve is not None for _, resolve, _ in self._outbox)
+        return self._writer is not None or any(resolve is not None for _, resolve, _, _ in self._outbox)
 
     def write_soon(self) -> None:
-        """Begins to write, if somebody waits for it and nothing is being written."""
-        if self._writer is None and self.has_results:
+        """Begins to write, if there is anything to write and nothing is being written."""
+        if self._writer is None and self._outbox:
             self._writer = asyncio.get_running_loop().create_task(self._write())
 
     async def _write(self) -> None:
@@ -68,9 +80,10 @@ class Book:
             await asyncio.wait([self._writer])
             return
         batch, self._outbox = self._outbox, []
-        used = tuple(id for _, _, ids in batch for id in ids)
-        await self._activation.record(Recorded(_last_of_each([entry for entry, _, _ in batch]), used))
-        for _, resolve, _ in batch:
+        used = tuple(id for _, _, ids, _ in batch for id in ids)
+        started = tuple(row for _, _, _, row in batch if row is not None)
+        await self._activation.record(Recorded(_last_of_each([item[0] for item in batch]), used, started))
+        for _, resolve, _, _ in batch:
             if resolve is not None:
                 resolve()
 
@@ -86,9 +99,13 @@ class Book:
 
     def left(self) -> tuple[Entry, ...]:
         """What is not written yet, to go with the outcome."""
-        entries = _last_of_each([entry for entry, _, _ in self._outbox])
+        entries = _last_of_each([item[0] for item in self._outbox])
         self._outbox.clear()
         return entries
+
+    def children_left(self) -> tuple[NewInstance, ...]:
+        """The children among that; to be asked first."""
+        return tuple(row for _, _, _, row in self._outbox if row is not None)
 
     async def close(self) -> None:
         """Ends writing."""

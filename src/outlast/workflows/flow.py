@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,17 +11,22 @@ from outlast._codec import decode_any, encode
 from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Failed, Finished, Outcome, Parked
 from outlast._kernel.program import Activation
+from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._kernel.states import COMPENSATED, COMPENSATION_FAILED
-from outlast._model import Letter
+from outlast._model import Letter, NewInstance
 from outlast.errors import StepFailed, WorkflowError, WorkflowTimeout
 from outlast.workflows.book import Book
 from outlast.workflows.calls import Call, Calls
+from outlast.workflows.children import ChildWait, started_as
 from outlast.workflows.loop import BRANCH, FlowLoop, fresh_context
+from outlast.workflows.people import InputWait
 from outlast.workflows.steps import Step
 from outlast.workflows.waiting import Wait
 
 LIFETIME: Final = "~timeout"
 """The key under which a workflow's own timeout is recorded."""
+LOOK_S: Final = 0.5
+"""Seconds between looks for signals while steps of other branches run."""
 UNDO: Final = "~undo/"
 """What keys of compensations begin with."""
 
@@ -50,9 +54,11 @@ class Flow:
         self._real = asyncio.get_running_loop()
         self._loop = FlowLoop(self)  # type: ignore[abstract]
         self._inbox: list[Letter] = list(activation.claim.letters)
+        self._used: set[str] = set()
         self._waits: dict[str, Wait] = {}
         self._book = Book(activation)
         self._calls = Calls(activation, self._book)
+        self._abandoned: list[str] = []
         self._life: Wait | None = None
         self._main: asyncio.Task[Any] | None = None
         self._expired = False
@@ -90,6 +96,8 @@ class Flow:
             if self._waits or self._life is not None or not await self._calls.run_alone():
                 self._calls.begin()
             self._book.raise_fault()
+            while self._abandoned:  # before that is recorded: cancelling twice harms nobody.
+                await self._activation.cancel(self._abandoned.pop(), "its parent waits for it no longer")
             if self._book.has_results and not self._calls.running:
                 await self._book.write()
                 continue
@@ -107,12 +115,15 @@ class Flow:
     async def _wait_for_news(self) -> None:
         """Waits until a step is over, something is recorded, or a time has come."""
         wait_s = self._next_s()
-        if wait_s is None:
-            await self._book.news.wait()
-        else:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._book.news.wait()
+        looks = self._calls.running and any(wait.names for wait in self._waits.values())
+        if looks:
+            wait_s = LOOK_S if wait_s is None else min(LOOK_S, wait_s)
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._book.news.wait()
+        except TimeoutError:
+            if looks:
+                self._take_letters(await self._activation.inbox())
         self._book.news.clear()
 
     # What the workflow's code asks for: these run on its own loop.
@@ -136,36 +147,76 @@ class Flow:
             self._calls.give_up(call)
             raise
 
-    async def wait(self, wait: Wait) -> Any:
-        """Something is waited for."""
+    async def wait(self, wait: Wait, *, started: NewInstance | None = None) -> Any:
+        """Something is waited for; with the wait `started` begins."""
         note = self._book.notes.get(wait.key)
         if note is not None and note.status == "done":
             return wait.recall(decode_any(note.value or "null"))
         wait.future = self._loop.create_future()
-        self._begin_wait(wait)
+        self._begin_wait(wait, started)
         if (found := wait.match(self._inbox)) is not None:
-            value, used = found
-            self._inbox = [letter for letter in self._inbox if letter.id not in used]
-            self._end_wait(wait, value, tuple(used))
+            self._take(wait, *found)
         elif wait.due_at is not None and wait.due_at <= self._real.time():
+            if isinstance(wait, ChildWait):
+                self._abandoned.append(wait.child)
             self._end_wait(wait, wait.late())
         try:
             return await wait.future
         finally:
             self._waits.pop(wait.key, None)
 
+    def refuse_second_input(self, name: str) -> None:
+        """Raises: WorkflowError: an input of this name is waited for already."""
+        if any(isinstance(wait, InputWait) and wait.request["name"] == name for wait in self._waits.values()):
+            raise WorkflowError(f"an input called {name!r} is waited for already: give this one another name")
+
+    def child(self, key: str, request: StartRequest[Any], options: StartOptions) -> tuple[str, NewInstance | None]:
+        """The id of the child with this key, and its row where it is to be inserted."""
+        note = self._book.notes.get(key)
+        if note is not None:
+            id: str = decode_any(note.value or "{}")["id"]
+            return id, None
+        row = self._activation.new_instance(request, options)
+        row.parent, row.round = self._activation.claim.id, 1
+        row.child = self._book.number(key)
+        return row.id, row
+
+    async def start_child(self, key: str, request: StartRequest[Any], options: StartOptions) -> str:
+        """Starts a child for which nobody waits. Returns its id once it is durable."""
+        id, row = self.child(key, request, options)
+        if row is not None:
+            future = self._loop.create_future()
+            entry = self._book.entry(key, "child", "done", value=started_as(id, request.program.name))
+            self._book.put(entry, lambda: _set(future), started=row)
+            await future
+        return id
+
     def seconds_until(self, moment: datetime) -> float:
         """Seconds from now until an instant."""
         return self._activation.seconds_until(moment)
 
+    def _take_letters(self, letters: Sequence[Letter]) -> None:
+        """Signals may have come while steps of other branches run."""
+        known = {letter.id for letter in self._inbox} | self._used
+        self._inbox += [letter for letter in letters if letter.id not in known]
+        for wait in list(self._waits.values()):
+            if (found := wait.match(self._inbox)) is not None:
+                self._take(wait, *found)
+
+    def _take(self, wait: Wait, value: Any, used: Sequence[str]) -> None:
+        self._used.update(used)
+        self._inbox = [letter for letter in self._inbox if letter.id not in used]
+        self._end_wait(wait, value, tuple(used))
+
     # Waits.
 
-    def _begin_wait(self, wait: Wait) -> None:
+    def _begin_wait(self, wait: Wait, started: NewInstance | None = None) -> None:
         self._waits[wait.key] = wait
         note = self._book.notes.get(wait.key)
         if note is None:
             wait.due_at = None if wait.timeout_s is None else self._real.time() + wait.timeout_s
-            self._book.put(self._book.entry(wait.key, wait.kind, "waiting", value=wait.shown(), wake_s=wait.timeout_s))
+            entry = self._book.entry(wait.key, wait.kind, "waiting", value=wait.shown(), wake_s=wait.timeout_s)
+            self._book.put(entry, started=started)
         elif note.left_s is not None:
             wait.due_at = self._real.time() + note.left_s
 
@@ -180,8 +231,12 @@ class Flow:
         text, future = encode(value, what=f"what {wait.key!r} got"), wait.future
 
         def resolve() -> None:
-            if future is not None and not future.done():
+            if future is None or future.done():
+                return
+            try:
                 future.set_result(wait.recall(decode_any(text)))
+            except Exception as error:
+                future.set_exception(error)
 
         if wait.is_sleep:  # that its time has come stays true: there is nothing to record.
             resolve()
@@ -192,6 +247,8 @@ class Flow:
         now = self._real.time()
         for wait in list(self._waits.values()):
             if wait.due_at is not None and wait.due_at <= now:
+                if isinstance(wait, ChildWait):
+                    self._abandoned.append(wait.child)
                 self._end_wait(wait, wait.late())
         life = self._life
         if life is not None and life.due_at is not None and life.due_at <= now and self._main is not None:
@@ -207,7 +264,8 @@ class Flow:
     def _park(self, wake_s: float | None) -> Parked:
         names = sorted({name for wait in self._waits.values() for name in wait.names})
         shown = tuple(letter.id for letter in self._inbox if letter.name in names)
-        return Parked(None, None, tuple(names), wake_s, shown, entries=self._book.left())
+        started = self._book.children_left()
+        return Parked(None, None, tuple(names), wake_s, shown, entries=self._book.left(), started=started)
 
     async def _compensate(self) -> str:
         """Undoes what was done, the newest first; a failure does not stop it. Returns the final status."""
@@ -230,6 +288,11 @@ class Flow:
         self._loop.close_tasks()
         await self._calls.close()
         await self._book.close()
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _error_of(task: asyncio.Task[Any]) -> BaseException | None:

@@ -28,7 +28,7 @@ class Timeout(enum.Enum):
 
 
 TIMEOUT: Final = Timeout.TIMEOUT
-_LATE: Final = {"late": True}
+LATE: Final = {"late": True}
 
 
 class Wait:
@@ -63,7 +63,7 @@ class Wait:
 
     def late(self) -> Any:
         """What to record when its time is up."""
-        return _LATE
+        return LATE
 
     def recall(self, recorded: Any) -> Any:
         """What the workflow's code gets for what was recorded."""
@@ -89,7 +89,7 @@ class SignalWait(Wait):
 
     def recall(self, recorded: Any) -> Any:
         """The payload."""
-        return self.default if recorded == _LATE else recorded["payload"]
+        return self.default if recorded == LATE else recorded["payload"]
 
 
 class AnyWait(SignalWait):
@@ -97,7 +97,7 @@ class AnyWait(SignalWait):
 
     def recall(self, recorded: Any) -> Any:
         """Name and payload."""
-        return self.default if recorded == _LATE else (recorded["name"], recorded["payload"])
+        return self.default if recorded == LATE else (recorded["name"], recorded["payload"])
 
 
 class AllWait(SignalWait):
@@ -116,7 +116,7 @@ class AllWait(SignalWait):
 
     def recall(self, recorded: Any) -> Any:
         """Payloads by name."""
-        return self.default if recorded == _LATE else recorded
+        return self.default if recorded == LATE else recorded
 
 
 async def sleep(duration: float | timedelta) -> None:
@@ -124,14 +124,14 @@ async def sleep(duration: float | timedelta) -> None:
 
     Raises: ConfigError. WorkflowError: not in a workflow's own code.
     """
-    flow = _flow("sleep")
+    flow = flow_for("sleep")
     seconds = duration_s(duration, name="duration")
     await flow.wait(Wait(flow.key("sleep"), (), seconds, None))
 
 
 async def sleep_until(moment: datetime) -> None:
     """Waits until an aware instant; not at all when it is past. Raises: as `sleep`."""
-    flow = _flow("sleep_until")
+    flow = flow_for("sleep_until")
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         raise ConfigError(f"sleep_until takes an aware datetime, not {moment!r}")
     seconds = max(0.0, flow.seconds_until(moment))
@@ -148,16 +148,16 @@ async def wait_for_signal(name: str, *, timeout: float | timedelta | None = None
 
     Raises: ConfigError. WorkflowError: not in a workflow's own code.
     """
-    flow = _flow("wait_for_signal")
+    flow = flow_for("wait_for_signal")
     checked_name(name, what="a signal's name")
-    return await flow.wait(SignalWait(flow.key(f"signal:{name}"), [name], _timeout_s(timeout), default))
+    return await flow.wait(SignalWait(flow.key(f"signal:{name}"), [name], timeout_s(timeout), default))
 
 
 async def wait_for_any(*names: str, timeout: float | timedelta | None = None, default: Any = TIMEOUT) -> Any:
     """Name and payload of the first signal of one of these names. Otherwise as `wait_for_signal`."""
-    flow = _flow("wait_for_any")
+    flow = flow_for("wait_for_any")
     key = flow.key(f"any:{','.join(_names(names))}")
-    return await flow.wait(AnyWait(key, names, _timeout_s(timeout), default))
+    return await flow.wait(AnyWait(key, names, timeout_s(timeout), default))
 
 
 async def wait_for_all(*names: str, timeout: float | timedelta | None = None, default: Any = TIMEOUT) -> Any:
@@ -165,23 +165,25 @@ async def wait_for_all(*names: str, timeout: float | timedelta | None = None, de
 
     Otherwise as `wait_for_signal`.
     """
-    flow = _flow("wait_for_all")
+    flow = flow_for("wait_for_all")
     key = flow.key(f"all:{','.join(_names(names))}")
-    return await flow.wait(AllWait(key, names, _timeout_s(timeout), default))
+    return await flow.wait(AllWait(key, names, timeout_s(timeout), default))
 
 
 for _primitive in (sleep, sleep_until, wait_for_signal, wait_for_any, wait_for_all):
     setattr(_primitive, "outlast_primitive", _primitive.__name__)  # noqa: B010
 
 
-def _flow(what: str) -> Any:
+def flow_for(what: str) -> Any:
+    """The flow whose code calls this. Raises: WorkflowError: it is no workflow's."""
     flow = current_flow()
     if flow is None:
         raise WorkflowError(f"{what} is for a workflow's own code; it was called outside of one, or in a step")
     return flow
 
 
-def _timeout_s(timeout: float | timedelta | None) -> float | None:
+def timeout_s(timeout: float | timedelta | None) -> float | None:
+    """A timeout in seconds, or None. Raises: ConfigError."""
     return None if timeout is None else duration_s(timeout, name="timeout")
 
 

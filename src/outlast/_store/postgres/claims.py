@@ -45,6 +45,7 @@ _COMMIT_COLUMNS: Final = (
     "rounds",
     "frees",
     "entries",
+    "started",
 )
 """The fields of a settlement, in their order, by the names of the arrays that `commit` takes."""
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from outlast._kernel.states import FINAL, WAITING
-from outlast._model import Committed, Settlement
-from outlast._store.children import children_rows, chunks, pending, ready_queues
+from outlast._model import Committed, NewInstance, Settlement
+from outlast._store.children import children_rows, chunks, pending, ready_queues, started_rows
 from outlast._store.post import USED_KEPT_S
 from outlast._store.postgres.barriers import lower
 from outlast._store.postgres.columns import columns_of
@@ -27,6 +27,7 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
     await _consume(transaction, written)
     await record_within(transaction, written)
     queues |= await _spawn(transaction, [item for item in written if item.children is not None])
+    queues |= await _start(transaction, started_rows(written))
     queues |= await _recheck(transaction, [item for item in written if item.status == WAITING and item.awaits])
     queues |= await lower(transaction, [item.id for item in written if item.parent and item.status in FINAL])
     return Committed(lost, sorted(queues))
@@ -79,6 +80,13 @@ async def _spawn(transaction: Transaction, parents: Sequence[Settlement]) -> set
     waits = [pending(item, landed[item.id]) for item in parents]
     opened = await transaction.rows("open_round", ids=ids, rounds=rounds, pending=waits, now=transaction.now)
     return ready_queues(rows) | {row[0] for row in opened if row[0] is not None}
+
+
+async def _start(transaction: Transaction, rows: list[NewInstance]) -> set[str]:
+    """Inserts children for which no round waits. Returns queues that received work."""
+    for chunk in chunks(rows):
+        await transaction.run("add_full", **columns_of(chunk), now=transaction.now)
+    return ready_queues(rows)
 
 
 def _json(value: Any) -> str:

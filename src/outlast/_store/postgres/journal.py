@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import astuple
 
-from outlast._model import Note, Settlement
+from outlast._model import Asked, Note, Settlement
 from outlast._store.postgres.columns import is_id
 from outlast._store.postgres.desk import Desk, Transaction
 
@@ -37,6 +37,9 @@ class Journal:
         if not known:
             return []
         return [Note(*row) for row in await self._desk.rows("notes", ids=known, now=self._desk.now())]
+
+    async def pending(self, limit: int) -> list[Asked]:
+        return [Asked(*row) for row in await self._desk.rows("pending", pending_max=limit)]
 
 
 async def record_within(transaction: Transaction, written: Sequence[Settlement]) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from outlast._kernel.states import FINAL, WAITING
-from outlast._model import Settlement
-from outlast._store.children import children_rows, chunks, pending, ready_queues
+from outlast._model import NewInstance, Settlement
+from outlast._store.children import children_rows, chunks, pending, ready_queues, started_rows
 from outlast._store.post import USED_KEPT_S
 from outlast._store.sqlite.barriers import lower
 from outlast._store.sqlite.columns import rows_text
@@ -23,6 +23,7 @@ def write_effects(connection: sqlite3.Connection, desk: Desk, written: Sequence[
     _consume(connection, desk, written, now_us)
     record_within(connection, desk, written, now_us)
     queues = _spawn(connection, desk, [item for item in written if item.children is not None], now_us)
+    queues |= _start(connection, desk, started_rows(written), now_us)
     parks = [(item.id, item.awaits, item.shown or []) for item in written if item.status == WAITING and item.awaits]
     if parks:
         queues |= _recheck(connection, desk, parks, now_us)
@@ -63,6 +64,13 @@ def _spawn(connection: sqlite3.Connection, desk: Desk, parents: Sequence[Settlem
     connection.execute(desk.text("open_round"), {"parents": _json(waits), "now_us": now_us})
     opened = _json([id for id, _, count in waits if count == 0])
     return ready_queues(rows) | set(msgspec.json.decode(scalar(connection, desk.text("queues_of"), {"ids": opened})))
+
+
+def _start(connection: sqlite3.Connection, desk: Desk, rows: list[NewInstance], now_us: int) -> set[str]:
+    """Inserts children for which no round waits. Returns queues that received work."""
+    for chunk in chunks(rows):
+        connection.execute(desk.text("add_full"), {"rows": rows_text(chunk), "now_us": now_us})
+    return ready_queues(rows)
 
 
 def _json(value: Any) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import astuple
 
-from outlast._model import Note, Settlement
+from outlast._model import Asked, Note, Settlement
 from outlast._store.sqlite.desk import Desk
 from outlast._world import instant
 
@@ -25,6 +25,13 @@ class Journal:
         desk = self._desk
         rows = await desk.rows("notes", ids=msgspec.json.encode(list(ids)).decode(), now_us=desk.now_us())
         return [_note(*row) for row in rows]
+
+    async def pending(self, limit: int) -> list[Asked]:
+        rows = await self._desk.rows("pending", limit=limit)
+        return [
+            Asked(instance, program, key, value, instant(since_us), None if until_us is None else instant(until_us))
+            for instance, program, key, value, since_us, until_us in rows
+        ]
 
 
 def record_within(connection: sqlite3.Connection, desk: Desk, written: Sequence[Settlement], now_us: int) -> None:

@@ -20,3 +20,6 @@ CREATE TABLE {schema}.journal (
     autovacuum_vacuum_threshold = 1000,
     autovacuum_vacuum_insert_scale_factor = 0.1
 );
+
+-- serves: pending
+CREATE INDEX journal_pending ON {schema}.journal (recorded_at, instance) WHERE kind = 'input' AND status = 'waiting';

@@ -59,3 +59,11 @@ UPDATE {schema}.instances AS p SET pending = p.pending + 1
 WHERE p.id = (SELECT c.parent FROM {schema}.instances AS c WHERE c.id = :id::uuid)
     AND p.spawns = (SELECT c.round FROM {schema}.instances AS c WHERE c.id = :id)
     AND p.status = 'waiting' AND p.pending IS NOT NULL;
+
+-- name: find_callers
+-- takes: ids of children that this transaction has ended
+-- gives: child, parent, status, result and error of those that a workflow has started, which has not ended
+-- index: primary key
+SELECT c.id::text, p.id::text, c.status, c.result, c.error
+FROM {schema}.instances AS c JOIN {schema}.instances AS p ON p.id = c.parent
+WHERE c.id = ANY (:ids::uuid[]) AND p.step = 'workflow' AND p.finished_at IS NULL;

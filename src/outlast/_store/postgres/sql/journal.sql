@@ -30,3 +30,13 @@ DELETE FROM {schema}.journal WHERE instance = :id::uuid AND (:everything OR stat
 -- takes: ids of instances that are deleted in the same transaction
 -- index: journal's own key
 DELETE FROM {schema}.journal WHERE instance = ANY (:ids::uuid[]);
+
+-- name: pending
+-- takes: pending_max
+-- gives: inputs that live instances wait for, those first that have waited longest: instance, its program, key, value,
+-- since when and until when
+-- index: journal_pending, then the instances' primary key
+SELECT j.instance::text, i.program, j.key, j.value, j.recorded_at, j.wake_at
+FROM {schema}.journal AS j JOIN {schema}.instances AS i ON i.id = j.instance
+WHERE j.kind = 'input' AND j.status = 'waiting' AND i.finished_at IS NULL
+ORDER BY j.recorded_at, j.instance LIMIT :pending_max::bigint;

@@ -16,3 +16,7 @@ CREATE TABLE {schema}_journal (
     recorded_us INTEGER NOT NULL,
     PRIMARY KEY (instance, key)
 ) STRICT, WITHOUT ROWID;
+
+-- serves: pending
+CREATE INDEX {schema}_journal_pending ON {schema}_journal (recorded_us, instance)
+    WHERE kind = 'input' AND status = 'waiting';

@@ -55,3 +55,10 @@ WHERE {schema}_instances.id = o.id AND {schema}_instances.status = 'waiting';
 UPDATE {schema}_instances SET pending = pending + 1
 WHERE id = (SELECT parent FROM {schema}_instances WHERE id = :id)
     AND spawns = (SELECT round FROM {schema}_instances WHERE id = :id) AND status = 'waiting' AND pending IS NOT NULL;
+
+-- name: find_callers
+-- takes: ids, a JSON array of children that this transaction has ended
+-- gives: child, parent, status, result and error of those that a workflow has started, which has not ended
+-- index: primary key
+SELECT c.id, p.id, c.status, c.result, c.error FROM {schema}_instances AS c JOIN {schema}_instances AS p ON p.id = c.parent
+WHERE c.id IN (SELECT value FROM json_each(:ids)) AND p.step = 'workflow' AND p.finished_us IS NULL;

@@ -29,3 +29,13 @@ DELETE FROM {schema}_journal WHERE instance = :id AND (:everything OR status IN 
 -- takes: ids, a JSON array of instances that are deleted in the same transaction
 -- index: journal's own key
 DELETE FROM {schema}_journal WHERE instance IN (SELECT value FROM json_each(:ids));
+
+-- name: pending
+-- takes: limit
+-- gives: inputs that live instances wait for, those first that have waited longest: instance, its program, key, value,
+-- since when and until when
+-- index: journal_pending, then the instances' primary key
+SELECT j.instance, i.program, j.key, j.value, j.recorded_us, j.wake_us
+FROM {schema}_journal AS j JOIN {schema}_instances AS i ON i.id = j.instance
+WHERE j.kind = 'input' AND j.status = 'waiting' AND i.finished_us IS NULL
+ORDER BY j.recorded_us, j.instance LIMIT :limit;

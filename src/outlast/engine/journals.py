@@ -1,0 +1,118 @@
+"""What workflows have recorded, and what they ask people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from outlast._codec import decode_any
+from outlast._kernel.failures import read_error
+from outlast._kernel.forms import checked_answer
+from outlast._model import Asked, Note, PendingInput, RecordedStep
+from outlast.engine.checks import checked_limit
+from outlast.engine.handles import SignalResult
+from outlast.engine.messages import Messages, Target
+from outlast.errors import NotFound
+
+
+class Journals(Messages):
+    """The journal of workflows, and people's answers."""
+
+    async def steps(self, target: Target) -> Sequence[RecordedStep]:
+        """What a workflow has recorded: its steps, waits and children, in the order in which they began.
+
+        Raises: NotFound.
+        """
+        return [_read_step(note) for note in await self._notes(await self._id_of(target))]
+
+    async def pending_inputs(
+        self,
+        *,
+        program: str | None = None,
+        name: str | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+    ) -> Sequence[PendingInput]:
+        """What people are asked for, those first that have waited longest.
+
+        Args:
+            program, name: Only inputs of this workflow, of this name.
+            until: Only those whose time is up by this instant.
+            limit: At most this many, up to 1,000.
+
+        Raises: ConfigError.
+        """
+        self._running()
+        found: list[PendingInput] = []
+        wanted = checked_limit(limit)
+        for asked in await self._store.journal.pending(_ASKED_MAX):
+            pending = _read_pending(asked)
+            if (
+                program in (None, pending.program)
+                and name in (None, pending.name)
+                and (until is None or (pending.until is not None and pending.until <= until))
+            ):
+                found.append(pending)
+        return found[:wanted]
+
+    async def provide_input(self, target: Target, name: str, answer: Any) -> SignalResult:
+        """Gives a person's answer to what an instance asks for.
+
+        Returns: `delivered`; `duplicate`: somebody has answered already.
+
+        Raises: NotFound: it asks for nothing of that name. InvalidAnswer: the answer does not fit; nothing is stored.
+        """
+        id = await self._id_of(target)
+        asked = {}
+        for note in await self._notes(id):
+            if note.kind == "input" and note.status == "waiting":
+                request = decode_any(note.value or "{}")
+                asked[request.get("name")] = (note.key, request)
+        if name not in asked:
+            waits = f"; it asks for {', '.join(map(repr, asked))}" if asked else ""
+            raise NotFound(f"instance {id} asks for no input called {name!r}{waits}")
+        key, request = asked[name]
+        return await self.signal(id, f"~answer:{key}", checked_answer(request, answer), dedup_key=f"answer:{key}")
+
+    async def _notes(self, id: str) -> Sequence[Note]:
+        self._running()
+        return await self._store.journal.notes([id])
+
+
+_ASKED_MAX = 10_000
+"""Pending inputs that are looked through."""
+
+
+def _read_step(note: Note) -> RecordedStep:
+    branch, _, name = note.key.rpartition("/")
+    return RecordedStep(
+        key=note.key,
+        kind=note.kind,
+        name=name.rpartition("#")[0],
+        branch=branch,
+        status=note.status,
+        attempt=note.attempt,
+        value=None if note.value is None else decode_any(note.value),
+        error=read_error(note.error),
+        duration_s=note.duration_s,
+        wake_at=note.wake_at,
+        recorded_at=note.recorded_at,
+    )
+
+
+def _read_pending(asked: Asked) -> PendingInput:
+    request = decode_any(asked.value or "{}")
+    return PendingInput(
+        instance=asked.instance,
+        program=asked.program,
+        key=asked.key,
+        name=request.get("name", ""),
+        type=request.get("type", "text"),
+        prompt=request.get("prompt"),
+        fields=request.get("fields", []),
+        choices=request.get("choices", []),
+        metadata=request.get("metadata", {}),
+        since=asked.since,
+        until=asked.until,
+    )
