@@ -16,7 +16,11 @@ from outlast.graphs.graph import (
     RunState,
     Status,
 )
+from outlast.graphs.overlay import with_run
 from outlast.graphs.reading.workflow import draw
+from outlast.graphs.rendering.dot import dot
+from outlast.graphs.rendering.mermaid import mermaid
+from outlast.graphs.rendering.tree import tree
 
 __all__ = [
     "Edge",
@@ -28,5 +32,9 @@ __all__ = [
     "NodeKind",
     "RunState",
     "Status",
+    "dot",
     "draw",
+    "mermaid",
+    "tree",
+    "with_run",
 ]
