@@ -17,6 +17,7 @@ from outlast.graphs.graph import (
     Status,
 )
 from outlast.graphs.overlay import with_run
+from outlast.graphs.picture.svg import svg
 from outlast.graphs.reading.workflow import draw
 from outlast.graphs.rendering.dot import dot
 from outlast.graphs.rendering.mermaid import mermaid
@@ -35,6 +36,7 @@ __all__ = [
     "dot",
     "draw",
     "mermaid",
+    "svg",
     "tree",
     "with_run",
 ]
