@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from outlast.graphs.graph import Edge, Graph
@@ -123,6 +124,6 @@ def _bend(rank: int, label: str) -> Cell:
 
 
 def _join(chain: Sequence[Cell]) -> None:
-    for upper, lower in zip(chain, chain[1:], strict=False):
+    for upper, lower in pairwise(chain):
         upper.below.append(lower)
         lower.above.append(upper)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect, insort
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from outlast.graphs.picture.layers import Cell
@@ -32,7 +33,7 @@ def ordered(layers: list[list[Cell]]) -> list[list[Cell]]:
 def crossings(layers: Sequence[Sequence[Cell]]) -> int:
     """How many pairs of edges cross between neighbouring layers."""
     count = 0
-    for upper, lower in zip(layers, layers[1:], strict=False):
+    for upper, lower in pairwise(layers):
         places = {id(cell): place for place, cell in enumerate(lower)}
         seen: list[int] = []
         for cell in upper:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Final
 
 from outlast.graphs.picture.layers import Cell
 
 _ROUNDS: Final = 14
+_STRAIGHTENED: Final = 3
 _BOX_GAP: Final = 30.0
 _BEND_GAP: Final = 16.0
 _LAYER_GAP: Final = 30.0
@@ -30,6 +32,8 @@ def place(layers: Sequence[Sequence[Cell]]) -> None:
         down = round_ % 2 == 0
         for layer in layers if down else reversed(layers):
             _settle(layer, down=down, both=round_ >= _ROUNDS - 4)
+    for _ in range(_STRAIGHTENED):
+        _straighten(layers)
     left = min(cell.x - cell.width / 2 for layer in layers for cell in layer)
     for layer in layers:
         for cell in layer:
@@ -75,6 +79,47 @@ def _wish(cell: Cell, *, down: bool, both: bool) -> tuple[float, float]:
         return cell.x, 0.1
     weight = _STRAIGHT if cell.box is None else 1.0 + len(neighbours) / 4
     return sum(one.x for one in neighbours) / len(neighbours), weight
+
+
+def _straighten(layers: Sequence[Sequence[Cell]]) -> None:
+    """Put the cells that an edge passes one beneath the other, as far as their neighbours leave room."""
+    room: dict[int, tuple[Cell | None, Cell | None]] = {}
+    for layer in layers:
+        for before, cell, behind in zip([None, *layer], layer, [*layer[1:], None], strict=False):
+            room[id(cell)] = (before, behind)
+    for layer in layers:
+        for cell in layer:
+            if cell.box is None and not any(one.box is None for one in cell.above):
+                _straighten_chain(_chain(cell), room)
+
+
+def _chain(cell: Cell) -> list[Cell]:
+    chain = [cell]
+    while (below := next((one for one in chain[-1].below if one.box is None), None)) is not None:
+        chain.append(below)
+    return chain
+
+
+def _straighten_chain(chain: Sequence[Cell], room: Mapping[int, tuple[Cell | None, Cell | None]]) -> None:
+    run: list[Cell] = []
+    least, most = -inf, inf
+    for cell in chain:
+        before, behind = room[id(cell)]
+        low = before.x + _distance(before, cell) if before else -inf
+        high = behind.x - _distance(cell, behind) if behind else inf
+        if max(least, low) > min(most, high):
+            _align(run, least, most)
+            run, least, most = [], -inf, inf
+        run.append(cell)
+        least, most = max(least, low), min(most, high)
+    _align(run, least, most)
+
+
+def _align(run: Sequence[Cell], least: float, most: float) -> None:
+    if run:
+        x = min(max(sum(cell.x for cell in run) / len(run), least), most)
+        for cell in run:
+            cell.x = x
 
 
 def _stack(layers: Sequence[Sequence[Cell]]) -> None:

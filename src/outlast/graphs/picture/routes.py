@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,7 @@ from outlast.graphs.picture.places import place
 Point = tuple[float, float]
 _PORT_GAP: Final = 18.0
 _PORT_EDGE: Final = 14.0
+_NEARLY: Final = 26.0
 _TURN: Final = 22.0
 """How far a curve that turns round reaches beyond the layer, at its control points."""
 
@@ -98,6 +100,23 @@ class _Ports:
         flowing = [wire for wire in wires if wire.edge.kind != "compensation"]
         self.leaving = _spread(flowing, lambda wire: wire.source, lambda wire: (*wire.bends, wire.target)[0].x)
         self.coming = _spread(flowing, lambda wire: wire.target, lambda wire: (wire.source, *wire.bends)[-1].x)
+        leaving = Counter(id(wire.source) for wire in flowing)
+        coming = Counter(id(wire.target) for wire in flowing)
+        for wire in flowing:
+            if not wire.is_back and not wire.bends:
+                self._straighten(wire, leaving[id(wire.source)] == 1, coming[id(wire.target)] == 1)
+
+    def _straighten(self, wire: Wire, leaves_alone: bool, comes_alone: bool) -> None:
+        """A short edge that is nearly straight is made so, where it is the only one at one of its ends."""
+        from_x, to_x = self.leaving[id(wire)], self.coming[id(wire)]
+        if leaves_alone and _is_on(wire.source, to_x):
+            self.leaving[id(wire)] = to_x
+        elif comes_alone and _is_on(wire.target, from_x):
+            self.coming[id(wire)] = from_x
+
+
+def _is_on(cell: Cell, x: float) -> bool:
+    return abs(x - cell.x) <= min(_NEARLY, cell.width / 2 - _PORT_EDGE - SLANT)
 
 
 def _spread(wires: Sequence[Wire], at: Callable[[Wire], Cell], towards: Callable[[Wire], float]) -> dict[int, float]:

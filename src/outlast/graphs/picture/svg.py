@@ -46,7 +46,8 @@ def _document(graph: Graph, placed: Layout) -> Iterator[str]:
     for head in _HEADS:
         yield (
             f'<marker id="ol-{head}" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="8" markerHeight="8" '
-            f'markerUnits="userSpaceOnUse" orient="auto"><path class="ol-head {head}" d="M0,0.5 L8,4 L0,7.5 z"/></marker>'
+            f'markerUnits="userSpaceOnUse" orient="auto"><path class="ol-head {head}" d="M0,0.5 L8,4 L0,7.5 z"/>'
+            "</marker>"
         )
     yield "</defs>"
     yield f'<rect class="ol-paper" width="{width}" height="{height}"/>'

@@ -45,7 +45,7 @@ _STATUS_COLOURS: Final[dict[Status, str]] = {
     "skipped": "fill:#f3f4f6,stroke:#9ca3af,color:#6b7280,stroke-dasharray:4 3",
 }
 # Letters of any script, digits, and what means nothing to Mermaid, Markdown or HTML.
-_PLAIN: Final = re.compile(r"[^\W_]|[ ,.?!'()=+…→×·✓✗▶–]")
+_PLAIN: Final = re.compile(r"[^\W_]|[ ,.?!'()=+…→×·✓✗▶–]|(?<=[^\W_])_(?=[^\W_])")
 
 
 def mermaid(graph: Graph) -> str:
@@ -66,7 +66,7 @@ def mermaid(graph: Graph) -> str:
 
 def escaped(text: str) -> str:
     """Text for a quoted label: whatever could mean something is written as a number."""
-    plain = "".join(one if _PLAIN.fullmatch(one) else _code(one) for one in text)
+    plain = "".join(one if _PLAIN.match(text, place) else _code(one) for place, one in enumerate(text))
     # At the beginning, "1." would be a list, and "+" or "-" a bullet.
     return re.sub(r"^(\d+)\.", r"\1#46;", re.sub(r"^[+]", "#43;", plain))
 

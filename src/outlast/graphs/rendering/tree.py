@@ -19,6 +19,7 @@ class _Twig:
 
     text: str
     is_arm: bool = False
+    is_taken: bool = False
     twigs: list[_Twig] = field(default_factory=list)
 
 
@@ -29,7 +30,8 @@ def tree(graph: Graph) -> str:
     it, `*` stands before each line that the run came by, and its state behind it.
     """
     root = _Planter(graph).planted()
-    lines = [root.text, *_drawn(root.twigs, "")]
+    has_run = any(node.run or node.taken for node in graph.nodes)
+    lines = [root.text, *(("* " if taken else "  ") * has_run + line for line, taken in _drawn(root.twigs, ""))]
     lines += [f"not in this code: {_clean(one)}" for one in graph.unplaced]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -42,14 +44,13 @@ class _Planter:
         self._nodes = graph.by_id()
         self._groups = {group.id: group for group in graph.groups}
         self._twigs: dict[str, _Twig] = {}
-        self._has_run = any(node.run or node.taken for node in graph.nodes)
 
     def planted(self) -> _Twig:
         """The root, with the whole tree on it."""
         root = _Twig(_clean(self._graph.name))
         for node in self._graph.nodes:
             if node.kind not in _HIDDEN:
-                twig = self._twigs[node.id] = _Twig(self._line(node))
+                twig = self._twigs[node.id] = _Twig(self._line(node), is_taken=node.taken)
                 self._place(root, node.group).twigs.append(twig)
         for edge in self._graph.edges:
             self._early_end(edge)
@@ -87,8 +88,7 @@ class _Planter:
         words += self._undone_by(node)
         if node.run is not None:
             words.append(f"[{status_text(node.run)}]")
-        mark = ("* " if node.taken else "  ") if self._has_run else ""
-        return mark + " ".join(words)
+        return " ".join(words)
 
     def _undone_by(self, node: Node) -> Iterator[str]:
         for edge in self._graph.edges:
@@ -106,23 +106,23 @@ class _Planter:
         if twig is None or not (leaves or (ends and edge.kind == "error")):
             return
         text = f"→ {_clean(leaves[0] if leaves else 'failed')}"
-        if self._has_run:
-            text = ("* " if edge.taken else "  ") + text
+        end = _Twig(text, is_taken=edge.taken)
         arm = words[0] if len(words) > 1 else ""
-        if arm:
-            twig.twigs.append(_Twig(_clean(arm), True, [_Twig(text)]))
-        else:
-            twig.twigs.append(_Twig(text))
+        twig.twigs.append(_Twig(_clean(arm), True, twigs=[end]) if arm else end)
 
 
-def _drawn(twigs: list[_Twig], indent: str) -> Iterator[str]:
+def _drawn(twigs: list[_Twig], indent: str) -> Iterator[tuple[str, bool]]:
     for place, twig in enumerate(twigs):
         is_last = place == len(twigs) - 1
-        text, below = twig.text, twig.twigs
+        text, below, is_taken = twig.text, twig.twigs, twig.is_taken or (twig.is_arm and _leads_on(twig))
         if twig.is_arm and len(below) == 1:
-            text, below = f"{text}: {below[0].text.strip()}", below[0].twigs
-        yield f"{indent}{'└─' if is_last else '├─'} {text}"
+            text, below = f"{text}: {below[0].text}", below[0].twigs
+        yield f"{indent}{'└─' if is_last else '├─'} {text}", is_taken
         yield from _drawn(below, indent + ("   " if is_last else "│  "))
+
+
+def _leads_on(twig: _Twig) -> bool:
+    return any(one.is_taken or _leads_on(one) for one in twig.twigs)
 
 
 def _clean(text: str) -> str:
