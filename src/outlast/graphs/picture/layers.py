@@ -22,7 +22,9 @@ class Cell:
     Attributes:
         x: Of its middle; `y` is its middle's too. Both are set when places are found.
         above, below: Cells of the neighbouring layers that edges join it with.
-        beside: The box in the same layer that this one wants to be right of.
+        beside: The box in the same layer that this one wants to be next to.
+        is_back: An edge that leads up passes here.
+        side: Where it wants to be of what it is beside: 1 right, -1 left.
     """
 
     rank: int
@@ -35,6 +37,8 @@ class Cell:
     above: list[Cell] = field(default_factory=list)
     below: list[Cell] = field(default_factory=list)
     beside: Cell | None = None
+    is_back: bool = False
+    side: int = 1
 
     @property
     def is_bound(self) -> bool:
@@ -108,6 +112,8 @@ def _wire(edge: Edge, cells: Mapping[str, Cell], layers: Sequence[list[Cell]]) -
     for bend in bends:
         layers[bend.rank].append(bend)
     if is_back:
+        for bend in bends:
+            bend.is_back = True
         # When there is only one, its beginning and its end want the same place.
         bends[-1].beside = target
         bends[0].beside = source

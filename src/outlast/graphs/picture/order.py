@@ -15,8 +15,33 @@ _PATIENCE: Final = 4
 _NEIGHBOUR: Final = 1e-3
 
 
-def ordered(layers: list[list[Cell]]) -> list[list[Cell]]:
-    """The layers with their cells from left to right."""
+def ordered(layers: list[list[Cell]], backs: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
+    """The layers with their cells from left to right.
+
+    Args:
+        layers: Cells by layer, in any order.
+        backs: The cells that each edge back passes, from below. They keep to the side where their box stands.
+    """
+    forward = _untangled([[cell for cell in layer if not cell.is_back] for layer in layers])
+    for back in backs:
+        side = _side(back[0].beside, forward)
+        for cell in back:
+            cell.side = side
+    places = {id(cell): place for layer in forward for place, cell in enumerate(layer)}
+    # Those that lead back begin outside of all others, on their side.
+    return _untangled(
+        [sorted(layer, key=lambda cell: places.get(id(cell), cell.side * len(places))) for layer in layers]
+    )
+
+
+def _side(box: Cell | None, layers: Sequence[Sequence[Cell]]) -> int:
+    if box is None:
+        return 1
+    layer = layers[box.rank]
+    return -1 if layer.index(box) < (len(layer) - 1) / 2 else 1
+
+
+def _untangled(layers: list[list[Cell]]) -> list[list[Cell]]:
     best = _sweep(layers, down=True)
     fewest, current, idle = crossings(best), best, 0
     for sweep in range(_SWEEPS_MAX):
@@ -73,7 +98,7 @@ def _keys(layer: Sequence[Cell], places: dict[int, float], *, down: bool) -> Cal
     for cell in layer:
         # An edge back begins and ends beside the box it leaves or comes to.
         if cell.beside is not None and not (cell.above if down else cell.below):
-            keys[id(cell)] = keys[id(cell.beside)] + _NEIGHBOUR
+            keys[id(cell)] = keys[id(cell.beside)] + cell.side * _NEIGHBOUR
     return lambda cell: keys[id(cell)]
 
 

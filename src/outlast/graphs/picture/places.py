@@ -74,7 +74,7 @@ def _wish(cell: Cell, *, down: bool, both: bool) -> tuple[float, float]:
     """Where a cell wants to be, and how much."""
     neighbours = [*cell.above, *cell.below] if both else cell.above if down else cell.below
     if cell.beside is not None and (cell.is_bound or not neighbours):
-        return cell.beside.x + _distance(cell.beside, cell), 0.5
+        return cell.beside.x + cell.side * _distance(cell.beside, cell), 0.5
     if not neighbours:
         return cell.x, 0.1
     weight = _STRAIGHT if cell.box is None else 1.0 + len(neighbours) / 4

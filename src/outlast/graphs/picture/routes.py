@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from outlast.graphs.graph import Edge, Graph
-from outlast.graphs.picture.boxes import SLANT, Box
+from outlast.graphs.picture.boxes import SLANT
+from outlast.graphs.picture.frames import Frame, PlacedBox, frames
 from outlast.graphs.picture.layers import Cell, Wire, layered
 from outlast.graphs.picture.order import ordered
 from outlast.graphs.picture.places import place
@@ -19,15 +20,6 @@ _PORT_EDGE: Final = 14.0
 _NEARLY: Final = 26.0
 _TURN: Final = 22.0
 """How far a curve that turns round reaches beyond the layer, at its control points."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedBox:
-    """A box with its upper left corner."""
-
-    box: Box
-    x: float
-    y: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +54,7 @@ class Layout:
 
     boxes: tuple[PlacedBox, ...]
     routes: tuple[Route, ...]
+    frames: tuple[Frame, ...]
     width: float
     height: float
 
@@ -69,7 +62,7 @@ class Layout:
 def layout(graph: Graph, margin: float = 24.0) -> Layout:
     """Place a graph's boxes and lead its edges."""
     whole = layered(graph)
-    layers = ordered(whole.layers)
+    layers = ordered(whole.layers, [wire.bends for wire in whole.wires if wire.is_back])
     place(layers)
     cells = [cell for layer in layers for cell in layer]
     for cell in cells:
@@ -90,7 +83,7 @@ def layout(graph: Graph, margin: float = 24.0) -> Layout:
     )
     width = max(cell.x + cell.width / 2 for cell in cells) + margin
     height = max(cell.y + cell.height / 2 for cell in cells) + margin
-    return Layout(boxes, routes, round(width, 1), round(height, 1))
+    return Layout(boxes, routes, tuple(frames(graph, boxes)), round(width, 1), round(height, 1))
 
 
 class _Ports:

@@ -12,14 +12,15 @@ _SHAPES: Final = f"""
 .ol-detail {{ font-size: {DETAIL_SIZE:g}px; }}
 .ol-status {{ font-size: {DETAIL_SIZE:g}px; font-weight: 600; }}
 .ol-word {{ font-size: {EDGE_SIZE:g}px; }}
+.ol text.ol-corner {{ text-anchor: start; font-size: 10px; font-style: italic; paint-order: stroke; }}
 .ol-box {{ stroke-width: 1.3; }}
 .ol-edge {{ fill: none; stroke-width: 1.4; }}
 .ol-edge.parallel {{ stroke-width: 2.2; }}
 .ol-edge.error {{ stroke-dasharray: 6 3; }}
 .ol-edge.compensation {{ stroke-dasharray: 1.5 3.5; stroke-linecap: round; stroke-width: 1.8; }}
 .ol-edge.taken {{ stroke-width: 3.2; }}
-.compensation .ol-box, .unreadable .ol-box, .recursion .ol-box, .skipped .ol-box {{ stroke-dasharray: 5 3; }}
-.running .ol-box, .waiting .ol-box, .failed-run .ol-box {{ stroke-width: 2.4; }}
+.compensation .ol-box, .unreadable .ol-box, .recursion .ol-box, .skipped-run .ol-box {{ stroke-dasharray: 5 3; }}
+.running-run .ol-box, .waiting-run .ol-box, .failed-run .ol-box {{ stroke-width: 2.4; }}
 """
 
 Palette = dict[str, tuple[str, str, str]]
@@ -85,6 +86,7 @@ def _colours(palette: Palette, paper: str, line: str, taken: str, error: str) ->
     rules = [
         f".ol-paper {{ fill: {paper}; }}",
         f".ol-word {{ fill: {line}; }}",
+        f".ol-corner {{ stroke: {paper}; stroke-width: 3px; }}",
         f".ol-edge {{ stroke: {line}; }}",
         f".ol-head {{ fill: {line}; }}",
         f".ol-edge.error {{ stroke: {error}; }}",

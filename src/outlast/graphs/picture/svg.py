@@ -8,7 +8,8 @@ from typing import Final
 
 from outlast.graphs.graph import Graph
 from outlast.graphs.picture.boxes import SLANT
-from outlast.graphs.picture.routes import Layout, PlacedBox, Route, layout
+from outlast.graphs.picture.frames import Frame, PlacedBox
+from outlast.graphs.picture.routes import Layout, Route, layout
 from outlast.graphs.picture.style import style
 
 _HEADS: Final = ("plain", "error", "taken")
@@ -51,14 +52,23 @@ def _document(graph: Graph, placed: Layout) -> Iterator[str]:
         )
     yield "</defs>"
     yield f'<rect class="ol-paper" width="{width}" height="{height}"/>'
+    for frame in placed.frames:
+        yield _frame(frame)
     # What was taken is drawn over what was not.
     for route in sorted(placed.routes, key=lambda one: one.edge.taken):
         yield _edge(route)
     for route in placed.routes:
         yield from _word(route)
+    for frame in placed.frames:
+        yield f'<text class="ol-word ol-corner" x="{frame.x + 4:g}" y="{frame.y - 3:g}">{text(frame.label)}</text>'
     for one in placed.boxes:
         yield from _node(one)
     yield "</svg>"
+
+
+def _frame(frame: Frame) -> str:
+    corner = f'x="{frame.x:g}" y="{frame.y:g}" width="{frame.width:g}" height="{frame.height:g}"'
+    return f'<rect class="ol-frame" {corner} rx="{_ROUND:g}"/>'
 
 
 def _edge(route: Route) -> str:
