@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from outlast.graphs import Edge, Graph
+
 
 class Marked:
     """Something callable that carries one of the marks."""
@@ -117,3 +119,23 @@ async def settle(order: Order) -> bool:
     if done is None:
         return await settle(order)
     return True
+
+
+def arrows(graph: Graph) -> set[str]:
+    """Edges as short text: `charge -> ship`, `decision -[branch yes]-> ship#2`."""
+    return {_arrow(edge) for edge in graph.edges}
+
+
+def _arrow(edge: Edge) -> str:
+    words = " ".join(word for word in ("" if edge.kind == "normal" else edge.kind, edge.label) if word)
+    return f"{short(edge.source)} {f'-[{words}]->' if words else '->'} {short(edge.target)}"
+
+
+def short(node: str) -> str:
+    """An id without what goes without saying: `step:charge#1` is `charge`."""
+    return node.removeprefix("step:").removesuffix("#1")
+
+
+def labels(graph: Graph, kind: str) -> list[str]:
+    """What stands in the boxes of a kind."""
+    return [node.label for node in graph.nodes if node.kind == kind]

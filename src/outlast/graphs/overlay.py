@@ -84,22 +84,19 @@ class _Way:
             if node in self.nodes:
                 continue
             self.nodes.add(node)
-            for edge, is_sure in self._choices(node):
-                if is_sure:
-                    self.edges.add(edge)
+            for edge in self._choices(node):
+                self.edges.add(edge)
                 waiting.append(edge.target)
 
-    def _choices(self, node: str) -> list[tuple[Edge, bool]]:
+    def _choices(self, node: str) -> list[Edge]:
         undone = [
-            (edge, True)
-            for edge in self._out[node]
-            if edge.kind == "compensation" and self._bits[edge.target] & self._visited
+            edge for edge in self._out[node] if edge.kind == "compensation" and self._bits[edge.target] & self._visited
         ]
         arms = [edge for edge in self._out[node] if edge.kind != "compensation" and self._first(edge) & self._visited]
         if self._is_recorded(node):
-            return undone + [(edge, True) for edge in arms if self._went_on(self._states.get(node), edge)]
+            return undone + [edge for edge in arms if self._went_on(self._states.get(node), edge)]
         if self._kinds[node] in _ALL_AT_ONCE or len(self._out[node]) == 1:
-            return undone + [(edge, True) for edge in arms]
+            return undone + arms
         return undone + self._decide(arms)
 
     def _went_on(self, state: RunState | None, edge: Edge) -> bool:
@@ -109,16 +106,17 @@ class _Way:
             return state.status == "failed"
         return state.status == "done" or state.count > 1
 
-    def _decide(self, arms: list[Edge]) -> list[tuple[Edge, bool]]:
+    def _decide(self, arms: list[Edge]) -> list[Edge]:
         # Back to the beginning of a loop leads everywhere: it proves nothing while another arm leads on.
         onward = [edge for edge in arms if edge.kind != "loop"] or arms
         sure = [edge for edge in onward if self._seen(edge) & ~self._reached_by_others(edge, onward)]
         if not sure:
-            return [(edge, len(onward) == 1) for edge in onward]
+            # Two arms to the same place: nobody can tell, and the way is taken up again behind them.
+            return onward if len(onward) == 1 else []
         passes = sum(self._passes(edge) for edge in sure)
         # In a loop, what lies behind was reached more often than this way alone explains.
         sure += [edge for edge in onward if edge not in sure and self._passes(edge) > passes]
-        return [(edge, True) for edge in sure]
+        return sure
 
     def _seen(self, edge: Edge) -> int:
         return self._first(edge) & self._visited

@@ -18,7 +18,7 @@ class Statements(Attempts):
 
     def __init__(self, routine: Routine, module: str) -> None:
         super().__init__(routine, module)
-        self._last = routine.node.body[-1]
+        self._last = _last(routine.node.body)
         self._kinds: dict[type[ast.stmt], Callable[..., None]] = {
             ast.If: self._if,
             ast.Match: self._match,
@@ -177,6 +177,12 @@ class Statements(Attempts):
     def _leave(self, route: Route, word: str) -> None:
         loose, self.sketch.loose = self.sketch.loose, []
         self.frames.leave(route, loose, word)
+
+
+def _last(statements: Sequence[ast.stmt]) -> ast.stmt:
+    """The statement that ends a function when nothing leaves it early."""
+    last = statements[-1]
+    return _last(last.body) if isinstance(last, ast.With | ast.AsyncWith) else last
 
 
 def _takes_all(case: ast.match_case) -> bool:
