@@ -228,7 +228,7 @@ a_lambda = lambda order: ship(order)  # noqa: E731
 
 async def unreadable(order: Any, handler: Any) -> None:
     await handler(order)
-    await a_lambda(order)
+    await a_lambda(order)  # type: ignore[no-untyped-call]
     await missing(order)  # type: ignore[name-defined]  # noqa: F821
     await order.steps[3](order)
     builtins.exec("order = 3")
