@@ -4,12 +4,13 @@ import builtins
 import functools
 import types
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from outlast.graphs import Graph, draw
-from tests.graphs import elsewhere, shop
+from tests.graphs import elsewhere, generated, shop
 from tests.graphs.shop import (
     arrows,
     call_child,
@@ -204,6 +205,37 @@ def made(pay: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[Non
 
 def test_a_closure_is_looked_into() -> None:
     assert arrows(draw(made(step("pay")))) == {"start -> pay", "pay -> end"}
+
+
+async def both(order: Any) -> None:
+    await first_made(order)
+    await second_made(order)
+
+
+first_made, second_made = made(step("pay")), made(step("pay_later"))
+
+
+def test_closures_of_the_same_code_are_not_confused() -> None:
+    assert {"start -> pay", "pay -> pay_later"} <= arrows(draw(both))
+
+
+async def calls_a_workflow(order: Any) -> None:
+    await deliver(order)
+
+
+def test_a_workflow_that_is_called_like_a_function_is_no_child() -> None:
+    (box,) = (node for node in draw(calls_a_workflow).nodes if node.kind == "unreadable")
+
+    assert box.detail == "deliver(order): it is a workflow, which only call_child and start_child run"
+
+
+def test_what_is_nested_too_deeply_says_so(tmp_path: Path) -> None:
+    lines = ["async def flow(order):", "    if order.x:", "        await ship(order)"]
+    lines += [line for n in range(300) for line in (f"    elif order.x == {n}:", "        await ship(order)")]
+
+    graph = draw(generated.load(tmp_path, "deep", "\n".join(["from tests.graphs.shop import ship", *lines])))
+
+    assert [node.detail for node in graph.nodes if node.kind == "unreadable"] == ["it is nested too deeply"]
 
 
 class Shop:

@@ -187,6 +187,13 @@ def test_the_same_code_gives_the_same_picture() -> None:
     assert svg(draw(everything)) == svg(draw(everything))
 
 
+def test_a_graph_of_nothing_is_a_picture_too() -> None:
+    nothing = with_run(Graph("nothing", (), ()), {})
+
+    ElementTree.fromstring(svg(nothing))
+    assert tree(nothing) == "nothing\n"
+
+
 def test_text_is_measured_and_wrapped() -> None:
     assert width("iii", 10) < width("mmm", 10)
     assert width("大", 10) > width("a", 10)

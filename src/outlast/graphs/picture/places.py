@@ -34,7 +34,7 @@ def place(layers: Sequence[Sequence[Cell]]) -> None:
             _settle(layer, down=down, both=round_ >= _ROUNDS - 4)
     for _ in range(_STRAIGHTENED):
         _straighten(layers)
-    left = min(cell.x - cell.width / 2 for layer in layers for cell in layer)
+    left = min((cell.x - cell.width / 2 for layer in layers for cell in layer), default=0.0)
     for layer in layers:
         for cell in layer:
             cell.x = round(cell.x - left, 1)

@@ -81,8 +81,8 @@ def layout(graph: Graph, margin: float = 24.0) -> Layout:
         for cell in cells
         if cell.box is not None
     )
-    width = max(cell.x + cell.width / 2 for cell in cells) + margin
-    height = max(cell.y + cell.height / 2 for cell in cells) + margin
+    width = max((cell.x + cell.width / 2 for cell in cells), default=0.0) + margin
+    height = max((cell.y + cell.height / 2 for cell in cells), default=0.0) + margin
     return Layout(boxes, routes, tuple(frames(graph, boxes)), round(width, 1), round(height, 1))
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from outlast.graphs.graph import NodeKind
 from outlast.graphs.reading.frames import Frames, HelperFrame, LoopFrame
 from outlast.graphs.reading.meaning import (
+    ChildWorkflow,
     Dictionary,
     Meaning,
     Opaque,
@@ -166,6 +167,9 @@ class Expressions(ABC):
         elif isinstance(meaning, Opaque):
             if awaited or meaning.always:
                 self.unreadable(call, meaning.reason)
+        elif isinstance(meaning, ChildWorkflow):
+            if awaited:
+                self.unreadable(call, "it is a workflow, which only call_child and start_child run")
         else:
             self.run(meaning, call)
 

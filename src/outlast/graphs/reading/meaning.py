@@ -67,7 +67,7 @@ class TaskStart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Routine:
-    """A helper whose code can be followed. `key` is the same for the same code."""
+    """A helper whose code can be followed. `key` is the same for the same function."""
 
     name: str
     node: FunctionNode
@@ -122,10 +122,10 @@ class Dictionary:
         function = inspect.unwrap(found) if isinstance(found, FunctionType) else found
         if not isinstance(function, FunctionType) or not self._is_near(function.__module__):
             return None
-        code = function.__code__
-        if code not in self._routines:
-            self._routines[code] = self._read(function)
-        return self._routines[code]
+        # By the function, not by its code: closures of the same code may call other steps.
+        if function not in self._routines:
+            self._routines[function] = self._read(function)
+        return self._routines[function]
 
     def _is_near(self, module: str | None) -> bool:
         # Libraries are not searched for steps; other modules of the same package are.
@@ -137,7 +137,7 @@ class Dictionary:
         except Unreadable as unreadable:
             return Opaque(str(unreadable))
         foreign = "" if function.__module__ == self._module else function.__module__
-        return Routine(function.__name__, node, source, Scope.of(function, node), function.__code__, foreign)
+        return Routine(function.__name__, node, source, Scope.of(function, node), function, foreign)
 
 
 def _marked(found: object) -> Meaning:
@@ -250,7 +250,7 @@ class Relevance:
 def _is_drawn(meaning: Meaning, awaited: bool) -> bool:
     if isinstance(meaning, Opaque):
         return awaited or meaning.always
-    return isinstance(meaning, Step | Primitive)
+    return isinstance(meaning, Step | Primitive) or (awaited and isinstance(meaning, ChildWorkflow))
 
 
 def calls_in(root: ast.AST) -> list[tuple[ast.Call, bool]]:

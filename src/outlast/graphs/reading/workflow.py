@@ -34,8 +34,11 @@ def draw(function: Callable[..., object]) -> Graph:
         node, source = read_function(inner)
     except Unreadable as unreadable:
         return _blank(name, inner.__code__.co_firstlineno, str(unreadable))
-    routine = Routine(name, node, source, Scope.of(inner, node), inner.__code__)
-    return Statements(routine, inner.__module__).draw(name, routine)
+    try:
+        routine = Routine(name, node, source, Scope.of(inner, node), inner)
+        return Statements(routine, inner.__module__).draw(name, routine)
+    except RecursionError:
+        return _blank(name, inner.__code__.co_firstlineno, "it is nested too deeply")
 
 
 def _blank(name: str, line: int, reason: str) -> Graph:
