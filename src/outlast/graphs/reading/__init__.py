@@ -1,0 +1,1 @@
+"""From the code of a function to a graph, without running any of it."""
