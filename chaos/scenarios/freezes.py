@@ -73,11 +73,20 @@ def freeze(arena: Arena, candidates: Sequence[Member], *, with_outcomes: bool) -
     while time.monotonic() < deadline and (victim := arena.catch(candidates)) is not None:
         if with_outcomes:
             go_on_until_outcomes(victim)
-        if victim.is_stopped and victim.watch.is_busy and not arena.place.is_held_by(victim.pid):
+        is_caught = victim.is_stopped and victim.watch.is_busy and has_node(arena, victim)
+        if is_caught and not arena.place.is_held_by(victim.pid):
             arena.faults.append(Fault("freeze", victim.name, now_us()))
             return victim
         victim.let_go()
     return None
+
+
+def has_node(arena: Arena, member: Member) -> bool:
+    """Whether others take it for alive: just thawed, it may be at work that is no longer its own."""
+    beats = member.watch.look().beats
+    newest = max(beats, key=lambda node: beats[node][-1], default=None)
+    burials = (node for watch in arena.watches.values() for node, _ in watch.look().burials)
+    return newest is not None and newest not in burials
 
 
 def go_on_until_outcomes(victim: Member) -> None:
