@@ -91,6 +91,8 @@ class Stage:
             Catalogue([self.program]),
             self.committer,
             instances=given.store.instances,
+            signals=given.store.signals,
+            cancel_tree=lambda id, reason: given.store.instances.cancel(id, reason, None, tree=True),
             starts=Starts(Catalogue(), Rates(Config(), given.store.limits), bytes_max=1_024, world=world),
             threads=self.threads,
             progress=ProgressBook(given.store.claims),

@@ -153,6 +153,8 @@ INDEXES = {
     "delete": {"instances_pkey"},
     "promote": {"instances_due", "instances_wake", "instances_pkey"},
     "hurry": {"instances_pkey"},
+    "find_callers": {"instances_pkey"},
+    "pending": {"journal_pending", "instances_pkey"},
     "wake_late": {"instances_wake", "instances_pkey"},
     "find_targets": {"instances_key", "instances_pkey"},
     "known_keys": {"instances_key", "instances_key_all"},

@@ -66,4 +66,5 @@ WHERE p.id = (SELECT c.parent FROM {schema}.instances AS c WHERE c.id = :id::uui
 -- index: primary key
 SELECT c.id::text, p.id::text, c.status, c.result, c.error
 FROM {schema}.instances AS c JOIN {schema}.instances AS p ON p.id = c.parent
-WHERE c.id = ANY (:ids::uuid[]) AND p.step = 'workflow' AND p.finished_at IS NULL;
+WHERE c.id = ANY (:ids::uuid[]) AND p.step = 'workflow' AND p.finished_at IS NULL
+    AND p.id = ANY (ARRAY(SELECT k.parent FROM {schema}.instances AS k WHERE k.id = ANY (:ids)));

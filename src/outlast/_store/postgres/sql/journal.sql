@@ -37,6 +37,8 @@ DELETE FROM {schema}.journal WHERE instance = ANY (:ids::uuid[]);
 -- since when and until when
 -- index: journal_pending, then the instances' primary key
 SELECT j.instance::text, i.program, j.key, j.value, j.recorded_at, j.wake_at
-FROM {schema}.journal AS j JOIN {schema}.instances AS i ON i.id = j.instance
-WHERE j.kind = 'input' AND j.status = 'waiting' AND i.finished_at IS NULL
+FROM {schema}.journal AS j CROSS JOIN LATERAL (
+    SELECT n.program FROM {schema}.instances AS n WHERE n.id = j.instance AND n.finished_at IS NULL LIMIT 1
+) AS i
+WHERE j.kind = 'input' AND j.status = 'waiting'
 ORDER BY j.recorded_at, j.instance LIMIT :pending_max::bigint;

@@ -36,6 +36,6 @@ DELETE FROM {schema}_journal WHERE instance IN (SELECT value FROM json_each(:ids
 -- since when and until when
 -- index: journal_pending, then the instances' primary key
 SELECT j.instance, i.program, j.key, j.value, j.recorded_us, j.wake_us
-FROM {schema}_journal AS j JOIN {schema}_instances AS i ON i.id = j.instance
+FROM {schema}_journal AS j INDEXED BY {schema}_journal_pending CROSS JOIN {schema}_instances AS i ON i.id = j.instance
 WHERE j.kind = 'input' AND j.status = 'waiting' AND i.finished_us IS NULL
 ORDER BY j.recorded_us, j.instance LIMIT :limit;
