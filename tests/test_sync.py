@@ -238,6 +238,7 @@ async def test_a_call_on_a_running_loop_is_refused(url: str) -> None:
         "signals": lambda: engine.signals(id),
         "children": lambda: engine.children(id),
         "steps": lambda: engine.steps(id),
+        "graph": lambda: engine.graph(id),
         "pending_inputs": engine.pending_inputs,
         "provide_input": lambda: engine.provide_input(id, "n", 1),
         "all_children": lambda: list(engine.all_children(id)),
@@ -253,7 +254,7 @@ async def test_a_call_on_a_running_loop_is_refused(url: str) -> None:
         "standing": engine.standing,
         "result": lambda: engine.handle(id).result(),
     }
-    harmless = {"close", "handle", "on", "program", "programs", "config"}
+    harmless = {"close", "drawing", "handle", "on", "program", "programs", "config"}
     assert calls.keys() - {"result"} == _public(sync.Engine) - harmless
 
     for name, call in calls.items():

@@ -27,6 +27,7 @@ from outlast._world import process_id
 from outlast.config import Options
 from outlast.engine import Listener, OnConflict, Runnable, SignalResult, Target
 from outlast.errors import ConfigError, DuplicateKey, EngineStateError
+from outlast.graphs import Graph
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -348,6 +349,14 @@ class Engine:
     def signals(self, target: Target) -> Sequence[StoredSignal]:
         """See `outlast.Engine.signals`."""
         return self._call(lambda engine: engine.signals(target))
+
+    def drawing(self, name: str) -> Graph:
+        """See `outlast.Engine.drawing`."""
+        return self._engine.drawing(name)
+
+    def graph(self, target: Target) -> Graph:
+        """See `outlast.Engine.graph`."""
+        return self._call(lambda engine: engine.graph(target))
 
     def steps(self, target: Target) -> Sequence[RecordedStep]:
         """See `outlast.Engine.steps`."""

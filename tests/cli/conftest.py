@@ -20,7 +20,7 @@ from outlast.cli import main
 
 SHOP = """
 import asyncio
-from outlast import Await, Done, Machine, job, step
+from outlast import Await, Done, Machine, job, step, wait_for_approval, workflow
 
 @job(name="shop.add")
 async def add(a: int, b: int = 2) -> int:
@@ -53,6 +53,15 @@ class Checkout(Machine, name="shop.checkout"):
     @step
     async def ship(self, ctx):
         return Done([self.order, ctx.awaited[0].payload])
+
+@step
+async def charge(order: int) -> str:
+    return f"charged {order}"
+
+@workflow(name="shop.buy")
+async def buy(order: int) -> list:
+    receipt = await charge(order)
+    return [receipt, await wait_for_approval("manager", prompt="Ship it?")]
 """
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 import click
 
+from outlast._kernel.program import WORKFLOW
 from outlast._kernel.states import ALL
 from outlast._model import Instance
 from outlast.cli import terminal
+from outlast.cli.journal import say_steps
 from outlast.cli.options import Choice, Moment, shared
 from outlast.engine import PAGE_MAX, Engine
 from outlast.errors import UsageError
@@ -128,10 +131,15 @@ def show(choice: Choice, id: str) -> None:
 async def _show(choice: Choice, id: str) -> None:
     async with choice.opened() as engine:
         instance = await engine.get(await engine.expand_id(id))
+        steps = await engine.steps(instance) if instance.step == WORKFLOW else []
     if choice.json:
-        terminal.say_json(instance)
+        shown = {field.name: getattr(instance, field.name) for field in fields(instance)}
+        terminal.say_json(shown | {"steps": steps} if steps else shown)
         return
     terminal.say_pairs((name, value) for name, value in _fields(instance, terminal.now()) if value not in (None, ""))
+    if steps:
+        terminal.say("")
+        say_steps(steps)
     trace = "" if instance.error is None else str(instance.error.get("traceback") or "").strip()
     if trace:
         terminal.say("\n" + terminal.clean_lines(trace))

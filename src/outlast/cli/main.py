@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from outlast import __version__
-from outlast.cli import health, instances, limits, queues, setup, signals, start, terminal
+from outlast.cli import health, instances, journal, limits, queues, setup, signals, start, terminal
 from outlast.cli.demo import demo
 from outlast.cli.options import JSON_KEY, show_traceback
 from outlast.cli.worker import worker
@@ -138,6 +138,9 @@ for command in (
     instances.cancel,
     signals.signal,
     signals.signals,
+    journal.pending,
+    journal.input_,
+    journal.graph,
     instances.retry,
     instances.delete,
     queues.queues,

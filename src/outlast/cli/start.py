@@ -16,6 +16,7 @@ from outlast.engine import Handle
 from outlast.errors import ArgumentError, ConfigError, DuplicateKey, InstanceError, UnknownProgram, did_you_mean
 from outlast.jobs import Job
 from outlast.machines import MachineProgram
+from outlast.workflows import Workflow
 
 FOREVER: Final = "forever"
 
@@ -79,7 +80,7 @@ def start(
     wait: float | None,
     **options: Any,
 ) -> None:
-    """Start a job or a machine and print the id of the instance.
+    """Start a job, a machine or a workflow and print the id of the instance.
 
     JOB is a job's name or its function's, or a machine's, in APP, a module of yours: shop.jobs:send_email; where it
     holds several engines, shop.jobs:engine:send_email. Without APP, the module is that of --app or [tool.outlast].
@@ -100,7 +101,7 @@ def start(
     asyncio.run(_start(choice, what, wait, options))
 
 
-Startable = Job[..., Any, Any, Any] | MachineProgram
+Startable = Job[..., Any, Any, Any] | MachineProgram | Workflow[..., Any]
 
 
 def _find(choice: Choice, name: str) -> Startable:
@@ -108,13 +109,13 @@ def _find(choice: Choice, name: str) -> Startable:
     app = choice.loaded()
     found: object = None if app is None else getattr(app.module, name, None)
     found = getattr(found, "outlast_program", found)
-    if isinstance(found, Job | MachineProgram):
+    if isinstance(found, Job | MachineProgram | Workflow):
         return found
     engine = choice.engine()
     known = {program.name for program in engine.programs}
-    if name in known and isinstance(found := engine.program(name), Job | MachineProgram):
+    if name in known and isinstance(found := engine.program(name), Job | MachineProgram | Workflow):
         return found
-    raise UnknownProgram(f"no job or machine is called {name!r} in {choice.app}{did_you_mean(name, known)}")
+    raise UnknownProgram(f"no job, machine or workflow is called {name!r} in {choice.app}{did_you_mean(name, known)}")
 
 
 def _described(job: Startable, text: str | None, pairs: tuple[tuple[str, Any], ...]) -> Any:

@@ -11,9 +11,12 @@ from outlast._kernel.failures import read_error
 from outlast._kernel.forms import checked_answer
 from outlast._model import Asked, Note, PendingInput, RecordedStep
 from outlast.engine.checks import checked_limit
+from outlast.engine.drawing import drawn_run
 from outlast.engine.handles import SignalResult
 from outlast.engine.messages import Messages, Target
-from outlast.errors import NotFound
+from outlast.errors import ConfigError, NotFound, UnknownProgram
+from outlast.graphs import Graph, draw
+from outlast.workflows import Workflow
 
 
 class Journals(Messages):
@@ -75,9 +78,33 @@ class Journals(Messages):
         key, request = asked[name]
         return await self.signal(id, f"~answer:{key}", checked_answer(request, answer), dedup_key=f"answer:{key}")
 
+    def drawing(self, name: str) -> Graph:
+        """A workflow as its code says, before it runs. Raises: UnknownProgram. ConfigError: it is no workflow."""
+        return _drawn(self.program(name))
+
+    async def graph(self, target: Target) -> Graph:
+        """An instance's workflow with its run on it: what is done, what waits, the way taken.
+
+        Render it with `outlast.graphs`: `svg(graph)`, `mermaid`, `dot`, `tree`.
+
+        Raises: NotFound. UnknownProgram: its code is not here. ConfigError: it is no workflow.
+        """
+        instance = await self.get(await self._id_of(target))
+        self._adopt()
+        program = self._catalogue.find(instance.program, instance.version)
+        if program is None:
+            raise UnknownProgram(f"the code of {instance.program!r} version {instance.version} is not known here")
+        return drawn_run(_drawn(program), instance, await self.steps(instance))
+
     async def _notes(self, id: str) -> Sequence[Note]:
         self._running()
         return await self._store.journal.notes([id])
+
+
+def _drawn(program: object) -> Graph:
+    if not isinstance(program, Workflow):
+        raise ConfigError(f"{program!r} is no workflow: only workflows are drawn")
+    return draw(program.function)
 
 
 _ASKED_MAX = 10_000

@@ -1,0 +1,136 @@
+"""`pending`, `input` and `graph`: what workflows ask people, and how they look."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from outlast._model import RecordedStep
+from outlast.cli import terminal
+from outlast.cli.options import Choice, shared
+from outlast.graphs import Graph, dot, mermaid, svg, tree
+
+_FORMATS: Final[dict[str, Callable[[Graph], str]]] = {"tree": tree, "mermaid": mermaid, "dot": dot, "svg": svg}
+_BRIEF_CHARS: Final = 60
+
+
+def say_steps(steps: Sequence[RecordedStep]) -> None:
+    """What a workflow has recorded, as a timeline."""
+    rows = [
+        (
+            terminal.stamp(step.recorded_at),
+            step.key,
+            step.status,
+            step.attempt or "",
+            "" if step.duration_s is None else f"{step.duration_s:.3f} s",
+            _brief(step),
+        )
+        for step in steps
+    ]
+    terminal.say_table(("recorded", "what", "status", "failed", "took", "result"), rows, right=("failed", "took"))
+
+
+def _brief(step: RecordedStep) -> str:
+    if step.error is not None and step.status != "done":
+        text = f"{step.error.get('type')}: {step.error.get('message')}"
+    elif step.status == "waiting":
+        text = "" if step.wake_at is None else f"until {terminal.stamp(step.wake_at)}"
+    else:
+        text = terminal.json_text(step.value, indent=None)
+    return text if len(text) <= _BRIEF_CHARS else f"{text[: _BRIEF_CHARS - 3]}..."
+
+
+@click.command()
+@click.option("--program", metavar="NAME", help="Only of this workflow.")
+@click.option("--name", metavar="NAME", help="Only inputs of this name.")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=50, help="At most so many (default 50).")
+@shared
+def pending(choice: Choice, program: str | None, name: str | None, limit: int) -> None:
+    """Show what workflows ask people, those first that have waited longest."""
+    asyncio.run(_pending(choice, program, name, limit))
+
+
+async def _pending(choice: Choice, program: str | None, name: str | None, limit: int) -> None:
+    async with choice.opened() as engine:
+        found = await engine.pending_inputs(program=program, name=name, limit=limit)
+    if choice.json:
+        terminal.say_json(found)
+        return
+    if not found:
+        terminal.note("nobody is asked for anything")
+        return
+    at = terminal.now()
+    rows = [
+        (
+            asked.instance,
+            asked.program,
+            asked.name,
+            asked.type,
+            terminal.ago(asked.since, at),
+            terminal.ago(asked.until, at),
+            asked.prompt or ", ".join(asked.choices) or ", ".join(str(field["name"]) for field in asked.fields),
+        )
+        for asked in found
+    ]
+    terminal.say_table(("instance", "workflow", "name", "type", "since", "until", "what"), rows)
+
+
+@click.command(name="input")
+@click.argument("id", metavar="ID")
+@click.argument("name", metavar="NAME")
+@click.argument("answer", metavar="ANSWER")
+@shared
+def input_(choice: Choice, id: str, name: str, answer: str) -> None:
+    """Answer what a workflow asks for. ID may be the beginning of one; ANSWER is JSON, else text: true, 5, "ann"."""
+    asyncio.run(_input(choice, id, name, _read(answer)))
+
+
+def _read(answer: str) -> Any:
+    try:
+        return json.loads(answer)
+    except ValueError:
+        return answer
+
+
+async def _input(choice: Choice, id: str, name: str, answer: Any) -> None:
+    async with choice.opened(rings=True) as engine:
+        instance = await engine.expand_id(id)
+        result = await engine.provide_input(instance, name, answer)
+    if choice.json:
+        terminal.say_json({"id": instance, "name": name, "result": result})
+    else:
+        terminal.say("somebody has answered already" if result == "duplicate" else result)
+
+
+@click.command()
+@click.argument("what", metavar="[APP:]WORKFLOW|ID")
+@click.option("--format", "form", type=click.Choice(list(_FORMATS)), default="tree", help="How (default: tree).")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it to a file.")
+@shared
+def graph(choice: Choice, what: str, form: str, out: Path | None) -> None:
+    """Draw a workflow from its code, or an instance's with its run on it. ID may be the beginning of one."""
+    text = _FORMATS[form](asyncio.run(_graph(choice, what)))
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+        terminal.note(f"{form} written to {out}")
+    else:
+        terminal.say(text.rstrip("\n"))
+
+
+async def _graph(choice: Choice, what: str) -> Graph:
+    app, _, name = what.rpartition(":")
+    choice.name_app(app or None)
+    choice.loaded()
+    if not app and len(what) >= 8 and set(what.lower()) <= set("0123456789abcdef-"):
+        async with choice.opened() as engine:
+            return await engine.graph(await engine.expand_id(what))
+    if choice.app is None:
+        raise click.UsageError(f"Which module is {what!r} in? Write shop.flows:{what}, or give --app.")
+    loaded = choice.loaded()
+    found = None if loaded is None else getattr(loaded.module, name, None)
+    return choice.engine().drawing(getattr(found, "outlast_workflow_name", name))

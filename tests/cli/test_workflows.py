@@ -1,0 +1,81 @@
+"""Workflows from the shell: started, shown, answered, drawn."""
+
+import asyncio
+import importlib
+from pathlib import Path
+
+import pytest
+
+from outlast.testing import by_hand, drain
+from tests.cli.conftest import Outlast, forget
+
+
+def drained(url: str, folder: Path) -> None:
+    """Runs what can run, as a worker would."""
+
+    async def run() -> None:
+        shop = importlib.import_module("shop")
+        async with by_hand(url=url, programs=[shop.buy]) as engine:
+            await drain(engine)
+
+    asyncio.run(run())
+    forget(folder)
+
+
+def begun(outlast: Outlast, url: str, folder: Path) -> str:
+    """A workflow that waits for its manager; its id."""
+    started = outlast("start", "shop:buy", "--arg", "order=7", "--url", url)
+    assert started.code == 0, started.err
+    drained(url, folder)
+    return started.out.strip()
+
+
+def test_a_workflow_is_started_shown_answered_and_ends(outlast: Outlast, url: str, folder: Path) -> None:
+    id = begun(outlast, url, folder)
+
+    (asked,) = outlast("pending", "--url", url, "--json").json
+    assert (asked["instance"], asked["name"], asked["prompt"]) == (id, "manager", "Ship it?")
+    assert "Ship it?" in outlast("pending", "--url", url, "--name", "manager").out
+    shown = outlast("show", id[:13], "--url", url)
+    assert "charge#1" in shown.out
+    assert "charged 7" in shown.out
+    assert [step["key"] for step in outlast("show", id, "--url", url, "--json").json["steps"]] == [
+        "charge#1",
+        "input:manager#1",
+    ]
+
+    assert outlast("input", id, "manager", "maybe", "--url", url).code == 2
+    assert outlast("input", id, "boss", "true", "--url", url).code == 4
+    assert outlast("input", id, "manager", "true", "--url", url).out == "delivered\n"
+    drained(url, folder)
+
+    assert outlast("show", id, "--url", url, "--json").json["result"] == ["charged 7", "approved"]
+    assert outlast("pending", "--url", url).err == "nobody is asked for anything\n"
+
+
+def test_a_workflow_is_drawn_before_and_while_it_runs(outlast: Outlast, url: str, folder: Path) -> None:
+    assert "step charge" in outlast("graph", "shop:buy").out
+    id = begun(outlast, url, folder)
+
+    assert outlast("graph", "shop:buy", "--format", "mermaid").out.startswith(("flowchart", "%%", "---", "graph"))
+    drawn = outlast("graph", id, "--app", "shop", "--url", url).out
+    assert "charge" in drawn
+    assert "done" in drawn
+    written = outlast("graph", "shop:buy", "--format", "svg", "--out", "buy.svg")
+    assert (written.code, written.err) == (0, "svg written to buy.svg\n")
+    assert (folder / "buy.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("graph", "shop:shop.add"), 2, "no workflow"),
+        (("graph", "shop:nothing"), 4, "nothing"),
+        (("graph", "buy"), 2, "Which module"),
+        (("input", "0190a2b3-0000-7000-8000-000000000000", "x", "1"), 4, "no instance"),
+    ],
+)
+def test_wrong_usage_is_explained(outlast: Outlast, url: str, arguments: tuple[str, ...], code: int, told: str) -> None:
+    answer = outlast(*arguments, *(() if arguments[0] == "graph" else ("--url", url)))
+
+    assert (answer.code, told in answer.err) == (code, True), answer.err
