@@ -34,7 +34,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
             arena.await_commits(size.children * number // (size.kills + 2), patience_s=60.0)
             arena.strike()
             arena.hire()
-        arena.finish(feeder, patience_s=90.0)
+        arena.finish(feeder, patience_s=180.0)
         stories = {name: watch.look() for name, watch in arena.watches.items()}
         arena.more["kills while children ran"] = sum(is_effective(fault, stories) for fault in arena.faults)
 

@@ -45,7 +45,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
             arena.allow(JOBS_PER_ROUND * number)
             freeze_some(arena, size.together)
             arena.wait(0.1)
-        arena.finish(feeder, patience_s=45.0)
+        arena.finish(feeder, patience_s=120.0)
 
     return stage("freezes", act, store=store, scale=scale, seed=seed, mutation=mutation)
 

@@ -22,6 +22,9 @@ SLOTS: Final = {"k1": 1, "k2": 2, "k3": 3, "k10": 10, "k64": 64}
 SHARES: Final = {"k1": 1.0, "k2": 1.5, "k3/a": 1.5, "k3/b": 1.5, "k10": 4.0, "k64": 8.0}
 """Keys, two of them partitions of one name, and how often each is chosen."""
 WORKERS: Final = 4
+LEASE_S: Final = 1.5
+"""On Postgres a claim of what has a limit is several transactions. A node whose claim lasts longer than two looks at
+its rows, a third of its lease or half a second apart, gives them back as forgotten and runs them all the same."""
 CONCURRENCY: Final = 30
 """Of each worker: together more than the widest key lets through."""
 NAP_S: Final = (0.02, 0.1)
@@ -42,8 +45,8 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
             arena.wait(size.gap_s)
             arena.strike()
             arena.hire(concurrency=CONCURRENCY)
-        arena.finish(feeder, patience_s=300.0 if scale == "full" else 60.0)
+        arena.finish(feeder, patience_s=300.0 if scale == "full" else 180.0)
         most = peaks(arena.evidence())
         arena.more["most at once"] = ", ".join(f"{key} {most[key][0]}" for key in sorted(most))
 
-    return stage("keys", act, store=store, scale=scale, seed=seed, mutation=mutation)
+    return stage("keys", act, store=store, scale=scale, seed=seed, lease_s=LEASE_S, mutation=mutation)

@@ -38,6 +38,6 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
             arena.wait(size.gap_s)
             arena.kill(arena.busy()[0])
             arena.hire()
-        arena.finish(feeder, patience_s=90.0 if scale == "full" else 30.0)
+        arena.finish(feeder, patience_s=120.0)
 
     return stage("kills", act, store=store, scale=scale, seed=seed, mutation=mutation)

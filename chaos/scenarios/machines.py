@@ -44,6 +44,6 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
             arena.hire()
             if number % size.freeze_every == 0:
                 freeze_some(arena, FROZEN)
-        arena.finish(feeder, patience_s=120.0 if scale == "full" else 40.0)
+        arena.finish(feeder, patience_s=180.0)
 
     return stage("machines", act, store=store, scale=scale, seed=seed, mutation=mutation)

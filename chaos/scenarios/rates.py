@@ -22,6 +22,9 @@ PACES: Final = {"slow": Pace(30.0, 5.0), "quick": Pace(150.0, 40.0)}
 SHARES: Final = {"slow/a": 1.0, "slow/b": 1.0, "quick": 5.0}
 """Rate limits, two of them partitions of one name, and how often each is chosen."""
 WORKERS: Final = 4
+LEASE_S: Final = 1.5
+"""On Postgres a claim of what has a limit is several transactions. A node whose claim lasts longer than two looks at
+its rows, a third of its lease or half a second apart, gives them back as forgotten and runs them all the same."""
 NAP_S: Final = (0.02, 0.1)
 
 
@@ -42,7 +45,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
             arena.wait(size.gap_s)
             arena.strike()
             arena.hire()
-        arena.finish(feeder, patience_s=300.0 if scale == "full" else 60.0)
+        arena.finish(feeder, patience_s=300.0 if scale == "full" else 180.0)
         arena.more["tokens"] = round(sum(paid.weight for watch in arena.watches.values() for paid in watch.look().paid))
 
-    return stage("rates", act, store=store, scale=scale, seed=seed, mutation=mutation)
+    return stage("rates", act, store=store, scale=scale, seed=seed, lease_s=LEASE_S, mutation=mutation)

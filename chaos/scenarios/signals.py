@@ -48,7 +48,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
                 arena.hire()
         for post in posts:
             arena.await_exit(post.member, timeout_s=120.0)
-        arena.finish(feeder, patience_s=60.0)
+        arena.finish(feeder, patience_s=180.0)
         sent = [answer for watch in arena.watches.values() for _, answer in watch.look().sent.values()]
         arena.more["signals"] = ", ".join(f"{sent.count(answer):,} {answer}" for answer in sorted(set(sent)))
 
