@@ -22,9 +22,7 @@ SLOTS: Final = {"k1": 1, "k2": 2, "k3": 3, "k10": 10, "k64": 64}
 SHARES: Final = {"k1": 1.0, "k2": 1.5, "k3/a": 1.5, "k3/b": 1.5, "k10": 4.0, "k64": 8.0}
 """Keys, two of them partitions of one name, and how often each is chosen."""
 WORKERS: Final = 4
-LEASE_S: Final = 1.5
-"""On Postgres a claim of what has a limit is several transactions. A node whose claim lasts longer than two looks at
-its rows, a third of its lease or half a second apart, gives them back as forgotten and runs them all the same."""
+LEASE_S: Final = 0.5
 CONCURRENCY: Final = 30
 """Of each worker: together more than the widest key lets through."""
 NAP_S: Final = (0.02, 0.1)

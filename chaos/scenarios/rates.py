@@ -22,9 +22,7 @@ PACES: Final = {"slow": Pace(30.0, 5.0), "quick": Pace(150.0, 40.0)}
 SHARES: Final = {"slow/a": 1.0, "slow/b": 1.0, "quick": 5.0}
 """Rate limits, two of them partitions of one name, and how often each is chosen."""
 WORKERS: Final = 4
-LEASE_S: Final = 1.5
-"""On Postgres a claim of what has a limit is several transactions. A node whose claim lasts longer than two looks at
-its rows, a third of its lease or half a second apart, gives them back as forgotten and runs them all the same."""
+LEASE_S: Final = 0.5
 NAP_S: Final = (0.02, 0.1)
 
 

@@ -1,10 +1,11 @@
 """The database did it, and the answer was lost."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from harness.waiting import eventually_async
 from outlast import Engine, InstanceFailed, backoff, job
 from outlast.errors import EncodingError, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from tests.engine.given import SOON_S, Ear, Engines, Spoilt, Table, Tally, soon
@@ -283,3 +284,42 @@ async def test_a_user_error_that_looks_like_ours_is_the_users(engine: Engine) ->
         with pytest.raises(InstanceFailed, match="mine"):
             await handle.result(SOON_S)
         assert (await handle.get()).attempt == runs
+
+
+async def test_a_claim_that_is_slow_to_answer_is_not_given_back_and_run_anyway(engines: Engines) -> None:
+    """Its rows are ours without our knowing: given back, another would run beside us, and a key would have two steps."""
+    gate = asyncio.Event()
+    running: list[str] = []
+    most: list[int] = []
+
+    @job(name="test_lost_replies.alone")
+    async def alone(number: int) -> None:
+        running.append("x")
+        most.append(len(running))
+        await asyncio.sleep(0)
+        running.pop()
+
+    slow = await engines.open(queues={"default": 1}, lease=0.3, poll_interval=0.05)
+    ear = Ear(slow)
+    claims = cast(Any, slow._store.claims)
+    real = claims.take
+    held = asyncio.Event()
+
+    async def late(*args: Any, **options: Any) -> Any:
+        taken = await real(*args, **options)
+        if taken and not gate.is_set():
+            held.set()
+            await gate.wait()
+        return taken
+
+    claims.take = late
+    handle = await slow.start(alone.new(number=1), concurrency_key="k")
+    await soon(held.wait())
+    looked = Spoilt(slow._store.claims, "owned")
+    await eventually_async(lambda: looked.calls >= 4)
+    gate.set()
+    await handle.result(SOON_S)
+
+    assert ear.all("claims.orphaned") == []
+    assert (await handle.get()).epoch == 1
+    assert most == [1]

@@ -16,6 +16,7 @@ class Held:
     Attributes:
         open: Epochs of claims without an outcome, by id.
         more: Ids whose outcome is not yet durable.
+        takes: Claims that are being made.
         back: Claims given back.
         stopped: Ids stopped.
     """
@@ -23,6 +24,7 @@ class Held:
     def __init__(self) -> None:
         self.open: dict[str, int] = {}
         self.more: set[str] = set()
+        self.takes: frozenset[tuple[str, int]] = frozenset()
         self.back: list[tuple[str, int]] = []
         self.stopped: set[str] = set()
 
@@ -42,6 +44,7 @@ def reconciler(given: Given, held: Held, events: Events) -> Reconciler:
         node=lambda: NODE,
         held=lambda: held.open.keys() | held.more,
         open_claims=lambda: dict(held.open),
+        takes=lambda: held.takes,
         give_back=held.back.extend,
         stop=held.stopped.update,
         interval_s=10.0,
@@ -88,6 +91,19 @@ async def test_a_reply_that_was_only_late_is_no_orphan(given: Given, held: Held,
     await reconciler.beat()
 
     assert held.back == []
+
+
+async def test_what_a_slow_claim_may_bring_is_no_orphan(given: Given, held: Held, reconciler: Reconciler) -> None:
+    claims = await given.claimed(2)
+    held.takes = frozenset({("default", 7)})
+
+    for _ in range(5):
+        assert await reconciler.beat() == 0.5
+    assert held.back == []
+    held.takes = frozenset({("default", 8), ("mail", 7)})
+    await reconciler.beat()
+
+    assert held.back == sorted((claim.id, claim.epoch) for claim in claims)
 
 
 async def test_an_outcome_that_is_not_yet_durable_is_no_orphan(

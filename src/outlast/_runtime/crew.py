@@ -208,6 +208,7 @@ class Crew:
             node=self._node_id,
             held=self._held,
             open_claims=self._open_claims,
+            takes=self._takes,
             give_back=lambda claims: self.committer.release(claims, "*"),
             stop=self._stop_lost,
             interval_s=self._config.renew_s,
@@ -239,6 +240,10 @@ class Crew:
     def _held(self) -> set[str]:
         held = set(self.executor.running) | self.committer.holds()
         return held.union(*(lane.holds() for lane in self.lanes))
+
+    def _takes(self) -> frozenset[tuple[str, int]]:
+        """The claims that are being made, by queue and number."""
+        return frozenset((lane.name, number) for lane in self.lanes if (number := lane.take_under_way()) is not None)
 
     def _open_claims(self) -> dict[str, int]:
         """What is claimed and has no outcome yet, by id and epoch."""

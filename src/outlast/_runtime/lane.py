@@ -101,6 +101,8 @@ class Lane:
         self._more = False
         self._isolating = False
         self._fair_after: str | None = None
+        self._takes = 0
+        self._taking = False
         self._crowded = False  # there were suspects in the last claim that might hold any.
         self._wake = asyncio.Event()
         self._stopped = False
@@ -128,6 +130,10 @@ class Lane:
         if gone:
             self._acquit(gone)
             self._buffer = deque(claim for claim in self._buffer if claim.id not in gone)
+
+    def take_under_way(self) -> int | None:
+        """The number of the claim that is being made and has not been accepted yet, or None."""
+        return self._takes if self._taking else None
 
     def waiting(self) -> dict[str, int]:
         """Epochs of the claims that are not started, by id."""
@@ -157,11 +163,15 @@ class Lane:
                 self._wake.clear()
                 continue
             self._rung = False
+            self._takes, self._taking = self._takes + 1, True
             try:
                 if await self._claim(demand):
                     pause_s = self._poll_s
             except Exception as error:
+                self._taking = False
                 await self._recover(error)
+            finally:
+                self._taking = False
 
     def _tell_saturated(self) -> None:
         self._events.emit(

@@ -138,8 +138,8 @@ class Reaper:
 class Reconciler:
     """Compares what the rows say this node holds with what it does hold.
 
-    A claim that it holds without knowing (the reply was lost) goes back, once seen twice in a row, since replies are on
-    their way all the time. A claim that it runs without holding (cancelled, or taken over) is stopped at once: it was
+    A claim that it holds without knowing (the reply was lost) goes back, once seen twice, and once every claim that was
+    being made when it was first seen has its answer: until then it may be among what that answer brings. A claim that it runs without holding (cancelled, or taken over) is stopped at once: it was
     acknowledged before it was run, so its row can only have been changed by somebody else.
     """
 
@@ -152,6 +152,7 @@ class Reconciler:
         node: Callable[[], str],
         held: Callable[[], set[str]],
         open_claims: Callable[[], dict[str, int]],
+        takes: Callable[[], frozenset[tuple[str, int]]],
         give_back: Callable[[list[tuple[str, int]]], None],
         stop: Callable[[set[str]], None],
         interval_s: float,
@@ -161,24 +162,27 @@ class Reconciler:
         self._node = node
         self._held = held
         self._open_claims = open_claims
+        self._takes = takes
         self._give_back = give_back
         self._stop = stop
         self._interval_s = interval_s
         self._events = events
-        self._orphans: set[tuple[str, int]] = set()
+        self._orphans: dict[tuple[str, int], frozenset[tuple[str, int]]] = {}
 
     async def beat(self) -> float:
         """One comparison. Looks again soon while there are orphans."""
         held, claims = self._held(), set(self._open_claims().items())
         rows = set(await self._claims.owned(self._node()))
-        held |= self._held()
+        held |= self._held()  # what was being claimed when the rows were read is held by now, or among these:
+        takes = self._takes()
         orphans = {(id, epoch) for id, epoch in rows if id not in held}
         if lost := (claims & set(self._open_claims().items())) - rows:
             self._stop({id for id, _ in lost})
-        if twice := orphans & self._orphans:
+        known = self._orphans
+        if twice := sorted(claim for claim in orphans if claim in known and not known[claim] & takes):
             self._events.emit("claims.orphaned", count=len(twice))
-            self._give_back(sorted(twice))
-        self._orphans = orphans - self._orphans
+            self._give_back(twice)
+        self._orphans = {claim: known.get(claim, takes) for claim in orphans.difference(twice)}
         return min(0.5, self._interval_s) if self._orphans else self._interval_s
 
 
