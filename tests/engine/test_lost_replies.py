@@ -287,7 +287,7 @@ async def test_a_user_error_that_looks_like_ours_is_the_users(engine: Engine) ->
 
 
 async def test_a_claim_that_is_slow_to_answer_is_not_given_back_and_run_anyway(engines: Engines) -> None:
-    """Its rows are ours without our knowing: given back, another would run beside us, and a key would have two steps."""
+    """Its rows are ours without our knowing: given back, they would run beside us, and a key would have two steps."""
     gate = asyncio.Event()
     running: list[str] = []
     most: list[int] = []
