@@ -21,9 +21,11 @@ _BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-async def test_a_guide_runs_as_it_is_written(page: Path, tmp_path: Path) -> None:
+async def test_a_guide_runs_as_it_is_written(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = page.read_text(encoding="utf-8")
-    names: dict[str, Any] = {"__name__": f"guide_{page.stem}"}
+    module = types.ModuleType(f"guide_{page.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # where its exceptions are found again.
+    names: dict[str, Any] = vars(module)
     printed = ""
     async with Engine(f"sqlite:///{tmp_path}/guide.db", queues={"default": 10}) as engine:
         names["engine"] = engine
