@@ -24,6 +24,17 @@ class Activation(Protocol):
     dice: Random
     deadline_us: int | None
 
+    @property
+    def bytes_max(self) -> int:
+        """Largest encoded size of what is stored, in bytes."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new may begin: the engine shuts down."""
+
+    def let_go(self) -> None:
+        """Gives the claim back, at no attempt's cost. Raises: CancelledError, always."""
+
     def report(self, fraction: float, note: str) -> None:
         """Shows progress to others, soon and best effort. Any thread may call it."""
 

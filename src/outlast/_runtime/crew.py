@@ -314,6 +314,7 @@ class Crew:
         config = self._config
         released = sum(len(lane.holds()) for lane in self.lanes)
         self.events.emit("engine.draining", running=len(self.executor.running), released=released)
+        self.executor.stopping = True
         for lane in self.lanes:
             lane.stop()
         try:

@@ -120,6 +120,21 @@ class Run:
         """See `kernel.program.Activation`."""
         return self.executor.starts.row(request, options)
 
+    @property
+    def bytes_max(self) -> int:
+        """See `kernel.program.Activation`."""
+        return self.executor.bytes_max
+
+    @property
+    def stopping(self) -> bool:
+        """See `kernel.program.Activation`."""
+        return self.executor.stopping
+
+    def let_go(self) -> None:
+        """See `kernel.program.Activation`."""
+        self.why = self.why or Why.DRAIN
+        raise asyncio.CancelledError
+
     def seconds_until(self, moment: datetime) -> float:
         """See `kernel.program.Activation`."""
         return (instant_us(moment) - self.executor.world.wall_us()) / 1_000_000
@@ -183,8 +198,9 @@ class Executor:
         self.asks_for_suspects = False  # a lane is claiming, and may get one.
         self._catalogue = catalogue
         self.sink = sink
+        self.stopping = False  # nothing new begins: the engine shuts down.
         self._retention_s = retention_s
-        self._bytes_max = bytes_max
+        self.bytes_max = bytes_max
         self._grace_s = grace_s
         self._events = events
         # Steps begin in the context in which the engine was opened: never in that of the step before them.
@@ -332,10 +348,10 @@ class Executor:
     def _refuse_large(self, run: Run, outcome: Outcome) -> None:
         for what in ("result", "state"):
             text = getattr(outcome, what, None)
-            if text is not None and len(text) > self._bytes_max // 4:  # a character takes four bytes at most.
+            if text is not None and len(text) > self.bytes_max // 4:  # a character takes four bytes at most.
                 size = len(text.encode())
-                if size > self._bytes_max:
-                    raise ValueTooLarge(f"the {what} of {run.program.name!r}", size, self._bytes_max)
+                if size > self.bytes_max:
+                    raise ValueTooLarge(f"the {what} of {run.program.name!r}", size, self.bytes_max)
 
     async def _outcome_of(self, run: Run, error: BaseException) -> Outcome | None:
         """What an exception means: the user's, unless we stopped the run; then it is what came of that."""

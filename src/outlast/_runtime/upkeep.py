@@ -138,10 +138,10 @@ class Reaper:
 class Reconciler:
     """Compares what the rows say this node holds with what it does hold.
 
-    A claim that it holds without knowing (the reply was lost) goes back, once seen twice, and once every claim that was
-    being made when it was first seen has its answer: until then it may be among what that answer brings. A claim that it
-    runs without holding (cancelled, or taken over) is stopped at once: it was acknowledged before it was run, so its row
-    can only have been changed by somebody else.
+    A claim that it holds without knowing (the reply was lost) goes back, once seen twice, and once every claim that
+    was being made when it was first seen has its answer: until then it may be among what that answer brings. A claim
+    that it runs without holding (cancelled, or taken over) is stopped at once: it was acknowledged before it was run,
+    so its row can only have been changed by somebody else.
     """
 
     name = "reconciler"

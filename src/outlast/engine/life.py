@@ -18,10 +18,10 @@ from outlast._store.contract import Store
 from outlast._store.door import database_file, open_store, sharing_warning, shown_url
 from outlast._world import SystemWorld, World
 from outlast.config import Config, Options, make_config, shown
-from outlast.errors import ConfigError, EngineStateError
+from outlast.errors import ConfigError, EngineStateError, WorkflowError
 from outlast.jobs import Job
 from outlast.machines import Machine
-from outlast.workflows import Workflow
+from outlast.workflows import Workflow, current_flow
 
 Runnable = Program | Job[..., Any, Any, Any] | Workflow[..., Any] | type[Machine]
 """What an engine can be told to run: a job, a workflow, or a machine's class."""
@@ -158,6 +158,8 @@ class Life:
     def _running(self) -> Crew:
         if self._crew is None:
             raise EngineStateError("the engine is not open: use `async with engine:` or `await engine.open()` first")
+        if current_flow() is not None:
+            raise WorkflowError("a workflow's own code cannot use the engine, for it runs again: do it in a step")
         return self._crew
 
     @property

@@ -13,6 +13,7 @@ async def process_order(order: Order) -> Receipt:
 
 from outlast.workflows.branches import each, parallel
 from outlast.workflows.children import call_child, start_child
+from outlast.workflows.loop import current_flow
 from outlast.workflows.people import (
     wait_for_approval,
     wait_for_choice,
@@ -39,6 +40,7 @@ __all__ = [
     "Workflow",
     "WorkflowStart",
     "call_child",
+    "current_flow",
     "each",
     "make_step",
     "parallel",

@@ -1,8 +1,10 @@
-"""The journal of one workflow while it runs: what it holds, and what is to be written."""
+"""The journal of one workflow while it runs: what it holds, what is to be written, and what is to be told next."""
 
 from __future__ import annotations
 
 import asyncio
+import heapq
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,9 @@ Item = tuple[Entry, Resolve | None, tuple[str, ...], NewInstance | None]
 class Book:
     """Reads notes and writes entries, one commit after the other; what comes meanwhile goes with the next.
 
+    The workflow's code is told of results one at a time, in the order in which they were recorded: so a race is won by
+    the same branch whenever the code runs again.
+
     Attributes:
         notes: What was recorded before this activation, by key.
         news: Set whenever something has happened that the workflow may wait for.
@@ -32,16 +37,22 @@ class Book:
         self._outbox: list[Item] = []
         self._writer: asyncio.Task[None] | None = None
         self._fault: BaseException | None = None
+        self._recalled: list[tuple[int, int, Resolve]] = []
+        self._recalls = 0
+        self._told: deque[Resolve] = deque()
 
     def number(self, key: str) -> int:
-        """The place of a key in the order of first entries."""
+        """The place of a key in the order in which keys were first seen."""
         if (number := self._numbers.get(key)) is None:
             number = self._last = self._numbers[key] = self._last + 1
         return number
 
     def entry(self, key: str, kind: str, status: str, attempt: int = 0, **columns: Any) -> Entry:
-        """An entry; its number is that of its key's first one."""
-        return Entry(key, kind, status, self.number(key), attempt, **columns)
+        """An entry. What is over is numbered in the order in which it is over."""
+        number = self.number(key)
+        if status in ("done", "failed") and number != self._last:
+            number = self._last = self._numbers[key] = self._last + 1
+        return Entry(key, kind, status, number, attempt, **columns)
 
     def put(
         self,
@@ -55,6 +66,21 @@ class Book:
         self._outbox.append((entry, resolve, used, started))
         self.news.set()
 
+    def recall(self, number: int, resolve: Resolve) -> None:
+        """Something was asked for that is recorded already."""
+        self._recalls += 1
+        heapq.heappush(self._recalled, (number, self._recalls, resolve))
+
+    def tell_next(self) -> bool:
+        """Tells the workflow's code of the next result. Whether there was one."""
+        if self._recalled:
+            heapq.heappop(self._recalled)[2]()
+            return True
+        if self._told:
+            self._told.popleft()()
+            return True
+        return False
+
     @property
     def has_results(self) -> bool:
         """Whether somebody waits for something to become durable."""
@@ -67,7 +93,7 @@ class Book:
 
     async def _write(self) -> None:
         try:
-            await self.write()
+            await self._write_batch()
         except BaseException as error:
             self._fault = error
         finally:
@@ -75,17 +101,19 @@ class Book:
             self.news.set()
 
     async def write(self) -> None:
-        """Makes durable what was put, after what is being written, and tells who waits for it."""
-        if self._writer is not None and self._writer is not asyncio.current_task():
+        """Makes durable what was put, after what is being written."""
+        if self._writer is not None:
             await asyncio.wait([self._writer])
-            return
+            self.raise_fault()
+        if self._outbox:
+            await self._write_batch()
+
+    async def _write_batch(self) -> None:
         batch, self._outbox = self._outbox, []
         used = tuple(id for _, _, ids, _ in batch for id in ids)
         started = tuple(row for _, _, _, row in batch if row is not None)
         await self._activation.record(Recorded(_last_of_each([item[0] for item in batch]), used, started))
-        for _, resolve, _, _ in batch:
-            if resolve is not None:
-                resolve()
+        self._told.extend(resolve for _, resolve, _, _ in batch if resolve is not None)
 
     def fault(self, error: BaseException) -> None:
         """Something went wrong that is not the workflow's: the activation ends with it."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Literal, TypeVar, overload
 
 from outlast.config.values import one_of
-from outlast.errors import ConfigError
+from outlast.errors import ConfigError, WorkflowError
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -69,6 +69,8 @@ async def each(
     tasks: list[asyncio.Task[B]] = []
     running: set[asyncio.Task[B]] = set()
 
+    called = getattr(call, "outlast_step_name", None) or getattr(call, "__name__", type(call).__name__)
+
     async def one(item: A) -> B:
         return await call(item)
 
@@ -78,7 +80,9 @@ async def each(
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 if on_error == "fail_fast" and any(task.exception() for task in done):
                     break
-            task = asyncio.get_running_loop().create_task(one(item))
+            branch = one(item)
+            branch.__qualname__ = called  # branches are told apart by what is called, and by number.
+            task = asyncio.get_running_loop().create_task(branch)
             running.add(task)
             tasks.append(task)
         return await _all(tasks, on_error)
@@ -90,7 +94,7 @@ async def each(
 async def _all(tasks: list[asyncio.Future[Any]] | list[asyncio.Task[Any]], on_error: OnError) -> list[Any]:
     if on_error == "complete_all":
         found = await asyncio.gather(*tasks, return_exceptions=True)
-        if errors := [each for each in found if isinstance(each, Exception)]:
+        if errors := [_plain(each) for each in found if isinstance(each, BaseException)]:
             raise ExceptionGroup(f"{len(errors)} of {len(tasks)} branches failed", errors)
         return list(found)
     try:
@@ -98,6 +102,12 @@ async def _all(tasks: list[asyncio.Future[Any]] | list[asyncio.Task[Any]], on_er
     except BaseException:
         await _give_up(tasks)
         raise
+
+
+def _plain(error: BaseException) -> Exception:
+    if isinstance(error, Exception):
+        return error
+    return WorkflowError(f"a branch ended with {type(error).__name__}")
 
 
 async def _give_up(tasks: list[asyncio.Future[Any]] | list[asyncio.Task[Any]]) -> None:

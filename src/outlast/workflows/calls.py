@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from typing import Any
+from typing import Any, Final
 
 from outlast._kernel.backoff import checked_delay_s
 from outlast._kernel.failures import failure_text
+from outlast._kernel.outcomes import Await, Cancel, Done, Next, Retry, Spawn, Stop
 from outlast._kernel.program import Activation
-from outlast.errors import StepTimeout
+from outlast.errors import ArgumentError, EncodingError, StepTimeout, ValueTooLarge, WorkflowError
 from outlast.workflows.book import Book
 from outlast.workflows.recall import failure_of
 from outlast.workflows.steps import Step
+
+OUTCOMES: Final = (Await, Cancel, Done, Next, Retry, Spawn, Stop)
+_UNCHANGING: Final = (str, int, float, bool, bytes, type(None))
 
 
 class Call:
     """A step that was called."""
 
-    __slots__ = ("args", "attempt", "due_at", "future", "key", "kwargs", "number", "step", "task")
+    __slots__ = ("args", "attempt", "due_at", "future", "key", "kwargs", "number", "step", "task", "text")
 
     def __init__(self, key: str, step: Step[Any, Any], args: Any, kwargs: Any, future: asyncio.Future[Any]) -> None:
         self.key = key
@@ -29,6 +33,7 @@ class Call:
         self.future = future
         self.attempt = 0
         self.number = 0
+        self.text = "null"  # its result, as it was recorded.
         self.due_at: float | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -38,23 +43,24 @@ class Calls:
 
     Attributes:
         running: Steps that run now.
-        undoable: Steps that have succeeded and can be undone, with their results, by key.
+        undoable: Steps that have succeeded and can be undone, by key.
     """
 
     def __init__(self, activation: Activation, book: Book) -> None:
         self.running: set[asyncio.Task[None]] = set()
-        self.undoable: dict[str, tuple[Call, Any]] = {}
+        self.undoable: dict[str, Call] = {}
         self._activation = activation
         self._book = book
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Call] = []
 
     def add(self, call: Call) -> None:
-        """A step was called: its recorded result is given at once; otherwise it runs in a moment, or when it is due."""
+        """A step was called: its recorded result is told in its turn; otherwise it runs, now or when it is due."""
         note = self._book.notes.get(call.key)
         if note is not None and note.status in ("done", "failed"):
             call.number = note.number
-            self._answer(call, note.status, note.value, note.error)
+            status, value, error = note.status, note.value, note.error
+            self._book.recall(note.number, lambda: self._answer(call, status, value, error))
             return
         if note is not None:
             call.attempt = note.attempt
@@ -67,6 +73,11 @@ class Calls:
             call.task.cancel()
         if call in self._waiting:
             self._waiting.remove(call)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether steps wait to be begun, or for their next attempt."""
+        return bool(self._waiting)
 
     def due(self) -> list[float]:
         """When steps that wait for their next attempt are due, on the real loop's clock."""
@@ -102,9 +113,10 @@ class Calls:
     async def _execute(self, call: Call) -> None:
         began = self._loop.time()
         try:
-            value = await self._attempt(call)
-            text = call.step.signature.encode_result(value)
-        except Exception as error:
+            text = self._written(call, await self._attempt(call))
+        except BaseException as error:  # SystemExit and KeyboardInterrupt of a step are its failures, not ours.
+            if _is_from_outside(error):
+                raise
             self._failed(call, error, self._loop.time() - began)
             return
         entry = self._book.entry(
@@ -113,21 +125,33 @@ class Calls:
         call.number = entry.number
         self._book.put(entry, lambda: self._answer(call, "done", text, None))
 
+    def _written(self, call: Call, value: Any) -> str:
+        if isinstance(value, OUTCOMES):
+            raise WorkflowError(
+                f"step {call.step.outlast_step_name!r} returned {type(value).__name__}, an outcome of jobs and "
+                "machines: a workflow's step returns its result, or raises"
+            )
+        text, most = call.step.signature.encode_result(value), self._activation.bytes_max
+        if len(text) > most // 4 and (size := len(text.encode())) > most:
+            raise ValueTooLarge(f"the result of step {call.step.outlast_step_name!r}", size, most)
+        return text
+
     async def _attempt(self, call: Call) -> Any:
         step = call.step
+        args, kwargs = _copied(call)
         limit = asyncio.timeout(step.timeout_s)
         try:
             async with limit:
                 if step.is_async:
-                    return await step.function(*call.args, **call.kwargs)
-                answer = await self._activation.in_thread(functools.partial(step.function, *call.args, **call.kwargs))
+                    return await step.function(*args, **kwargs)
+                answer = await self._activation.in_thread(functools.partial(step.function, *args, **kwargs))
                 return await answer if inspect.isawaitable(answer) else answer
         except TimeoutError as error:
             if not limit.expired():
                 raise
             raise StepTimeout(f"the step ran longer than its timeout of {step.timeout_s:g} s") from error
 
-    def _failed(self, call: Call, error: Exception, duration_s: float) -> None:
+    def _failed(self, call: Call, error: BaseException, duration_s: float) -> None:
         text, book = failure_text(error), self._book
         call.attempt += 1
         if call.attempt < call.step.max_attempts:
@@ -150,20 +174,44 @@ class Calls:
             if not call.future.done():
                 call.future.set_exception(failure_of(call.step.outlast_step_name, error))
             return
-        result = call.step.signature.read_result(value or "null")
+        call.text = value or "null"
         if call.step.outlast_compensate is not None:
-            self.undoable[call.key] = (call, result)
+            self.undoable[call.key] = call
         if not call.future.done():
-            call.future.set_result(result)
+            call.future.set_result(call.step.signature.read_result(call.text))
 
-    def newest_first(self) -> list[tuple[Call, Any]]:
-        """What can be undone, with its results, the newest first."""
-        return sorted(self.undoable.values(), key=lambda done: done[0].number, reverse=True)
+    def newest_first(self) -> list[Call]:
+        """What can be undone, the newest first."""
+        return sorted(self.undoable.values(), key=lambda call: call.number, reverse=True)
 
-    async def close(self) -> None:
-        """Stops what runs."""
+    async def stop(self) -> None:
+        """Stops what runs, and forgets what has not begun."""
+        self._waiting.clear()
         tasks = list(self.running)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _is_from_outside(error: BaseException) -> bool:
+    """Whether somebody stops the step, or throws its coroutine away; else the error is its own code's."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs any more.
+        return True
+    if isinstance(error, GeneratorExit):
+        return task is None
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _copied(call: Call) -> tuple[Any, Any]:
+    """The arguments as a step may change them: copies, where they can be stored. A later run would see no change."""
+    args, kwargs = call.args, call.kwargs
+    if all(isinstance(value, _UNCHANGING) for value in (*args, *kwargs.values())):
+        return args, kwargs
+    signature = call.step.signature
+    try:
+        return (), signature.decode(signature.encode(args, kwargs))
+    except (ArgumentError, EncodingError):
+        return args, kwargs

@@ -14,21 +14,23 @@ from outlast._kernel.program import Activation
 from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._kernel.states import COMPENSATED, COMPENSATION_FAILED
 from outlast._model import Letter, NewInstance
-from outlast.errors import StepFailed, WorkflowError, WorkflowTimeout
+from outlast.errors import StepFailed, ValueTooLarge, WorkflowError, WorkflowTimeout
 from outlast.workflows.book import Book
 from outlast.workflows.calls import Call, Calls
 from outlast.workflows.children import ChildWait, started_as
-from outlast.workflows.loop import BRANCH, FlowLoop, fresh_context
+from outlast.workflows.loop import BRANCH, FlowLoop, Suspended, fresh_context
 from outlast.workflows.people import InputWait
 from outlast.workflows.steps import Step
 from outlast.workflows.waiting import Wait
 
 LIFETIME: Final = "~timeout"
 """The key under which a workflow's own timeout is recorded."""
-LOOK_S: Final = 0.5
-"""Seconds between looks for signals while steps of other branches run."""
+FAILURE: Final = "~failure"
+"""The key under which is recorded that a workflow has failed and is being undone: it never goes forward again."""
 UNDO: Final = "~undo/"
 """What keys of compensations begin with."""
+LOOK_S: Final = 0.5
+"""Seconds between looks for signals while steps of other branches run."""
 
 
 class Flow:
@@ -60,40 +62,90 @@ class Flow:
         self._calls = Calls(activation, self._book)
         self._abandoned: list[str] = []
         self._life: Wait | None = None
-        self._main: asyncio.Task[Any] | None = None
-        self._expired = False
+        self._doom: str | None = None
         self._closing = False
 
     async def run(self) -> Outcome:
         """Runs until the code has ended or waits for what is not here."""
         try:
-            if self._lifetime_s is not None:
-                self._begin_lifetime(self._lifetime_s)
-            if isinstance(main := await self._drive(self._body()), Parked):
+            self._look_back()
+            try:
+                main = await self._drive(self._body())
+            except _Doomed as doomed:
+                return await self._fail(doomed.text)
+            if isinstance(main, Parked):
                 return main
+            if self._doom is not None:
+                return await self._fail(self._doom)
             if (error := _error_of(main)) is None:
-                return Finished(self._write(main.result()), entries=self._book.left())
-            if self._expired:
-                error = WorkflowTimeout(f"the workflow ran longer than its timeout of {self._lifetime_s:g} s")
+                try:
+                    return Finished(self._result(main.result()), entries=self._book.left())
+                except Exception as second:  # it cannot be stored.
+                    error = second
             return await self._fail(failure_text(error))
         finally:
             await self._close()
 
+    def _look_back(self) -> None:
+        """What was decided before: that it has failed, or that its time is up."""
+        if (note := self._book.notes.get(FAILURE)) is not None:
+            self._doom = note.error
+        elif self._lifetime_s is not None:
+            self._life = Wait(LIFETIME, (), self._lifetime_s, None)
+            self._life.kind = "timeout"
+            self._begin_wait(self._life)
+            del self._waits[LIFETIME]
+            self._look_at_life()
+
+    def _result(self, value: Any) -> str:
+        text, most = self._write(value), self._activation.bytes_max
+        if len(text) > most // 4 and (size := len(text.encode())) > most:
+            raise ValueTooLarge("the workflow's result", size, most)
+        return text
+
     async def _fail(self, text: str) -> Outcome:
-        """What was done is undone, if there is anything to undo, and the error is kept."""
-        self._life = None
+        """What was done is undone, if there is anything to undo, and the error is kept.
+
+        Branches that still run are ended first: what they do then would be undone by nobody.
+        """
+        self._life, self._doom = None, text
+        await self._end_branches()
         if not self._calls.undoable:
             return Failed(text, entries=self._book.left())
-        if isinstance(undo := await self._drive(self._compensate()), Parked):
+        if FAILURE not in self._book.notes:
+            self._book.put(self._book.entry(FAILURE, "failure", "failed", error=text))
+            await self._book.write()
+        if isinstance(undo := await self._drive(self._compensate(), undoes=True), Parked):
             return undo
         return Failed(text, entries=self._book.left(), status=undo.result())
 
-    async def _drive(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | Parked:
-        """Runs a coroutine of the workflow until it is over (its task), or nothing goes on (the park)."""
-        main = self._main = self._loop.create_task(coroutine, context=fresh_context())
+    async def _end_branches(self) -> None:
+        self._closing = True
+        self._loop.close_tasks()
+        await self._calls.stop()
+        self._waits.clear()
+        if self._book.has_results:
+            await self._book.write()
+        while self._book.tell_next():
+            pass
+        self._closing = False
+
+    async def _drive(self, coroutine: Coroutine[Any, Any, Any], *, undoes: bool = False) -> asyncio.Task[Any] | Parked:
+        """Runs a coroutine of the workflow until it is over (its task), or nothing goes on (the park).
+
+        Where it has failed already, only until it would do something that is not recorded.
+        """
+        main = self._loop.create_task(coroutine, context=fresh_context())
         while True:
             self._loop.turn()
-            if self._waits or self._life is not None or not await self._calls.run_alone():
+            if self._book.tell_next():
+                continue
+            if self._doom is not None and not undoes:
+                return main
+            if self._activation.stopping:
+                if not self._calls.running and not self._book.has_results:
+                    self._activation.let_go()
+            elif self._waits or self._life is not None or not await self._calls.run_alone():
                 self._calls.begin()
             self._book.raise_fault()
             while self._abandoned:  # before that is recorded: cancelling twice harms nobody.
@@ -104,13 +156,13 @@ class Flow:
             if not self._book.has_results:
                 if main.done():
                     return main
-                if not self._calls.running:
+                if not self._calls.running and not self._activation.stopping:
                     wake_s = self._next_s()
                     if wake_s is None or wake_s > 0:
                         return self._park(wake_s)
             self._book.write_soon()
             await self._wait_for_news()
-            self._look_at_time()
+            await self._look_at_time()
 
     async def _wait_for_news(self) -> None:
         """Waits until a step is over, something is recorded, or a time has come."""
@@ -131,7 +183,7 @@ class Flow:
     def key(self, name: str) -> str:
         """The key of the next thing of this name in the branch that runs now."""
         if self._closing:
-            raise WorkflowError("this workflow is suspended or over: its code cannot call or wait any more")
+            raise Suspended
         return BRANCH.get().key(name)
 
     def call(self, step: Step[Any, Any], args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
@@ -149,19 +201,16 @@ class Flow:
 
     async def wait(self, wait: Wait, *, started: NewInstance | None = None) -> Any:
         """Something is waited for; with the wait `started` begins."""
+        future = wait.future = self._loop.create_future()
         note = self._book.notes.get(wait.key)
         if note is not None and note.status == "done":
-            return wait.recall(decode_any(note.value or "null"))
-        wait.future = self._loop.create_future()
-        self._begin_wait(wait, started)
-        if (found := wait.match(self._inbox)) is not None:
-            self._take(wait, *found)
-        elif wait.due_at is not None and wait.due_at <= self._real.time():
-            if isinstance(wait, ChildWait):
-                self._abandoned.append(wait.child)
-            self._end_wait(wait, wait.late())
+            self._book.recall(note.number, lambda: _give(wait, note.value))
+        else:
+            self._begin_wait(wait, started)
+            if (found := wait.match(self._inbox)) is not None and self._doom is None:
+                self._take(wait, *found)
         try:
-            return await wait.future
+            return await future
         finally:
             self._waits.pop(wait.key, None)
 
@@ -184,16 +233,20 @@ class Flow:
     async def start_child(self, key: str, request: StartRequest[Any], options: StartOptions) -> str:
         """Starts a child for which nobody waits. Returns its id once it is durable."""
         id, row = self.child(key, request, options)
-        if row is not None:
-            future = self._loop.create_future()
+        future = self._loop.create_future()
+        if row is None:
+            self._book.recall(self._book.number(key), lambda: _set(future))
+        elif self._doom is None:
             entry = self._book.entry(key, "child", "done", value=started_as(id, request.program.name))
             self._book.put(entry, lambda: _set(future), started=row)
-            await future
+        await future
         return id
 
     def seconds_until(self, moment: datetime) -> float:
         """Seconds from now until an instant."""
         return self._activation.seconds_until(moment)
+
+    # Waits.
 
     def _take_letters(self, letters: Sequence[Letter]) -> None:
         """Signals may have come while steps of other branches run."""
@@ -208,52 +261,39 @@ class Flow:
         self._inbox = [letter for letter in self._inbox if letter.id not in used]
         self._end_wait(wait, value, tuple(used))
 
-    # Waits.
-
     def _begin_wait(self, wait: Wait, started: NewInstance | None = None) -> None:
         self._waits[wait.key] = wait
         note = self._book.notes.get(wait.key)
         if note is None:
             wait.due_at = None if wait.timeout_s is None else self._real.time() + wait.timeout_s
-            entry = self._book.entry(wait.key, wait.kind, "waiting", value=wait.shown(), wake_s=wait.timeout_s)
-            self._book.put(entry, started=started)
+            if self._doom is None:
+                entry = self._book.entry(wait.key, wait.kind, "waiting", value=wait.shown(), wake_s=wait.timeout_s)
+                self._book.put(entry, started=started)
         elif note.left_s is not None:
             wait.due_at = self._real.time() + note.left_s
 
-    def _begin_lifetime(self, seconds: float) -> None:
-        wait = self._life = Wait(LIFETIME, (), seconds, None)
-        wait.kind = "timeout"
-        self._begin_wait(wait)
-        del self._waits[LIFETIME]
-
     def _end_wait(self, wait: Wait, value: Any, used: tuple[str, ...] = ()) -> None:
         self._waits.pop(wait.key, None)
-        text, future = encode(value, what=f"what {wait.key!r} got"), wait.future
+        text = encode(value, what=f"what {wait.key!r} got")
+        self._book.put(self._book.entry(wait.key, wait.kind, "done", value=text), lambda: _give(wait, text), used)
 
-        def resolve() -> None:
-            if future is None or future.done():
-                return
-            try:
-                future.set_result(wait.recall(decode_any(text)))
-            except Exception as error:
-                future.set_exception(error)
-
-        if wait.is_sleep:  # that its time has come stays true: there is nothing to record.
-            resolve()
-        else:
-            self._book.put(self._book.entry(wait.key, wait.kind, "done", value=text), resolve, used)
-
-    def _look_at_time(self) -> None:
-        now = self._real.time()
-        for wait in list(self._waits.values()):
-            if wait.due_at is not None and wait.due_at <= now:
+    async def _look_at_time(self) -> None:
+        due = [wait for wait in self._waits.values() if wait.due_at is not None and wait.due_at <= self._real.time()]
+        if any(wait.names for wait in due):  # what has come meanwhile has come in time.
+            self._take_letters(await self._activation.inbox())
+        for wait in due:
+            if wait.key in self._waits:
                 if isinstance(wait, ChildWait):
                     self._abandoned.append(wait.child)
                 self._end_wait(wait, wait.late())
+        self._look_at_life()
+
+    def _look_at_life(self) -> None:
         life = self._life
-        if life is not None and life.due_at is not None and life.due_at <= now and self._main is not None:
-            self._expired, self._life = True, None
-            self._main.cancel()
+        if life is not None and life.due_at is not None and life.due_at <= self._real.time():
+            self._life = None
+            error = WorkflowTimeout(f"the workflow ran longer than its timeout of {self._lifetime_s:g} s")
+            self._doom = failure_text(error)
 
     def _next_s(self) -> float | None:
         """Seconds until something is to be looked at in any case; None: never."""
@@ -263,6 +303,15 @@ class Flow:
 
     def _park(self, wake_s: float | None) -> Parked:
         names = sorted({name for wait in self._waits.values() for name in wait.names})
+        if not names and wake_s is None:
+            raise _Doomed(
+                failure_text(
+                    WorkflowError(
+                        "the workflow's own code waits for something that nobody will ever give it: "
+                        "wait for steps, signals, people, children or time"
+                    )
+                )
+            )
         shown = tuple(letter.id for letter in self._inbox if letter.name in names)
         started = self._book.children_left()
         return Parked(None, None, tuple(names), wake_s, shown, entries=self._book.left(), started=started)
@@ -270,10 +319,11 @@ class Flow:
     async def _compensate(self) -> str:
         """Undoes what was done, the newest first; a failure does not stop it. Returns the final status."""
         status = COMPENSATED
-        for call, result in self._calls.newest_first():
+        for call in self._calls.newest_first():
             undo = call.step.outlast_compensate
             if undo is None:
                 continue
+            result = call.step.signature.read_result(call.text)
             given = {**call.step.signature.named(call.args, call.kwargs), "result": result}
             kwargs = {name: given[name] for name in undo.signature.names if name in given}
             try:
@@ -286,8 +336,27 @@ class Flow:
         """Ends what still runs: steps of branches that were given up, and the code of a suspended workflow."""
         self._closing = True
         self._loop.close_tasks()
-        await self._calls.close()
+        await self._calls.stop()
         await self._book.close()
+
+
+class _Doomed(Exception):
+    """The workflow cannot go on, and has not said so itself."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+def _give(wait: Wait, text: str | None) -> None:
+    """Gives a wait what was recorded for it."""
+    future = wait.future
+    if future is None or future.done():
+        return
+    try:
+        future.set_result(wait.recall(decode_any(text or "null")))
+    except Exception as error:
+        future.set_exception(error)
 
 
 def _set(future: asyncio.Future[None]) -> None:

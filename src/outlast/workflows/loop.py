@@ -11,11 +11,16 @@ import asyncio
 import sys
 from asyncio import events
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Final, NoReturn
 
 from outlast.errors import WorkflowError
+
+
+class Suspended(BaseException):
+    """What a call gets in code that is being suspended: it is left, and nothing is done by it any more."""
 
 
 class Branch:
@@ -47,25 +52,43 @@ class FlowLoop(asyncio.AbstractEventLoop):
 
     def __init__(self, flow: Any) -> None:
         self.flow = flow
+        self.is_suspended = False
         self._ready: deque[asyncio.Handle] = deque()
         self._real = asyncio.get_running_loop()
         self.tasks: list[asyncio.Task[Any]] = []
+        self._generators: set[AsyncGenerator[Any, Any]] = set()
 
     def turn(self) -> None:
         """Runs what is ready, and what becomes ready by that, until nothing is."""
         ready = self._ready
         if not ready:
             return
-        current = _leave_task(self._real)
-        events._set_running_loop(self)
-        try:
+        with self._here():
             while ready:
                 handle = ready.popleft()
                 if not handle.cancelled():
                     handle._run()
+
+    @contextmanager
+    def _here(self) -> Iterator[None]:
+        """The workflow's code runs within it: on this loop, and with this loop's way of ending generators."""
+        current, hooks = _leave_task(self._real), sys.get_asyncgen_hooks()
+        events._set_running_loop(self)
+        sys.set_asyncgen_hooks(firstiter=self._generators.add, finalizer=self._generator_over)
+        try:
+            yield
         finally:
+            sys.set_asyncgen_hooks(*hooks)
             events._set_running_loop(self._real)
             _enter_task(self._real, current)
+
+    def _generator_over(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Nobody goes on with a generator: its `finally` blocks run as a task, or are left when we are suspended."""
+        self._generators.discard(generator)
+        if self.is_suspended:
+            _leave(generator.aclose())
+        else:
+            self.create_task(_ended(generator))
 
     def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
         """See `asyncio.AbstractEventLoop`."""
@@ -96,18 +119,18 @@ class FlowLoop(asyncio.AbstractEventLoop):
         return task
 
     def close_tasks(self) -> None:
-        """Ends all code that still waits, without running any of it but its `finally` blocks."""
-        current = _leave_task(self._real)
-        events._set_running_loop(self)
-        try:
+        """Leaves all code that still waits; its `finally` blocks can call nothing any more."""
+        self.is_suspended = True
+        with self._here():
             for task in self.tasks:
                 if not task.done():
-                    _close(task.get_coro())
-        finally:
-            events._set_running_loop(self._real)
-            _enter_task(self._real, current)
-            self._ready.clear()
-            self.tasks.clear()
+                    _leave(task.get_coro())
+            for generator in list(self._generators):
+                _leave(generator.aclose())
+            self._generators.clear()
+        self._ready.clear()
+        self.tasks.clear()
+        self.is_suspended = False
 
     def get_debug(self) -> bool:
         """See `asyncio.AbstractEventLoop`."""
@@ -126,7 +149,9 @@ class FlowLoop(asyncio.AbstractEventLoop):
         return self._real.time()
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Tasks that are given up pending are no news: they are suspended."""
+        """As the real loop does; but tasks that are given up pending are no news: they are suspended."""
+        if context.get("message") != "Task was destroyed but it is pending!" and not self._real.is_closed():
+            self._real.call_exception_handler(context)
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> NoReturn:  # type: ignore[override]
         """Refused: a workflow's waits are recorded."""
@@ -168,13 +193,20 @@ def current_flow() -> Any:
     return loop.flow if isinstance(loop, FlowLoop) else None
 
 
-def _close(coroutine: Any) -> None:
-    try:
-        coroutine.close()
-    except BaseException:  # whatever its `finally` blocks tried to do: it is suspended, not ended.
-        return
+def _leave(coroutine: Any) -> None:
+    """Ends a coroutine: what it awaits on its way out is left, too."""
+    for _ in range(_LEAVES_MAX):
+        try:
+            coroutine.throw(Suspended())
+        except BaseException:  # it is out, with whatever its `finally` blocks made of it.
+            return
 
 
+async def _ended(generator: AsyncGenerator[Any, Any]) -> None:
+    await generator.aclose()
+
+
+_LEAVES_MAX: Final = 100
 _Swap = Callable[[Any, Any], Any]
 _swap: _Swap | None = getattr(asyncio.tasks, "_swap_current_task", None) if sys.version_info >= (3, 14) else None
 

@@ -14,11 +14,17 @@ def failure_of(step: str, text: str | None) -> StepFailed:
     """The recorded error of a step, as an exception that is also of the class that was raised, if it is known here."""
     error = read_error(text) or {"type": "unknown", "message": "", "traceback": ""}
     name = str(error.get("type", ""))
-    kind = _both(name) or StepFailed
     message = f"step {step!r} failed: {name}: {error.get('message', '')}"
-    made: StepFailed = kind.__new__(kind, message)
-    StepFailed.__init__(made, message, step=step, error=error)
-    return made
+    kind = _both(name)
+    if kind is not None:
+        try:
+            made: StepFailed = kind.__new__(kind, message)
+            StepFailed.__init__(made, message, step=step, error=error)
+        except Exception:  # a class with ideas of its own: its heirs cannot be made like this.
+            pass
+        else:
+            return made
+    return StepFailed(message, step=step, error=error)
 
 
 @cache
@@ -32,7 +38,7 @@ def _both(name: str) -> type[StepFailed] | None:
     try:
         made = type(f"{found.__name__}", (StepFailed, found), {"__module__": found.__module__})
         made.__new__(made, "")
-    except TypeError:  # two classes with layouts of their own, such as OSError's heirs.
+    except Exception:  # two classes with layouts of their own, or one that wants no heirs.
         return None
     return made
 

@@ -13,7 +13,7 @@ from outlast._kernel.backoff import Backoff, check_policy, exponential
 from outlast._kernel.marks import is_method, mark_step
 from outlast._kernel.signatures import Signature
 from outlast.config import checked_name, duration_s
-from outlast.errors import DefinitionError
+from outlast.errors import DefinitionError, WorkflowError
 from outlast.workflows.loop import current_flow
 
 P = ParamSpec("P")
@@ -89,6 +89,22 @@ def make_step(function: Callable[..., Any], settings: StepSettings | None = None
     return Step(function, settings or StepSettings(None, 1, exponential(), None, None))
 
 
+def _for_machines(function: Any) -> Any:
+    """A machine's step, which a workflow's own code cannot call: it would not be recorded."""
+    if not inspect.isfunction(function) or not inspect.iscoroutinefunction(function):
+        return function
+
+    @functools.wraps(function)
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        if current_flow() is not None:
+            raise WorkflowError(
+                f"{function.__qualname__} is a machine's step: in a workflow call a step that is a function"
+            )
+        return await function(*args, **kwargs)
+
+    return run
+
+
 class _Decorator:
     """What `step(...)` with options returns."""
 
@@ -145,6 +161,6 @@ def step(
     check_policy(policy)
     timeout_s = None if timeout is None else duration_s(timeout, name="timeout", least_s=0.001)
     if function is not None and is_method(function):
-        return mark_step(function)
+        return mark_step(_for_machines(function))
     decorate = _Decorator(StepSettings(name, max_attempts, policy, timeout_s, compensate))
     return decorate if function is None else decorate(function)

@@ -43,7 +43,6 @@ class Wait:
     """
 
     kind = "sleep"
-    is_sleep = True
 
     def __init__(self, key: str, names: Sequence[str], timeout_s: float | None, default: Any) -> None:
         self.key = key
@@ -74,7 +73,6 @@ class SignalWait(Wait):
     """For one signal."""
 
     kind = "signal"
-    is_sleep = False
 
     def shown(self) -> str | None:
         """The signals' names."""
@@ -112,11 +110,11 @@ class AllWait(SignalWait):
         if len(found) < len(self.names):
             return None
         payloads = {name: decode_any(found[name].payload) for name in self.names}
-        return payloads, [letter.id for letter in found.values()]
+        return {"payloads": payloads}, [letter.id for letter in found.values()]
 
     def recall(self, recorded: Any) -> Any:
         """Payloads by name."""
-        return self.default if recorded == LATE else recorded
+        return self.default if recorded == LATE else recorded["payloads"]
 
 
 async def sleep(duration: float | timedelta) -> None:

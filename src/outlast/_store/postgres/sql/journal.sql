@@ -9,7 +9,7 @@ FROM unnest(:instances::uuid[], :keys::text[], :kinds::text[], :statuses::text[]
         :values::text[], :errors::text[], :durations_s::double precision[], :wakes_s::double precision[])
     AS e (instance, key, kind, status, number, attempt, value, error, duration_s, wake_s)
 ON CONFLICT (instance, key) DO UPDATE
-SET status = EXCLUDED.status, attempt = EXCLUDED.attempt, value = EXCLUDED.value, error = EXCLUDED.error,
+SET status = EXCLUDED.status, number = EXCLUDED.number, attempt = EXCLUDED.attempt, value = EXCLUDED.value, error = EXCLUDED.error,
     duration_s = EXCLUDED.duration_s, wake_at = EXCLUDED.wake_at, recorded_at = EXCLUDED.recorded_at
 WHERE j.status <> 'done';
 
@@ -24,7 +24,7 @@ FROM {schema}.journal WHERE instance = ANY (:ids::uuid[]) ORDER BY instance, num
 -- name: unrecord
 -- takes: id; whether everything is to be forgotten, or only what has not succeeded
 -- index: journal's own key
-DELETE FROM {schema}.journal WHERE instance = :id::uuid AND (:everything OR status IN ('failed', 'retrying'));
+DELETE FROM {schema}.journal WHERE instance = :id::uuid AND (:everything OR status IN ('failed', 'retrying') OR key = '~timeout');
 
 -- name: forget_journal
 -- takes: ids of instances that are deleted in the same transaction

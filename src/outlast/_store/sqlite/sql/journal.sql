@@ -8,7 +8,7 @@ SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(va
     CAST(json_extract(value, '$[8]') AS REAL), :now_us + CAST(json_extract(value, '$[9]') * 1000000 AS INTEGER), :now_us
 FROM json_each(:entries) WHERE true
 ON CONFLICT (instance, key) DO UPDATE
-SET status = excluded.status, attempt = excluded.attempt, value = excluded.value, error = excluded.error,
+SET status = excluded.status, number = excluded.number, attempt = excluded.attempt, value = excluded.value, error = excluded.error,
     duration_s = excluded.duration_s, wake_us = excluded.wake_us, recorded_us = excluded.recorded_us
 WHERE {schema}_journal.status <> 'done';
 
@@ -23,7 +23,7 @@ FROM {schema}_journal WHERE instance IN (SELECT value FROM json_each(:ids)) ORDE
 -- name: unrecord
 -- takes: id; whether everything is to be forgotten, or only what has not succeeded
 -- index: journal's own key
-DELETE FROM {schema}_journal WHERE instance = :id AND (:everything OR status IN ('failed', 'retrying'));
+DELETE FROM {schema}_journal WHERE instance = :id AND (:everything OR status IN ('failed', 'retrying') OR key = '~timeout');
 
 -- name: forget_journal
 -- takes: ids, a JSON array of instances that are deleted in the same transaction
