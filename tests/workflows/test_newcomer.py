@@ -177,6 +177,36 @@ async def test_a_cancelled_workflow_stops_its_step_and_commits_nothing_of_it(wor
     assert SEEN == ["charge 1"]
 
 
+async def test_a_signal_that_comes_while_a_step_of_another_branch_runs_is_heard(worker: Engine) -> None:
+    began, stopped = asyncio.Event(), asyncio.Event()
+
+    @step
+    async def long() -> None:
+        began.set()
+        await stopped.wait()
+
+    @step
+    async def stop() -> None:
+        stopped.set()
+
+    async def watch() -> None:
+        await wait_for_signal("stop")
+        await stop()
+
+    @workflow
+    async def stoppable() -> str:
+        await parallel(long(), watch())
+        return "stopped"
+
+    handle = await worker.start(stoppable.new())
+    await soon(began.wait())
+    await worker.signal(handle, "stop")
+    try:
+        assert await handle.result(2) == "stopped"
+    finally:
+        stopped.set()
+
+
 async def test_steps_that_stood_one_after_the_other_may_stand_side_by_side(store_url: str) -> None:
     def before() -> Any:
         @workflow(name="wf.newcomer")
@@ -416,40 +446,9 @@ async def test_another_each_in_front_does_not_run_recorded_items_again(store_url
 # Signals.
 
 
-async def test_a_signal_that_comes_while_a_step_of_another_branch_runs_is_heard(worker: Engine) -> None:
-    # Bug: the inbox is what the claim brought; nothing looks into it again before the workflow parks. A branch that
-    # waits for "stop" hears it only when the long step beside it is over.
-    began, stopped = asyncio.Event(), asyncio.Event()
-
-    @step
-    async def long() -> None:
-        began.set()
-        await stopped.wait()
-
-    @step
-    async def stop() -> None:
-        stopped.set()
-
-    async def watch() -> None:
-        await wait_for_signal("stop")
-        await stop()
-
-    @workflow
-    async def stoppable() -> str:
-        await parallel(long(), watch())
-        return "stopped"
-
-    handle = await worker.start(stoppable.new())
-    await soon(began.wait())
-    await worker.signal(handle, "stop")
-    try:
-        assert await handle.result(2) == "stopped"
-    finally:
-        stopped.set()
-
-
 async def test_a_look_into_the_inbox_sees_what_came_meanwhile(hand: Engine) -> None:
-    # Bug: as above. `timeout=0` never parks, so a loop that works and looks for "stop" never sees it.
+    # Bug: the inbox is what the claim brought, and is looked into again only while steps of other branches run.
+    # `timeout=0` never parks, so a loop that works and looks for "stop" never sees it.
     ids: list[str] = []
 
     @step
