@@ -81,7 +81,8 @@ async def each(
                 if on_error == "fail_fast" and any(task.exception() for task in done):
                     break
             branch = one(item)
-            branch.__qualname__ = called  # branches are told apart by what is called, and by number.
+            # Branches are told apart by what is called, and by number.
+            setattr(branch, "__qualname__", called)  # noqa: B010
             task = asyncio.get_running_loop().create_task(branch)
             running.add(task)
             tasks.append(task)

@@ -16,7 +16,7 @@ from outlast._kernel.states import COMPENSATED, COMPENSATION_FAILED
 from outlast._model import Letter, NewInstance
 from outlast.errors import StepFailed, ValueTooLarge, WorkflowError, WorkflowTimeout
 from outlast.workflows.book import Book
-from outlast.workflows.calls import Call, Calls
+from outlast.workflows.calls import OUTCOMES, Call, Calls
 from outlast.workflows.children import ChildWait, started_as
 from outlast.workflows.loop import BRANCH, FlowLoop, Suspended, fresh_context
 from outlast.workflows.people import InputWait
@@ -75,14 +75,15 @@ class Flow:
                 return await self._fail(doomed.text)
             if isinstance(main, Parked):
                 return main
+            error = _error_of(main) if main.done() else None
             if self._doom is not None:
                 return await self._fail(self._doom)
-            if (error := _error_of(main)) is None:
+            if error is None:
                 try:
                     return Finished(self._result(main.result()), entries=self._book.left())
                 except Exception as second:  # it cannot be stored.
                     error = second
-            return await self._fail(failure_text(error))
+            return await self._fail(_text_of(error))
         finally:
             await self._close()
 
@@ -98,6 +99,11 @@ class Flow:
             self._look_at_life()
 
     def _result(self, value: Any) -> str:
+        if isinstance(value, OUTCOMES):
+            raise WorkflowError(
+                f"the workflow returned {type(value).__name__}, an outcome of jobs and machines: "
+                "a workflow returns its result, or raises"
+            )
         text, most = self._write(value), self._activation.bytes_max
         if len(text) > most // 4 and (size := len(text.encode())) > most:
             raise ValueTooLarge("the workflow's result", size, most)
@@ -362,6 +368,14 @@ def _give(wait: Wait, text: str | None) -> None:
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _text_of(error: BaseException) -> str:
+    """An error as it is stored: a step's with the type and the traceback of what the step raised."""
+    if not isinstance(error, StepFailed):
+        return failure_text(error)
+    told = {"type": error.error.get("type"), "message": str(error), "traceback": error.error.get("traceback", "")}
+    return encode(told, what="an error")
 
 
 def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
