@@ -207,8 +207,8 @@ class LogBook:
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # its arguments do not fit.
-        return f"{record.msg} {record.args}"
+    except BaseException:  # its arguments do not fit, or one cannot be shown.
+        return f"{clean_text(record.msg)} {clean_text(record.args)}"
 
 
 def fields_text(record: logging.LogRecord, chars_max: int) -> str:

@@ -128,7 +128,7 @@ class Messages(Operations):
     ) -> Sequence[LogLine]:
         """What an instance's steps have logged and printed, in their order, one page.
 
-        Which steps' lines are kept, and how many: see `log_capture` and the other settings that begin with `log_`. Those
+        Which steps' lines are kept, and how many: see `log_capture` and the settings beside it. Those
         of other processes can be read within moments after they were said, those of this engine at once.
 
         Args:
