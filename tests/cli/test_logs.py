@@ -123,6 +123,7 @@ def test_an_instance_without_lines_and_one_that_is_not_there(outlast: Outlast, u
     assert outlast("logs", id, "--url", url, "--json").json == []
     assert outlast("logs", "0000aaaa", "--url", url).code == 4
     assert outlast("logs", "no-such-key", "--url", url).code == 4
+    assert outlast("logs", "no-such-key", "-f", "--url", url).code == 4
 
 
 def test_following_what_has_ended_shows_it_and_ends(outlast: Outlast, url: str) -> None:

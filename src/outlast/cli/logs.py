@@ -12,7 +12,8 @@ from outlast._model import LogLine
 from outlast.cli import terminal
 from outlast.cli.options import Choice, expand_target, shared
 from outlast.engine import Engine
-from outlast.errors import ResultTimeout
+from outlast.engine.checks import is_id
+from outlast.errors import NotFound, ResultTimeout
 
 FOLLOW_S: Final = 0.5
 """Seconds between two looks for new lines."""
@@ -40,7 +41,7 @@ async def _logs(choice: Choice, target: str, follow: bool, filters: dict[str, An
     async with choice.opened(rings=follow) as engine:
         id = await expand_target(engine, target)
         if follow:
-            await _follow(choice, engine, id, filters)
+            await _follow(choice, engine, await _id_of(engine, id), filters)
             return
         found: list[LogLine] = []
         async for line in engine.all_logs(id, **filters):
@@ -53,6 +54,15 @@ async def _logs(choice: Choice, target: str, follow: bool, filters: dict[str, An
         terminal.say_json(found)
     elif not found:
         terminal.note("no lines are kept" if not any(filters.values()) else "no lines fit")
+
+
+async def _id_of(engine: Engine, target: str) -> str:
+    if is_id(target):
+        return target
+    found = await engine.find(target)
+    if found is None:
+        raise NotFound(f"no instance has the id or correlation key {target!r}")
+    return found.id
 
 
 async def _follow(choice: Choice, engine: Engine, id: str, filters: dict[str, Any]) -> None:
