@@ -242,6 +242,8 @@ async def test_a_call_on_a_running_loop_is_refused(url: str) -> None:
         "pending_inputs": engine.pending_inputs,
         "provide_input": lambda: engine.provide_input(id, "n", 1),
         "all_children": lambda: list(engine.all_children(id)),
+        "logs": lambda: engine.logs(id),
+        "all_logs": lambda: list(engine.all_logs(id)),
         "retry": lambda: engine.retry(id),
         "delete": lambda: engine.delete(id),
         "pause_queue": lambda: engine.pause_queue("default"),

@@ -22,7 +22,7 @@ from outlast import engine as asynchronous
 from outlast._kernel.limits import LimitsInEffect
 from outlast._kernel.program import Program
 from outlast._kernel.requests import Startable, Starting, StartingMany
-from outlast._model import Instance, Node, PendingInput, QueueCounts, RecordedStep, Standing, StoredSignal
+from outlast._model import Instance, LogLine, Node, PendingInput, QueueCounts, RecordedStep, Standing, StoredSignal
 from outlast._world import process_id
 from outlast.config import Options
 from outlast.engine import Listener, OnConflict, Runnable, SignalResult, Target
@@ -389,6 +389,31 @@ class Engine:
         while page := self.children(target, round=round, after=last, limit=1_000):
             yield from page
             last = page[-1]
+
+    def logs(
+        self,
+        target: Target,
+        *,
+        after: LogLine | int | None = None,
+        level: str | int | None = None,
+        step: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[LogLine]:
+        """See `outlast.Engine.logs`."""
+        return self._call(lambda engine: engine.logs(target, after=after, level=level, step=step, limit=limit))
+
+    def all_logs(
+        self,
+        target: Target,
+        *,
+        after: LogLine | int | None = None,
+        level: str | int | None = None,
+        step: str | None = None,
+    ) -> Iterator[LogLine]:
+        """See `outlast.Engine.all_logs`."""
+        while page := self.logs(target, after=after, level=level, step=step, limit=1_000):
+            yield from page
+            after = page[-1]
 
     def retry(self, id: str) -> Instance:
         """See `outlast.Engine.retry`."""

@@ -67,6 +67,12 @@ BAD: dict[str, list[Any]] = {
     "telemetry": ["on", "", None, True],
     "connect_timeout": [*NO_DURATION, *OUT_OF_RANGE, None, 0],
     "statement_timeout": [*NO_DURATION, *OUT_OF_RANGE, None, 0],
+    "log_capture": ["on", "", None, True],
+    "log_level": ["LOUD", "", "20", 20, None],
+    "log_print": ["yes", 1, None],
+    "log_passthrough": ["yes", 1, None],
+    "log_lines_max": [0, 1_000_001, 1.0, "5", None],
+    "log_chars_max": [0, 9, 1_000_001, 1.0, "5", None],
 }
 
 
@@ -287,10 +293,17 @@ def test_every_option_can_be_set_by_the_environment(tmp_path: Path) -> None:
         "OUTLAST_TELEMETRY": "off",
         "OUTLAST_CONNECT_TIMEOUT": "9",
         "OUTLAST_STATEMENT_TIMEOUT": "9",
+        "OUTLAST_LOG_CAPTURE": "all",
+        "OUTLAST_LOG_LEVEL": "debug",
+        "OUTLAST_LOG_PRINT": "no",
+        "OUTLAST_LOG_PASSTHROUGH": "false",
+        "OUTLAST_LOG_LINES_MAX": "9",
+        "OUTLAST_LOG_CHARS_MAX": "90",
     }
 
     config, sources = resolved(tmp_path, environment)
 
+    assert (config.log_level, config.log_print, config.log_passthrough) == ("DEBUG", False, False)
     assert set(sources.values()) == {"environment"}
     assert config.queues == {"default": Queue(3), "mail": Queue(5), "slow": Queue(10)}
     assert config.concurrency_limits == {"gpu": 3, "cpu": 8}

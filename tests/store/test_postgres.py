@@ -181,6 +181,7 @@ INDEXES = {
     "open_rates": {"instances_blocked", "instances_ready_rated", "instances_pkey"},
     "sleep_buckets": {"instances_blocked"},
     "find_gates": {"instances_blocked"},
+    "write_logs": {"instances_pkey"},
     "queue_blocked": {"instances_blocked"},
     "queue_waiting": {"instances_waiting"},
     "children": {"instances_child"},
@@ -245,6 +246,36 @@ async def test_plans_are_right_for_an_empty_table_and_stay_so(store: PostgresSto
         await look("filled")
         await connection.execute("ANALYZE outlast.instances")
         await connection.execute("ANALYZE outlast.signals")
+        await look("analysed")
+    finally:
+        await connection.close()
+
+    assert not wrong
+
+
+FILL_LOGS = """
+INSERT INTO outlast.logs (instance, number, at, level, message, source, step, attempt)
+SELECT gen_random_uuid(), number, now(), 20, 'x', 'print', 'run', 0 FROM generate_series(1, 100000) AS number
+"""
+
+
+async def test_lines_are_found_by_their_key_and_never_by_reading_all(store: PostgresStore) -> None:
+    connection = await store._links.connect("test")
+    wrong: dict[str, list[str]] = {}
+
+    async def look(when: str) -> None:
+        for name in ("write_logs", "trim_logs", "read_logs", "forget_logs", "prune"):
+            lines = await plan(connection, SQL[name])
+            for line, after in zip(lines, [*lines[1:], ""], strict=True):
+                scanned = re.search(r"Scan .*\bon logs", line) and "Tid Scan" not in line
+                if scanned and "Index Cond: " not in after:
+                    wrong.setdefault(f"{name}, {when}", []).append(line)
+
+    try:
+        await look("empty")
+        await connection.execute(FILL_LOGS)
+        await look("filled")
+        await connection.execute("ANALYZE outlast.logs")
         await look("analysed")
     finally:
         await connection.close()

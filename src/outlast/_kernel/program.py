@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from random import Random
 from typing import Any, Final, Protocol
@@ -14,6 +15,9 @@ from outlast.errors import DefinitionError, UnknownProgram, did_you_mean
 
 WORKFLOW: Final = "workflow"
 """The step of an instance that records what it does in the journal."""
+DOING: Final[ContextVar[tuple[str, int] | None]] = ContextVar("outlast_doing", default=None)
+"""The step of a workflow that this code belongs to: its key in the journal, and its failed attempts. None in the
+workflow's own code and in other shapes; in threads of steps, too."""
 
 
 class Activation(Protocol):

@@ -17,6 +17,7 @@ from outlast._model.views import (
     OVERDUE_S,
     Filter,
     Instance,
+    LogLine,
     Node,
     PendingInput,
     Progress,
@@ -26,7 +27,19 @@ from outlast._model.views import (
     Row,
     Standing,
 )
-from outlast._model.work import Asked, Claim, Committed, Denied, Entry, NewInstance, Note, Settlement, Taken
+from outlast._model.work import (
+    Asked,
+    Claim,
+    Committed,
+    Denied,
+    Entry,
+    Line,
+    NewInstance,
+    Note,
+    Settlement,
+    Taken,
+    line_number,
+)
 
 __all__ = [
     "OVERDUE_S",
@@ -42,6 +55,8 @@ __all__ = [
     "Held",
     "Instance",
     "Letter",
+    "Line",
+    "LogLine",
     "NewInstance",
     "Node",
     "Note",
@@ -60,4 +75,5 @@ __all__ = [
     "Stopped",
     "StoredSignal",
     "Taken",
+    "line_number",
 ]

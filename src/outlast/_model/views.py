@@ -157,6 +157,31 @@ class Instance:
     fair_weight: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that a step has said.
+
+    Attributes:
+        number: Its place in the instance's order. Lines of a later claim have higher numbers; a gap was dropped.
+        at: When it was said, by the clock of the process that said it: an aware instant in UTC.
+        level: As `logging` calls it, such as `INFO`; what is printed is `INFO`.
+        message: The text. What was too long ends in `... [truncated]`.
+        source: `logging` or `print`.
+        step: The step's name; in a workflow the step's key in the journal, such as `charge#1`.
+        attempt: Failed attempts of the step before this one.
+        fields: What came with it: the `logger`'s name, what `extra` gave, a `traceback`; None for what is printed.
+    """
+
+    number: int
+    at: datetime
+    level: str
+    message: str
+    source: str
+    step: str
+    attempt: int
+    fields: dict[str, Any] | None
+
+
 class Row(NamedTuple):
     """An instance as the store returns it: JSON still as text, times as instants."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -144,6 +144,31 @@ class Asked(NamedTuple):
     value: str | None
     since: datetime
     until: datetime | None
+
+
+class Line(msgspec.Struct, array_like=True, gc=False):
+    """A line that a step has said. `number` is its order: see `line_number`. `level` is that of `logging`; `source` is
+    `logging` or `print`; `step` the step's name, or its key in the journal; `fields` JSON text of what came with it.
+    """
+
+    instance: str
+    number: int
+    at_us: int
+    level: int
+    message: str
+    source: str
+    step: str
+    attempt: int
+    fields: str | None = None
+
+
+LINES_OF_CLAIM: Final = 1_000_000_000
+"""Numbers that the lines of one claim have for themselves."""
+
+
+def line_number(epoch: int, count: int) -> int:
+    """The number of a claim's line: later claims come after it, and nobody else makes the same."""
+    return epoch * LINES_OF_CLAIM + count
 
 
 class Settlement(msgspec.Struct, gc=False):

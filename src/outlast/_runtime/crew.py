@@ -17,6 +17,7 @@ from outlast._runtime.events import Events
 from outlast._runtime.executor import Executor, Why
 from outlast._runtime.intake import Intake, Post
 from outlast._runtime.lane import Lane
+from outlast._runtime.logbook import LogBook
 from outlast._runtime.node import Node
 from outlast._runtime.patience import Patience
 from outlast._runtime.progress import ProgressBook
@@ -68,6 +69,7 @@ class Crew:
         self.waiters = Waiters(store.instances)
         self.threads = Threads(config.threads, self.events)
         self.progress = ProgressBook(store.claims)
+        self.logs = None if config.log_capture == "off" else LogBook(store.logs, config, events=events, world=world)
         self.rates = Rates(config, store.limits)
         self.starts = Starts(
             catalogue, self.rates, bytes_max=config.payload_bytes_max, world=world, tracing=self.tracing
@@ -98,6 +100,7 @@ class Crew:
             events=self.events,
             world=world,
             tracing=self.tracing,
+            scribe=self.logs,
         )
         self.node: Node | None = None
         self.lanes: list[Lane] = []
@@ -114,6 +117,8 @@ class Crew:
         self.waiters.on_wake(waiters.wake)
         self.doorbell.on_ended(self.waiters.heard)
         self.progress.begin(self._rounds(self.progress))
+        if self.logs is not None:
+            self.logs.open(self._rounds(self.logs))
         if config.queues:
             await self._open_lanes()
         if config.queues if config.maintenance is None else config.maintenance:
@@ -329,6 +334,8 @@ class Crew:
                     await self.intake.settled()
                     await self.post.settled()
                     await self.committer.settled()
+                    if self.logs is not None:
+                        await self.logs.settled()
         finally:
             await self.abort()
             self.events.emit("engine.stopped")
@@ -348,6 +355,8 @@ class Crew:
             await asyncio.wait(tasks, timeout=1.0)
         self.intake.close()
         self.post.close()
+        if self.logs is not None:
+            self.logs.close()
         self.executor.forget(stopped)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import enum
+import itertools
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Again, Failed, Moved, Outcome, Recorded
@@ -63,6 +65,19 @@ class Sink(Protocol):
         """Gives claims back that were not run."""
 
 
+class Scribe(Protocol):
+    """Keeps what steps say."""
+
+    def begin(self, run: Run) -> None:
+        """A run is about to begin."""
+
+    def logged(self, run: Run, record: logging.LogRecord) -> bool:
+        """Takes a record of a run's step, from any thread. Whether it goes to the handlers, too."""
+
+    def printed(self, run: Run, text: str) -> bool:
+        """Takes a part of what a run's step prints, from any thread. Whether it is printed, too."""
+
+
 class Run:
     """One claimed instance being run. What programs know as their activation."""
 
@@ -72,6 +87,7 @@ class Run:
         "deadline_us",
         "dice",
         "executor",
+        "lines",
         "program",
         "queue",
         "slot",
@@ -93,6 +109,7 @@ class Run:
         self.threaded = False
         self.begun = False
         self.steps = 0
+        self.lines = _UNCOUNTED if executor.scribe is None else itertools.count(1)
         self.task: asyncio.Task[None] | None = None
 
     def facts(self) -> dict[str, Any]:
@@ -156,6 +173,7 @@ class Run:
         return await self.executor.instances.children(self.claim.id, round=round, after=after, limit=limit)
 
 
+_UNCOUNTED: Final = itertools.count()
 CURRENT: ContextVar[Run | None] = ContextVar("outlast_step", default=None)
 """The run whose step this code belongs to; in threads of steps, too."""
 
@@ -165,6 +183,7 @@ class Executor:
 
     Attributes:
         sink: Where they go.
+        scribe: Who keeps what steps say, or None.
     """
 
     def __init__(
@@ -184,8 +203,10 @@ class Executor:
         events: Events,
         world: World,
         tracing: Tracing | None = None,
+        scribe: Scribe | None = None,
     ) -> None:
         self.world = world
+        self.scribe = scribe
         self._tracing = tracing
         self.instances = instances
         self.signals = signals
@@ -214,6 +235,8 @@ class Executor:
             return False
         run = Run(self, claim, program, slot)
         self.running[claim.id] = run
+        if self.scribe is not None:
+            self.scribe.begin(run)
         run.task = asyncio.get_running_loop().create_task(self._run(run), context=self._context.copy())
         return True
 

@@ -138,6 +138,9 @@ SCHEME: Final[Mapping[str, Kind]] = {
     "retention.pruned": _kind(
         logging.DEBUG, "Ended instances past their retention, and idle buckets, were deleted.", "count", "buckets"
     ),
+    "logs.dropped": _kind(
+        logging.WARNING, "Lines that steps have said were dropped: too many at once, or the database is away.", "count"
+    ),
     "loop.failed": _kind(logging.ERROR, "A loop met an error that nobody expected, and goes on.", "loop", "error"),
     "store.away": _kind(logging.WARNING, "The database cannot be used; what needs it waits.", "loop", "error"),
     "store.back": _kind(logging.INFO, "The database can be used again.", "loop"),

@@ -20,6 +20,7 @@ from outlast._model import (
     Filter,
     Held,
     Letter,
+    Line,
     NewInstance,
     Node,
     Note,
@@ -138,6 +139,18 @@ class Journal(Protocol):
 
     async def pending(self, limit: int) -> list[Asked]:
         """Up to `limit` inputs that live instances wait for, those first that have waited longest."""
+
+
+class Logs(Protocol):
+    """What steps have said. Not fenced: what failed and lost attempts said is kept, too."""
+
+    async def write(self, batch: Sequence[Line], lines_max: int) -> None:
+        """Writes lines; of each instance the newest `lines_max` stay. Writing again is harmless; what belongs to an
+        instance that is gone is left out."""
+
+    async def read(self, instance: str, after: int, limit: int, level: int, step: str | None) -> list[Line]:
+        """Up to `limit` lines in their order, those after a number and of this level or above; with `step` those of
+        this key, or whose key begins with it and `#` or `/`."""
 
 
 class Limits(Protocol):
@@ -286,6 +299,10 @@ class Store(Protocol):
     @property
     def journal(self) -> Journal:
         """What workflows have recorded."""
+
+    @property
+    def logs(self) -> Logs:
+        """What steps have said."""
 
     @property
     def limits(self) -> Limits:

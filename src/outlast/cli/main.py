@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from outlast import __version__
-from outlast.cli import health, instances, journal, limits, queues, setup, signals, start, terminal
+from outlast.cli import health, instances, journal, limits, logs, queues, setup, signals, start, terminal
 from outlast.cli.demo import demo
 from outlast.cli.options import JSON_KEY, show_traceback
 from outlast.cli.worker import worker
@@ -135,6 +135,7 @@ for command in (
     start.start,
     instances.list_command,
     instances.show,
+    logs.logs,
     instances.cancel,
     signals.signal,
     signals.signals,

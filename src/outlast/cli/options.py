@@ -19,7 +19,7 @@ from outlast.cli import terminal
 from outlast.cli.apps import App, load_app
 from outlast.config import app_from_pyproject, duration_s
 from outlast.engine import Engine
-from outlast.errors import ConfigError, StoreUnavailable
+from outlast.errors import ConfigError, NotFound, StoreUnavailable
 
 F = TypeVar("F", bound=Callable[..., Any])
 if TYPE_CHECKING:
@@ -103,6 +103,16 @@ def require_file(engine: Engine) -> None:
             f"there is no database at {path}; `outlast start` or a worker makes it. Another one: --url, or "
             "OUTLAST_DATABASE_URL"
         )
+
+
+async def expand_target(engine: Engine, target: str) -> str:
+    """The id whose beginning this is, else the text itself: a correlation key."""
+    if len(target) >= 4 and set(target.lower()) <= set("0123456789abcdef-"):
+        try:
+            return await engine.expand_id(target)
+        except NotFound:
+            return target
+    return target
 
 
 def shared(function: F) -> F:

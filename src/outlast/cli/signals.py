@@ -10,9 +10,8 @@ from typing import Any
 import click
 
 from outlast.cli import terminal
-from outlast.cli.options import Choice, shared
-from outlast.engine import Engine
-from outlast.errors import ArgumentError, NotFound
+from outlast.cli.options import Choice, expand_target, shared
+from outlast.errors import ArgumentError
 
 
 @click.command()
@@ -38,7 +37,7 @@ def _read(payload: str | None) -> Any:
 
 async def _signal(choice: Choice, target: str, name: str, payload: Any, dedup_key: str | None) -> None:
     async with choice.opened(rings=True) as engine:
-        result = await engine.signal(await _target(engine, target), name, payload, dedup_key=dedup_key)
+        result = await engine.signal(await expand_target(engine, target), name, payload, dedup_key=dedup_key)
     if choice.json:
         terminal.say_json({"target": target, "result": result})
     else:
@@ -57,7 +56,7 @@ def signals(choice: Choice, target: str) -> None:
 
 async def _signals(choice: Choice, target: str) -> None:
     async with choice.opened() as engine:
-        found = await engine.signals(await _target(engine, target))
+        found = await engine.signals(await expand_target(engine, target))
     if choice.json:
         terminal.say_json(found)
         return
@@ -76,13 +75,3 @@ async def _signals(choice: Choice, target: str) -> None:
         for letter in found
     ]
     terminal.say_table(("name", "sent", "used", "dedup key", "payload"), rows)
-
-
-async def _target(engine: Engine, target: str) -> str:
-    """An id whose beginning this is, else the text itself: a correlation key."""
-    if len(target) >= 4 and set(target.lower()) <= set("0123456789abcdef-"):
-        try:
-            return await engine.expand_id(target)
-        except NotFound:
-            return target
-    return target

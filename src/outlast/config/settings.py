@@ -58,6 +58,12 @@ class Options(TypedDict, total=False):
     connect_timeout: Duration
     statement_timeout: Duration
     telemetry: Literal["auto", "off"]
+    log_capture: Literal["auto", "all", "off"]
+    log_level: str
+    log_print: bool
+    log_passthrough: bool
+    log_lines_max: int
+    log_chars_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,18 @@ class Config:
     telemetry: str = "auto"
     """`auto`: OpenTelemetry spans and metrics when its API is installed and a provider is set before the engine is
     opened; `off`: never."""
+    log_capture: str = "auto"
+    """Whose steps' lines are kept: `auto` those of workflows, `all` those of jobs and machines, too, `off` none."""
+    log_level: str = "INFO"
+    """Lowest level that is kept: DEBUG, INFO, WARNING, ERROR or CRITICAL."""
+    log_print: bool = True
+    """Whether what steps print is kept, too."""
+    log_passthrough: bool = True
+    """Whether what is kept also goes where it would go without: to the handlers of logging, to standard output."""
+    log_lines_max: int = 1_000
+    """Lines kept of one instance; the oldest go first."""
+    log_chars_max: int = 10_000
+    """Characters kept of one line."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.url, str) or not self.url:
@@ -133,10 +151,15 @@ class Config:
             object.__setattr__(self, key, duration_s(value, name=key, least_s=least_s))
         for key, (least, most) in _COUNTS.items():
             whole(key, getattr(self, key), least, most)
+        if isinstance(self.log_level, str):
+            object.__setattr__(self, "log_level", self.log_level.upper())
         for key, words in _WORDS.items():
             one_of(key, getattr(self, key), words)
         if self.maintenance is not None and not isinstance(self.maintenance, bool):
             raise ConfigError(f"maintenance must be true, false or None, not {shown(self.maintenance)}")
+        for key in ("log_print", "log_passthrough"):
+            if not isinstance(getattr(self, key), bool):
+                raise ConfigError(f"{key} must be true or false, not {shown(getattr(self, key))}")
         checked_name(self.name, what="name")
         if not isinstance(self.schema, str) or not _IDENTIFIER.match(self.schema):
             raise ConfigError(f"schema must be a-z, 0-9 and _, at most 48 characters, not {shown(self.schema)}")
@@ -184,8 +207,17 @@ _COUNTS = {
     "payload_bytes_max": (1_024, 67_108_864),
     "max_crashes": (1, 1_000_000),
     "threads": (1, 10_000),
+    "log_lines_max": (1, 1_000_000),
+    "log_chars_max": (10, 1_000_000),
 }
-_WORDS = {"doorbell": ("auto", "local"), "pooler": ("none", "transaction"), "telemetry": ("auto", "off")}
+_SWITCHES = ("maintenance", "log_print", "log_passthrough")
+_WORDS = {
+    "doorbell": ("auto", "local"),
+    "pooler": ("none", "transaction"),
+    "telemetry": ("auto", "off"),
+    "log_capture": ("auto", "all", "off"),
+    "log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+}
 
 
 def option_names() -> tuple[str, ...]:
@@ -241,7 +273,7 @@ def _parsed(key: str, text: str, variable: str) -> Any:
         if not WHOLE.fullmatch(text.strip()):
             raise ConfigError(f"{variable} must be a whole number, not {text[:80]!r}")
         return int(text)
-    if key == "maintenance":
+    if key in _SWITCHES:
         if text.lower() not in ("1", "0", "true", "false", "yes", "no"):
             raise ConfigError(f"{variable} must be true or false, not {text!r}")
         return text.lower() in ("1", "true", "yes")

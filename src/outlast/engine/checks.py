@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -42,6 +43,18 @@ def one_of(name: str, value: str, words: Sequence[str]) -> None:
     """Refuses a word that is not among `words`. Raises: ConfigError."""
     if value not in words:
         raise ConfigError(f"{name} must be one of {', '.join(words)}, not {value!r}")
+
+
+def checked_level(level: str | int | None) -> int:
+    """A level of `logging` as its number; None: 0. Raises: ConfigError."""
+    if level is None:
+        return 0
+    if isinstance(level, int) and not isinstance(level, bool):
+        return level
+    known = logging.getLevelNamesMapping()
+    if not isinstance(level, str) or level.upper() not in known:
+        raise ConfigError(f"level must be one such as INFO or WARNING, not {level!r}{did_you_mean(str(level), known)}")
+    return known[level.upper()]
 
 
 def is_id(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Signals and children: what passes between instances, and between them and the outside."""
+"""Signals, children and lines: what passes between instances, and between them and the outside."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 from outlast._codec import encode
 from outlast._kernel.states import READY, SCHEDULED, WAITING
-from outlast._model import Instance, Receipt, Signal, StoredSignal
+from outlast._model import Instance, LogLine, Receipt, Signal, StoredSignal
 from outlast.config import checked_name
-from outlast.engine.checks import checked_id, checked_limit, is_id
+from outlast.engine.checks import checked_id, checked_level, checked_limit, is_id
 from outlast.engine.handles import SignalResult
 from outlast.engine.operations import Operations
-from outlast.engine.reading import read_instance, read_stored
+from outlast.engine.reading import read_instance, read_line, read_stored
 from outlast.errors import ConfigError, NotFound, ValueTooLarge
 
 
@@ -29,7 +29,7 @@ Target = str | Identified
 
 
 class Messages(Operations):
-    """Signals and children."""
+    """Signals, children, and what steps say."""
 
     async def signal(
         self, target: Target, name: str, payload: Any = None, *, dedup_key: str | None = None
@@ -116,6 +116,51 @@ class Messages(Operations):
             for child in page:
                 yield child
             last = page[-1]
+
+    async def logs(
+        self,
+        target: Target,
+        *,
+        after: LogLine | int | None = None,
+        level: str | int | None = None,
+        step: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[LogLine]:
+        """What an instance's steps have logged and printed, in their order, one page.
+
+        Which steps' lines are kept, and how many: see `log_capture` and the settings beside it. Those
+        of other processes can be read within moments after they were said, those of this engine at once.
+
+        Args:
+            target: The instance.
+            after: The last line of the page before, or its number.
+            level: Only lines of this level of `logging` or above, such as "warning".
+            step: Only lines of this step: a step's name, a key in a workflow's journal (`charge#2`), or the path of one
+                of its branches.
+            limit: At most this many, up to 1,000.
+
+        Raises: NotFound. ConfigError.
+        """
+        number = after.number if isinstance(after, LogLine) else after or 0
+        lowest, limit = checked_level(level), checked_limit(limit)
+        id = await self._id_of(target)
+        if (book := self._running().logs) is not None:
+            await book.flush()
+        return [read_line(line) for line in await self._store.logs.read(id, number, limit, lowest, step)]
+
+    async def all_logs(
+        self,
+        target: Target,
+        *,
+        after: LogLine | int | None = None,
+        level: str | int | None = None,
+        step: str | None = None,
+    ) -> AsyncIterator[LogLine]:
+        """All lines of an instance that are kept, read page by page; see `logs`."""
+        while page := await self.logs(target, after=after, level=level, step=step, limit=1_000):
+            for line in page:
+                yield line
+            after = page[-1]
 
     async def _id_of(self, target: Target) -> str:
         self._running()

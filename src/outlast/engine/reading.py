@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from outlast._codec import decode_any
 from outlast._kernel.failures import read_error
 from outlast._kernel.states import CANCELLED, DONE, FAILED, QUARANTINED
-from outlast._model import Ended, Instance, Letter, Progress, Row, StoredSignal
+from outlast._model import Ended, Instance, Letter, Line, LogLine, Progress, Row, StoredSignal
+from outlast._world import instant
 from outlast.errors import EncodingError, InstanceCancelled, InstanceFailed, InstanceQuarantined
 
 
@@ -67,6 +69,13 @@ def read_stored(letter: Letter) -> StoredSignal:
     return StoredSignal(
         letter.id, letter.name, _readable(letter.payload), letter.dedup_key, letter.sent_at, letter.consumed_at
     )
+
+
+def read_line(line: Line) -> LogLine:
+    """A stored line as callers see it."""
+    at, level = instant(line.at_us), logging.getLevelName(line.level)
+    fields = _readable(line.fields)
+    return LogLine(line.number, at, level, line.message, line.source, line.step, line.attempt, fields)
 
 
 def _readable(text: str | None) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from outlast._kernel.backoff import checked_delay_s
 from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Await, Cancel, Done, Next, Retry, Spawn, Stop
-from outlast._kernel.program import Activation
+from outlast._kernel.program import DOING, Activation
 from outlast.errors import ArgumentError, EncodingError, StepTimeout, ValueTooLarge, WorkflowError
 from outlast.workflows.book import Book
 from outlast.workflows.recall import failure_of
@@ -111,6 +111,7 @@ class Calls:
         self._book.news.set()
 
     async def _execute(self, call: Call) -> None:
+        DOING.set((call.key, call.attempt))  # in a task of its own: nobody has to take it back.
         began = self._loop.time()
         try:
             text = self._written(call, await self._attempt(call))

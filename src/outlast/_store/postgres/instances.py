@@ -127,6 +127,7 @@ class Instances:
                     await lower(transaction, [id])
                 await transaction.run("forget", ids=[id])
                 await transaction.run("forget_journal", ids=[id])
+                await transaction.run("forget_logs", ids=[id])
                 await transaction.run("delete", id=id)
             return status
 

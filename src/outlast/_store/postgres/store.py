@@ -15,6 +15,7 @@ from outlast._store.postgres.journal import Journal
 from outlast._store.postgres.leases import Leases
 from outlast._store.postgres.limits import Limits
 from outlast._store.postgres.links import Links
+from outlast._store.postgres.logs import Logs
 from outlast._store.postgres.schema import Schema, quoted
 from outlast._store.postgres.signals import Signals
 from outlast._store.postgres.upkeep import Queues, Timers, Upkeep
@@ -39,6 +40,7 @@ class PostgresStore:
         self.instances = Instances(client)
         self.signals = Signals(client)
         self.journal = Journal(client)
+        self.logs = Logs(client)
         self.claims = Claims(engine)
         self.limits = Limits(engine)
         self.leases = Leases(engine, self._links, patience_s=max(1.0, config.lease / 3))

@@ -109,6 +109,7 @@ class Instances:
                     lower(connection, desk, [id], now_us)
                 connection.execute(desk.text("forget"), {"ids": _json([id])})
                 connection.execute(desk.text("forget_journal"), {"ids": _json([id])})
+                connection.execute(desk.text("forget_logs"), {"ids": _json([id])})
                 connection.execute(desk.text("delete"), {"id": id})
             return None if row is None else str(row[0])
 

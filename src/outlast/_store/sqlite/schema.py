@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from outlast._store.schema_files import migrations, refuse_newer, split
 from outlast._store.sqlite.writer import Writer
+
+_TABLES: Final = (
+    "instances",
+    "signals",
+    "journal",
+    "logs",
+    "gates",
+    "rates",
+    "buckets",
+    "nodes",
+    "queues",
+    "migrations",
+)
 
 
 class Schema:
@@ -66,7 +80,7 @@ class Schema:
         await self._writer.write(self._drop)
 
     def _drop(self, connection: sqlite3.Connection) -> None:
-        for table in ("instances", "signals", "journal", "gates", "rates", "buckets", "nodes", "queues", "migrations"):
+        for table in _TABLES:
             connection.execute(f"DROP TABLE IF EXISTS {self._schema}_{table}")
 
     def script(self, since: int = 0) -> str:

@@ -19,6 +19,7 @@ from outlast._store.sqlite.instances import Instances
 from outlast._store.sqlite.journal import Journal
 from outlast._store.sqlite.leases import Leases
 from outlast._store.sqlite.limits import Limits
+from outlast._store.sqlite.logs import Logs
 from outlast._store.sqlite.schema import Schema
 from outlast._store.sqlite.signals import Signals
 from outlast._store.sqlite.upkeep import Queues, Timers, Upkeep
@@ -48,6 +49,7 @@ class SqliteStore:
         self.instances = Instances(desk)
         self.signals = Signals(desk)
         self.journal = Journal(desk)
+        self.logs = Logs(desk)
         self.claims = Claims(desk)
         self.limits = Limits(desk)
         self.leases = Leases(desk)

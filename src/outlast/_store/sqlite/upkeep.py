@@ -107,6 +107,7 @@ class Upkeep:
             ids = {"ids": scalar(connection, find, values)}
             connection.execute(desk.text("forget"), ids)
             connection.execute(desk.text("forget_journal"), ids)
+            connection.execute(desk.text("forget_logs"), ids)
             return connection.execute(prune, ids).rowcount
 
         deleted: int = await desk.writer.write(delete)
