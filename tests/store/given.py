@@ -192,6 +192,6 @@ def ids(claims: list[Claim]) -> list[str]:
 
 
 def _with_tables(text: str, prefix: str) -> str:
-    for table in ("instances", "signals", "journal", "nodes", "queues", "rates", "buckets", "migrations"):
+    for table in ("instances", "signals", "journal", "nodes", "queues", "rates", "buckets", "schedules", "migrations"):
         text = text.replace("{" + table + "}", prefix + table)
     return text

@@ -13,6 +13,7 @@ from outlast._model.messages import (
     Stopped,
     StoredSignal,
 )
+from outlast._model.schedules import Glance, RunStand, Schedule, ScheduleRow
 from outlast._model.views import (
     OVERDUE_S,
     Filter,
@@ -39,6 +40,7 @@ __all__ = [
     "Ended",
     "Entry",
     "Filter",
+    "Glance",
     "Held",
     "Instance",
     "Letter",
@@ -54,6 +56,9 @@ __all__ = [
     "Reclaimed",
     "RecordedStep",
     "Row",
+    "RunStand",
+    "Schedule",
+    "ScheduleRow",
     "Settlement",
     "Signal",
     "Standing",

@@ -66,7 +66,18 @@ class Schema:
         await self._writer.write(self._drop)
 
     def _drop(self, connection: sqlite3.Connection) -> None:
-        for table in ("instances", "signals", "journal", "gates", "rates", "buckets", "nodes", "queues", "migrations"):
+        for table in (
+            "instances",
+            "signals",
+            "journal",
+            "gates",
+            "rates",
+            "buckets",
+            "nodes",
+            "queues",
+            "schedules",
+            "migrations",
+        ):
             connection.execute(f"DROP TABLE IF EXISTS {self._schema}_{table}")
 
     def script(self, since: int = 0) -> str:
