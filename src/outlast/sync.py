@@ -19,13 +19,15 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, Unpack
 
 from outlast import engine as asynchronous
+from outlast._kernel.cron import Cron, Dst
 from outlast._kernel.limits import LimitsInEffect
 from outlast._kernel.program import Program
 from outlast._kernel.requests import Startable, Starting, StartingMany
-from outlast._model import Instance, Node, PendingInput, QueueCounts, RecordedStep, Standing, StoredSignal
+from outlast._kernel.schedules import CatchUp, Overlap
+from outlast._model import Instance, Node, PendingInput, QueueCounts, RecordedStep, Schedule, Standing, StoredSignal
 from outlast._world import process_id
 from outlast.config import Options
-from outlast.engine import Listener, OnConflict, Runnable, SignalResult, Target
+from outlast.engine import ONE_DAY, Listener, OnConflict, Runnable, ScheduleChanges, SignalResult, Target
 from outlast.errors import ConfigError, DuplicateKey, EngineStateError
 
 T = TypeVar("T")
@@ -420,6 +422,78 @@ class Engine:
     def standing(self) -> Standing:
         """See `outlast.Engine.standing`."""
         return self._call(lambda engine: engine.standing())
+
+    def schedule(
+        self,
+        what: Startable[Any],
+        cron: str | Cron,
+        *,
+        name: str | None = None,
+        zone: str = "UTC",
+        dst: Dst = "auto",
+        catch_up: CatchUp = "last",
+        window: float | timedelta = ONE_DAY,
+        overlap: Overlap = "allow",
+        jitter: float | timedelta = 0,
+        queue: str | None = None,
+        priority: int = 0,
+        enabled: bool = True,
+    ) -> Schedule:
+        """See `outlast.Engine.schedule`."""
+        return self._call(
+            lambda engine: engine.schedule(
+                what,
+                cron,
+                name=name,
+                zone=zone,
+                dst=dst,
+                catch_up=catch_up,
+                window=window,
+                overlap=overlap,
+                jitter=jitter,
+                queue=queue,
+                priority=priority,
+                enabled=enabled,
+            )
+        )
+
+    def schedules(
+        self,
+        *,
+        enabled: bool | None = None,
+        program: str | None = None,
+        queue: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[Schedule]:
+        """See `outlast.Engine.schedules`."""
+        return self._call(
+            lambda engine: engine.schedules(enabled=enabled, program=program, queue=queue, after=after, limit=limit)
+        )
+
+    def get_schedule(self, name: str) -> Schedule:
+        """See `outlast.Engine.get_schedule`."""
+        return self._call(lambda engine: engine.get_schedule(name))
+
+    def update_schedule(self, name: str, **changes: Unpack[ScheduleChanges]) -> Schedule:
+        """See `outlast.Engine.update_schedule`."""
+        return self._call(lambda engine: engine.update_schedule(name, **changes))
+
+    def enable_schedule(self, name: str) -> Schedule:
+        """See `outlast.Engine.enable_schedule`."""
+        return self._call(lambda engine: engine.enable_schedule(name))
+
+    def disable_schedule(self, name: str) -> Schedule:
+        """See `outlast.Engine.disable_schedule`."""
+        return self._call(lambda engine: engine.disable_schedule(name))
+
+    def delete_schedule(self, name: str) -> None:
+        """See `outlast.Engine.delete_schedule`."""
+        self._call(lambda engine: engine.delete_schedule(name))
+
+    def trigger_schedule(self, name: str, what: Startable[Any] | None = None) -> Handle[Any]:
+        """See `outlast.Engine.trigger_schedule`."""
+        return Handle(self, self._call(lambda engine: engine.trigger_schedule(name, what)))
 
     @property
     def programs(self) -> Sequence[Program]:

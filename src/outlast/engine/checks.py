@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
+from outlast._kernel.requests import Startable, StartRequest
 from outlast._kernel.states import ALL
+from outlast.config import shown
 from outlast.errors import ConfigError, did_you_mean
+
+R = TypeVar("R")
 
 PAGE_MAX: Final = 1_000
 """Instances that one `list` returns at most."""
@@ -42,6 +46,13 @@ def one_of(name: str, value: str, words: Sequence[str]) -> None:
     """Refuses a word that is not among `words`. Raises: ConfigError."""
     if value not in words:
         raise ConfigError(f"{name} must be one of {', '.join(words)}, not {value!r}")
+
+
+def request_of(what: Startable[R]) -> StartRequest[R]:
+    """What a description asks for. Raises: ConfigError: it is none."""
+    if isinstance(what, type) or not hasattr(what, "start_request"):
+        raise ConfigError(f"start takes what .new(...) returns, or a machine such as Mine(x=1), not {shown(what)}")
+    return what.start_request()
 
 
 def is_id(text: str) -> bool:
