@@ -29,47 +29,11 @@ from outlast._world import process_id
 from outlast.config import Options
 from outlast.engine import ONE_DAY, Listener, OnConflict, Runnable, ScheduleChanges, SignalResult, Target
 from outlast.errors import ConfigError, DuplicateKey, EngineStateError
+from outlast.sync.portal import Portal, refuse_on_loop
 
 T = TypeVar("T")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-
-CLOSE_S: Final = 1.0
-"""Closing waits this long for the loop's thread."""
-
-
-class Portal:
-    """A loop in a thread; coroutines are handed in and waited for."""
-
-    def __init__(self) -> None:
-        self._ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), name="outlast-portal", daemon=True)
-        self._thread.start()
-        self._ready.wait()
-
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self._ready.set()
-        await self._stop.wait()
-
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns. Interrupted, it cancels the work."""
-        if self._loop is None:
-            raise EngineStateError("the portal has no loop")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def close(self) -> None:
-        """Ends the loop and the thread; not for ever, when a step that was given up still holds the loop."""
-        if self._loop is not None and self._stop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(CLOSE_S)
 
 
 class Handle(Generic[R_co]):
@@ -177,7 +141,7 @@ class Engine:
                 portal.close()
 
     def _opened(self) -> Portal:
-        _refuse_on_loop()
+        refuse_on_loop()
         with self._lock:
             if self._pid != process_id():  # a forked child has neither the thread nor its connections.
                 self._pid, self._portal, self._engine = process_id(), None, self._make()
@@ -207,7 +171,7 @@ class Engine:
 
     def migrate(self) -> list[int]:
         """See `outlast.Engine.migrate`."""
-        _refuse_on_loop()
+        refuse_on_loop()
         if self._portal is not None and self._pid == process_id():
             return self._portal.call(self._engine.migrate())
         portal = Portal()
@@ -503,13 +467,3 @@ class Engine:
     def program(self, name: str) -> Program:
         """See `outlast.Engine.program`."""
         return self._engine.program(name)
-
-
-def _refuse_on_loop() -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise EngineStateError(
-        "outlast.sync would block the running event loop; use outlast.Engine and await it, or call from a thread"
-    )
