@@ -1,15 +1,19 @@
 """Schedules from a caller's view: made, changed, fired by engines that work, once per tick."""
 
+import asyncio
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from harness.waiting import eventually
 from outlast import Cron, Engine, Machine, days, job, minutes, sleep, step, workflow
 from outlast._kernel.outcomes import Done
 from outlast.errors import ArgumentError, ConfigError, DefinitionError, EngineStateError, InstanceFailed, NotFound
 from outlast.testing import Clock
 from tests.engine.given import Ear, Engines, Spoilt, Table, Tally, soon
+from tests.engine.workers import process
 
 NEW_YEAR = datetime(2040, 1, 1, tzinfo=UTC)
 BUSY: dict[str, Any] = {"max_poll_interval": 0.02, "poll_interval": 0.02}
@@ -346,6 +350,43 @@ async def test_a_database_that_goes_away_costs_no_tick(engines: Engines) -> None
         await ran.reaches(2)
     finally:
         await engine.close()
+
+
+WORKER = """
+@job(name="tick")
+async def tick(ctx: Context) -> None:
+    say("ran", ctx.key)
+
+async def main():
+    options = {"poll_interval": 0.05, "max_poll_interval": 0.05, "lease": 1.5, "reap_interval": 0.1}
+    async with Engine(URL, programs=[tick], **options) as engine:
+        await engine.schedule(tick.new(), "* * * * * *", name="s", catch_up="all")
+        say("open")
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_workers_that_are_killed_lose_no_tick_and_double_none(url: str, table: Table) -> None:
+    """Three fire every second; one after the other is killed in the middle of it, and the last one goes on."""
+    with process(WORKER, url) as first, process(WORKER, url) as second, process(WORKER, url) as third:
+        for worker in (first, second, third):
+            await worker.says("open")
+        for worker in (first, second, third):
+            wanted = len(_ticks(table)) + 2
+            await asyncio.to_thread(eventually, lambda wanted=wanted: len(_ticks(table)) >= wanted, what="2 ticks")
+            worker.popen.kill()
+
+    ticks = _ticks(table)
+    assert len(ticks) >= 6
+    assert len(set(ticks)) == len(ticks)
+    assert [late - early for early, late in itertools.pairwise(ticks)] == [timedelta(seconds=1)] * (len(ticks) - 1)
+
+
+def _ticks(table: Table) -> list[datetime]:
+    keys = [key.removeprefix("s@") for (key,) in table.query("SELECT correlation_key FROM {instances}")]
+    return sorted(map(datetime.fromisoformat, keys))
 
 
 # Declared with the program.

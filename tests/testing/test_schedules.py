@@ -291,6 +291,8 @@ async def test_one_that_cannot_be_read_here_keeps_nobody_else(engine: Engine) ->
     assert [said["schedule"] for said in ear.all("schedule.fired")] == ["b"]
     assert "Mars/Base" in ear.all("schedule.broken", schedule="a")[0]["error"]
     assert "Mars/Base" in (await engine.get_schedule("a")).explanation
+    assert (await engine.update_schedule("a", zone="UTC")).zone == "UTC"
+    assert await at(engine, hours(1)) == 2
 
 
 async def test_declared_schedules_are_there(store_url: str) -> None:

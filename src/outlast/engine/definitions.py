@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, cast
 
 from msgspec.structs import replace
 
@@ -109,12 +109,11 @@ def changed(row: ScheduleRow, run: NewInstance | None, now: datetime, changes: S
         made = replace(made, queue=checked_name(changes["queue"], what="queue"))
     if "priority" in changes:
         made = replace(made, priority=checked_priority(changes["priority"]))
-    now_cron = cron_of(row)
     cron = changes.get("cron", row.cron)
     if isinstance(cron, Cron):
         made = timed(made, cron, changes.get("zone", cron.zone), changes.get("dst", cron.dst))
     elif changes.keys() & set(_CLOCK):
-        made = timed(made, cron, changes.get("zone", row.zone), changes.get("dst", now_cron.dst))
+        made = timed(made, cron, changes.get("zone", row.zone), changes.get("dst", cast(Dst, row.dst)))
     former = policy_of(row)
     made = governed(
         made,
