@@ -187,6 +187,20 @@ def test_what_an_operator_does(engine: sync.Engine) -> None:
         engine.program("test_sync.dubble")
 
 
+def test_schedules(engine: sync.Engine) -> None:
+    made = engine.schedule(double.new(number=21), "0 9 * * MON-FRI", name="s", zone="Europe/Berlin")
+    assert engine.get_schedule("s") == made
+    assert engine.trigger_schedule("s").result(SOON_S) == 42
+    assert engine.trigger_schedule("s", double.new(number=2)).result(SOON_S) == 4
+    assert not engine.disable_schedule("s").enabled
+    assert engine.schedules(enabled=True) == []
+    assert engine.enable_schedule("s").next_run_at == made.next_run_at
+    assert engine.update_schedule("s", cron="@daily").cron == "@daily"
+    engine.delete_schedule("s")
+    with pytest.raises(NotFound):
+        engine.get_schedule("s")
+
+
 def test_pages_follow_each_other(engine: sync.Engine) -> None:
     engine.start_many((double.new(number=number) for number in range(7)), schedule_in=60)
 
@@ -248,6 +262,14 @@ async def test_a_call_on_a_running_loop_is_refused(url: str) -> None:
         "delete": lambda: engine.delete(id),
         "pause_queue": lambda: engine.pause_queue("default"),
         "resume_queue": lambda: engine.resume_queue("default"),
+        "schedule": lambda: engine.schedule(double.new(number=1), "@daily"),
+        "schedules": engine.schedules,
+        "get_schedule": lambda: engine.get_schedule("s"),
+        "update_schedule": lambda: engine.update_schedule("s", cron="@daily"),
+        "enable_schedule": lambda: engine.enable_schedule("s"),
+        "disable_schedule": lambda: engine.disable_schedule("s"),
+        "delete_schedule": lambda: engine.delete_schedule("s"),
+        "trigger_schedule": lambda: engine.trigger_schedule("s"),
         "queues": engine.queues,
         "totals": engine.totals,
         "nodes": engine.nodes,

@@ -6,6 +6,7 @@ runs the step again.
 
 from outlast import errors
 from outlast._kernel import backoff
+from outlast._kernel.cron import Cron
 from outlast._kernel.forms import Field
 from outlast._kernel.outcomes import Await, Cancel, Child, Done, Next, Retry, Spawn, Stop
 from outlast._model import Instance, Node, Progress, QueueCounts
@@ -48,6 +49,7 @@ __all__ = [
     "Cancel",
     "Child",
     "Context",
+    "Cron",
     "Done",
     "DuplicateKey",
     "Engine",

@@ -19,11 +19,12 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, cast, o
 
 from outlast._codec import clean_text
 from outlast._kernel.backoff import Backoff, check_policy, checked_delay_s, exponential
+from outlast._kernel.cron import Cron, as_cron
 from outlast._kernel.failures import failure_text, reason_text
 from outlast._kernel.outcomes import Again, Cancel, Cancelled, Failed, Finished, Outcome, Retry, Unreadable
 from outlast._kernel.program import DEFINED, Activation
 from outlast._kernel.requests import StartRequest
-from outlast._kernel.signatures import Signature
+from outlast._kernel.signatures import Signature, check_alone
 from outlast._world import instant
 from outlast.config import checked_name, duration_s
 from outlast.errors import ConfigError, DefinitionError, EncodingError
@@ -134,6 +135,7 @@ class Settings:
     backoff: Backoff | Callable[[int], float | timedelta]
     timeout_s: float | None
     retention_s: float | LeftOut | None
+    schedule: Cron | None = None
 
     def __post_init__(self) -> None:
         if self.name is not None:
@@ -152,6 +154,7 @@ class Job(Generic[P, Q, Raw, R]):
         queue: Where it goes unless the start says otherwise.
         max_attempts: Executions at most.
         timeout_s: Seconds that one execution may take, or None.
+        schedule: When it runs by itself, or None.
         function: The plain function.
     """
 
@@ -162,6 +165,7 @@ class Job(Generic[P, Q, Raw, R]):
         self.queue = settings.queue
         self.max_attempts = settings.max_attempts
         self.timeout_s = settings.timeout_s
+        self.schedule = settings.schedule
         self._retention_s = settings.retention_s
         self._backoff = settings.backoff
         self._call: Callable[..., Any] = function  # The same, for arguments that come from the database.
@@ -288,6 +292,7 @@ class _Decorator:
             raise DefinitionError(f"job {function.__name__!r} must return, not yield")
         made: Job[Any, Any, Any, Any] = Job(function, self._settings)
         checked_name(made.name, what="a job's name")
+        check_alone(made, made.schedule)
         if "<locals>" not in function.__qualname__:
             DEFINED.add(made)
         return made
@@ -313,6 +318,7 @@ def job(
     backoff: Backoff | Callable[[int], float | timedelta] | None = None,
     timeout: float | timedelta | None = None,
     retention: float | timedelta | LeftOut | None = LEFT_OUT,
+    schedule: str | Cron | None = None,
 ) -> _Decorator: ...
 def job(
     function: Any = None,
@@ -325,6 +331,7 @@ def job(
     backoff: Backoff | Callable[[int], float | timedelta] | None = None,
     timeout: float | timedelta | None = None,
     retention: float | timedelta | LeftOut | None = LEFT_OUT,
+    schedule: str | Cron | None = None,
 ) -> Any:
     """Makes a durable job of an `async def` or a `def` (which then runs on the engine's own threads).
 
@@ -341,6 +348,8 @@ def job(
         timeout: Seconds that one execution may take; then it is stopped and counts as a failed attempt. A `def`
             cannot be stopped: it is given up, and its late answer is dropped.
         retention: Seconds to keep the ended instance; None for ever; left out: as the engine says.
+        schedule: When it runs by itself: a cron expression by UTC, or a `Cron`. Engines with workers store it under the
+            job's name when they open; see `Engine.schedule`, which knows more options.
 
     Raises: DefinitionError, ConfigError.
     """
@@ -353,6 +362,7 @@ def job(
             backoff=exponential() if backoff is None else backoff,
             timeout_s=None if timeout is None else duration_s(timeout, name="timeout", least_s=0.001),
             retention_s=_own_retention(retention),
+            schedule=None if schedule is None else as_cron(schedule),
         )
     )
     return decorate if function is None else decorate(function)

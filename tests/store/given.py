@@ -192,6 +192,18 @@ def ids(claims: list[Claim]) -> list[str]:
 
 
 def _with_tables(text: str, prefix: str) -> str:
-    for table in ("instances", "signals", "journal", "logs", "nodes", "queues", "rates", "buckets", "migrations"):
+    tables = (
+        "instances",
+        "signals",
+        "journal",
+        "logs",
+        "nodes",
+        "queues",
+        "rates",
+        "buckets",
+        "schedules",
+        "migrations",
+    )
+    for table in (*tables, "migrations"):
         text = text.replace("{" + table + "}", prefix + table)
     return text

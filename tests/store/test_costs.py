@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.store.contract.test_schedules import a_schedule
 from tests.store.given import Given, settlement
 from tests.store.outcomes import Post, ended, parked, spawned
 
@@ -41,6 +42,8 @@ BUDGET = {
     "inbox": {"sqlite": 1, "postgres": 1},
     "get": {"sqlite": 1, "postgres": 1},
     "ended": {"sqlite": 1, "postgres": 1},
+    "glance at schedules": {"sqlite": 1, "postgres": 1},
+    "fire": {"sqlite": 4, "postgres": 4},
 }
 """Statements by call and dialect. A changed number is changed here in the same commit, with the reason."""
 
@@ -187,3 +190,14 @@ async def test_families_cost_the_same_for_few_and_for_many(given: Given, cost: M
     id = again[0].id
     stopped = await cost("cancel of a tree", lambda: store.instances.cancel(id, "{}", None, tree=True))
     assert len(stopped.ids) == 2
+
+
+@pytest.mark.parametrize("count", [1, 3, 30])
+async def test_firing_costs_the_same_for_few_and_for_many(given: Given, cost: Meter, count: int) -> None:
+    schedules = given.store.schedules
+    await schedules.add(a_schedule())
+    row = await schedules.get("nightly")
+    assert row is not None
+
+    await cost("glance at schedules", schedules.glance)
+    assert await cost("fire", lambda: schedules.fire(row, [given.new(key=f"k{number}") for number in range(count)]))

@@ -147,6 +147,7 @@ INDEXES = {
     "find_last_by_key": {"instances_key_all"},
     "list": {"instances_pkey"},
     "ended": {"instances_pkey"},
+    "stand_runs": {"instances_pkey"},
     "stand": {"instances_pkey"},
     "cancel": {"instances_pkey"},
     "retry": {"instances_pkey"},

@@ -248,7 +248,7 @@ async def _under_new_code(url: str, before: Any, after: Any, *, jump_s: float = 
 
 
 async def test_a_task_group_that_waits_runs_no_finally_step(hand: Engine) -> None:
-    # It was: on close, `TaskGroup.__aexit__` awaits again, so the coroutine outlives `close_tasks`. It ends when it is
+    # Was: on close, `TaskGroup.__aexit__` awaits again, so the coroutine outlives `close_tasks`. It ends when it is
     # collected, outside of the flow's loop: there `current_flow()` is None and the step is the plain function.
     @workflow
     async def grouped() -> None:
@@ -267,7 +267,7 @@ async def test_a_task_group_that_waits_runs_no_finally_step(hand: Engine) -> Non
 
 
 async def test_an_async_generator_that_waits_runs_no_finally_step(hand: Engine) -> None:
-    # It was: a generator that stands at its `yield` is finished by the real loop's hook for generators, where the step is
+    # Was: a generator that stands at its `yield` is finished by the real loop's hook for generators, where the step is
     # the plain function. `FlowLoop.turn` would have to set hooks of its own (`sys.set_asyncgen_hooks`).
     async def numbers() -> AsyncIterator[int]:
         try:
@@ -292,7 +292,7 @@ async def test_an_async_generator_that_waits_runs_no_finally_step(hand: Engine) 
 
 
 async def test_code_that_catches_exceptions_in_a_loop_can_be_suspended(hand: Engine) -> None:
-    # It was: what a closing workflow gets from a call is a WorkflowError, an `Exception`. Code that catches those and goes
+    # Was: what a closing workflow gets from a call is a WorkflowError, an `Exception`. Code that catches those and goes
     # on never ends: the whole process stands still. It must be a BaseException (GeneratorExit, say).
     rounds: list[int] = []
 
@@ -319,7 +319,7 @@ async def test_code_that_catches_exceptions_in_a_loop_can_be_suspended(hand: Eng
 
 
 async def test_a_workflow_that_waits_for_nothing_that_can_come_says_so(hand: Engine) -> None:
-    # It was: it is parked with no signal and no time to wake: `waiting` for ever, without a sign. `_drive` could fail it
+    # Was: it is parked with no signal and no time to wake: `waiting` for ever, without a sign. `_drive` could fail it
     # when there is nothing to wait for: no step, no wait, no lifetime.
     @workflow
     async def stuck() -> None:
@@ -335,7 +335,7 @@ async def test_a_workflow_that_waits_for_nothing_that_can_come_says_so(hand: Eng
 
 
 async def test_a_race_of_a_signal_and_a_sleep_is_won_by_the_same_one_ever_after(hand: Engine) -> None:
-    # It was: that a sleep is over is not recorded ("its time has come stays true"), so on a later run both are over at
+    # Was: that a sleep is over is not recorded ("its time has come stays true"), so on a later run both are over at
     # once. `asyncio.wait`, the plain way to write a race, then sees another winner.
     winners: list[str] = []
 
@@ -360,7 +360,7 @@ async def test_a_race_of_a_signal_and_a_sleep_is_won_by_the_same_one_ever_after(
 
 
 async def test_a_race_of_two_steps_is_won_by_the_same_one_ever_after(worker: Engine) -> None:
-    # It was: recorded results are handed over in the order of the calls, all in one turn, not in the order in which they
+    # Was: recorded results are handed over in the order of the calls, all in one turn, not in the order in which they
     # were recorded (`number`); `as_completed` and `asyncio.wait` see another order than the first time.
     gate = asyncio.Event()
     winners: list[str] = []
@@ -395,7 +395,7 @@ async def test_a_race_of_two_steps_is_won_by_the_same_one_ever_after(worker: Eng
 
 
 async def test_a_step_that_changes_its_argument_changes_a_copy(hand: Engine) -> None:
-    # It was: steps get the workflow's own objects. What a step changes in them is seen until the workflow is resumed, and
+    # Was: steps get the workflow's own objects. What a step changes in them is seen until the workflow is resumed, and
     # then no more, for the step is recalled. Arguments would have to go through the codec, as results do.
     seen: list[list[str]] = []
 
@@ -419,7 +419,7 @@ async def test_a_step_that_changes_its_argument_changes_a_copy(hand: Engine) -> 
 
 
 async def test_another_each_in_front_does_not_run_recorded_items_again(store_url: str) -> None:
-    # It was: every item's branch is called after the inner function of `each` ("one#3/reserve#1"), so the items of all
+    # Was: every item's branch is called after the inner function of `each` ("one#3/reserve#1"), so the items of all
     # `each` calls of a branch share their numbers. They should be called after what is called ("reserve").
     def before() -> Any:
         @workflow(name="wf.newcomer")
@@ -447,7 +447,7 @@ async def test_another_each_in_front_does_not_run_recorded_items_again(store_url
 
 
 async def test_a_look_into_the_inbox_sees_what_came_meanwhile(hand: Engine) -> None:
-    # It was: the inbox is what the claim brought, and is looked into again only while steps of other branches run.
+    # Was: the inbox is what the claim brought, and is looked into again only while steps of other branches run.
     # `timeout=0` never parks, so a loop that works and looks for "stop" never sees it.
     ids: list[str] = []
 
@@ -468,7 +468,7 @@ async def test_a_look_into_the_inbox_sees_what_came_meanwhile(hand: Engine) -> N
 
 
 async def test_a_signal_called_late_is_no_timeout(hand: Engine) -> None:
-    # It was: what `wait_for_all` records, payloads by name, can equal the mark of a timeout, {"late": true}.
+    # Was: what `wait_for_all` records, payloads by name, can equal the mark of a timeout, {"late": true}.
     @workflow
     async def waits() -> Any:
         return await wait_for_all("late", timeout=60)
@@ -484,7 +484,7 @@ async def test_a_signal_called_late_is_no_timeout(hand: Engine) -> None:
 
 
 async def test_a_workflow_that_began_to_undo_never_goes_forward_again(store_url: str) -> None:
-    # It was: that the workflow has failed is not recorded before its steps are undone. When the undoing waits (for an
+    # Was: that the workflow has failed is not recorded before its steps are undone. When the undoing waits (for an
     # attempt, a crash, a deploy), the code runs again first; if it does not fail this time, it goes on to the end,
     # with steps undone behind it.
     @step(max_attempts=5, backoff=backoff.constant(60))
@@ -521,7 +521,7 @@ async def test_a_workflow_that_began_to_undo_never_goes_forward_again(store_url:
 
 
 async def test_no_step_begins_after_the_workflow_s_time_is_up(hand: Engine) -> None:
-    # It was: an activation looks at the lifetime only after its first turn has begun steps; so one that comes after a
+    # Was: an activation looks at the lifetime only after its first turn has begun steps; so one that comes after a
     # sleep runs although the time was up long before, or while the workflow is being undone.
     @workflow(timeout=60)
     async def short() -> None:
@@ -538,7 +538,7 @@ async def test_no_step_begins_after_the_workflow_s_time_is_up(hand: Engine) -> N
 
 
 async def test_branches_end_before_their_workflow_is_undone(worker: Engine) -> None:
-    # It was: `asyncio.gather` leaves the other branches running when one fails. They run on while compensations run, and
+    # Was: `asyncio.gather` leaves the other branches running when one fails. They run on while compensations run, and
     # what they do then is not undone, for the list of what is to be undone was made before. (`_fail` should close the
     # code's tasks and running steps first.)
     undoing, over = asyncio.Event(), asyncio.Event()
@@ -580,7 +580,7 @@ async def test_branches_end_before_their_workflow_is_undone(worker: Engine) -> N
 
 @pytest.mark.parametrize("result", [object(), "x" * 300_000], ids=["strange", "large"])
 async def test_a_workflow_whose_result_cannot_be_stored_is_undone(hand: Engine, result: Any) -> None:
-    # It was: the result is written outside of what `_fail` guards (`Finished(self._write(...))` in `Flow.run`).
+    # Was: the result is written outside of what `_fail` guards (`Finished(self._write(...))` in `Flow.run`).
     @workflow
     async def strange() -> Any:
         await charge(1, 100)
@@ -593,7 +593,7 @@ async def test_a_workflow_whose_result_cannot_be_stored_is_undone(hand: Engine, 
 
 
 async def test_a_step_whose_own_task_was_cancelled_has_failed_and_the_rest_is_undone(hand: Engine) -> None:
-    # It was: a CancelledError of the step's own making passes `except Exception` in `_execute` and ends the activation as
+    # Was: a CancelledError of the step's own making passes `except Exception` in `_execute` and ends the activation as
     # if the workflow had crashed: nothing can catch it, nothing is undone.
     @step
     async def impatient() -> None:
@@ -613,7 +613,7 @@ async def test_a_step_whose_own_task_was_cancelled_has_failed_and_the_rest_is_un
 
 
 async def test_a_step_in_a_branch_whose_own_task_was_cancelled_does_not_hang_the_workflow(hand: Engine) -> None:
-    # It was: as above, but among branches the step's task is just gone: the workflow is parked for ever, for nothing.
+    # Was: as above, but among branches the step's task is just gone: the workflow is parked for ever, for nothing.
     @step
     async def impatient() -> None:
         raise asyncio.CancelledError
@@ -629,7 +629,7 @@ async def test_a_step_in_a_branch_whose_own_task_was_cancelled_does_not_hang_the
 
 
 async def test_complete_all_gives_no_exception_as_a_result(hand: Engine) -> None:
-    # It was: `_all` looks for `Exception`s among what was gathered; a CancelledError is none and is returned.
+    # Was: `_all` looks for `Exception`s among what was gathered; a CancelledError is none and is returned.
     async def cancelled() -> None:
         raise asyncio.CancelledError
 
@@ -644,7 +644,7 @@ async def test_complete_all_gives_no_exception_as_a_result(hand: Engine) -> None
 
 
 async def test_a_compensation_gets_what_the_step_returned(hand: Engine) -> None:
-    # It was: the workflow and its compensation get the same object; what the code does to it the compensation sees.
+    # Was: the workflow and its compensation get the same object; what the code does to it the compensation sees.
     async def undo(result: dict[str, int]) -> None:
         SEEN.append(result)
 
@@ -665,7 +665,7 @@ async def test_a_compensation_gets_what_the_step_returned(hand: Engine) -> None:
 
 
 async def test_retry_gives_a_workflow_that_ran_out_of_time_new_time(hand: Engine) -> None:
-    # It was: `~timeout` stays in the journal with its old time; a retry fails again at once.
+    # Was: `~timeout` stays in the journal with its old time; a retry fails again at once.
     @workflow(timeout=60)
     async def waits() -> Any:
         return await wait_for_signal("paid")
@@ -707,7 +707,7 @@ class ReadOnly(Exception):
 
 @pytest.mark.parametrize("made", [Picky(5), Final("x"), ReadOnly("x")], ids=lambda made: type(made).__name__)
 async def test_an_exception_of_any_kind_is_caught_in_the_workflow(hand: Engine, made: Exception) -> None:
-    # It was: `failure_of` makes a class and an instance of it and lets pass what that raises (only TypeError is caught).
+    # Was: `failure_of` makes a class and an instance of it and lets pass what that raises (only TypeError is caught).
     # It ends the workflow at once, uncaught and not undone, with an error that has nothing to do with the step's.
     @step
     async def bad() -> None:
@@ -755,7 +755,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("how", ["alone", "parallel"])
 def test_a_step_that_calls_sys_exit_ends_itself_and_not_the_worker(tmp_path: Path, how: str) -> None:
-    # It was: a SystemExit or KeyboardInterrupt of a task passes through the whole event loop. A job runs in a task that
+    # Was: a SystemExit or KeyboardInterrupt of a task passes through the whole event loop. A job runs in a task that
     # catches it; a step's task (`Calls._execute`) does not.
     ran = subprocess.run(
         [sys.executable, "-c", _LEAVES, how], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
@@ -768,7 +768,7 @@ def test_a_step_that_calls_sys_exit_ends_itself_and_not_the_worker(tmp_path: Pat
 
 
 async def test_a_step_in_a_plain_class_is_refused(hand: Engine) -> None:
-    # It was: `@step` in a class body marks a machine's step, whatever the class: in a workflow it is the plain method,
+    # Was: `@step` in a class body marks a machine's step, whatever the class: in a workflow it is the plain method,
     # not recorded, and runs again at each resume. (With options it is a Step that does not know its object: "missing 1
     # required positional argument".) A `__set_name__` could refuse it, or bind it.
     try:
@@ -795,7 +795,7 @@ async def test_a_step_in_a_plain_class_is_refused(hand: Engine) -> None:
 
 
 async def test_the_engine_is_refused_in_a_workflow_s_own_code(worker: Engine, store_url: str) -> None:
-    # It was: the engine's tasks and futures mix with the flow's loop. The workflow waits for ever, or fails with a
+    # Was: the engine's tasks and futures mix with the flow's loop. The workflow waits for ever, or fails with a
     # sentence about asyncio.sleep although the instance was started, and a pooled connection may be left unusable.
     @workflow
     async def child() -> None: ...
@@ -812,7 +812,7 @@ async def test_the_engine_is_refused_in_a_workflow_s_own_code(worker: Engine, st
 
 
 async def test_an_outcome_of_jobs_and_machines_is_no_result_of_a_step(hand: Engine) -> None:
-    # It was: `return Cancel("no")`, right in a job, is stored as {"reason": "no"} here, and the workflow goes on.
+    # Was: `return Cancel("no")`, right in a job, is stored as {"reason": "no"} here, and the workflow goes on.
     @step
     async def charge_card() -> Any:
         return Cancel("no such card")
@@ -828,7 +828,7 @@ async def test_an_outcome_of_jobs_and_machines_is_no_result_of_a_step(hand: Engi
 
 
 async def test_a_step_s_result_has_the_limit_of_all_that_is_stored(hand: Engine) -> None:
-    # It was: `payload_bytes_max` holds for arguments, results of instances and signals, not for results of steps.
+    # Was: `payload_bytes_max` holds for arguments, results of instances and signals, not for results of steps.
     @step
     async def large() -> str:
         return "x" * 3_000_000
@@ -844,7 +844,7 @@ async def test_a_step_s_result_has_the_limit_of_all_that_is_stored(hand: Engine)
 
 
 async def test_the_error_of_a_branch_that_nobody_awaits_is_told(hand: Engine, caplog: Any) -> None:
-    # It was: `FlowLoop.call_exception_handler` drops everything, also what asyncio would have logged.
+    # Was: `FlowLoop.call_exception_handler` drops everything, also what asyncio would have logged.
     async def forgotten() -> None:
         raise ValueError("nobody hears me")
 
@@ -864,7 +864,7 @@ async def test_the_error_of_a_branch_that_nobody_awaits_is_told(hand: Engine, ca
 
 
 async def test_a_closing_engine_lets_the_running_step_end_and_begins_no_other(engines: Engines) -> None:
-    # It was: a workflow goes on with step after step until `drain_timeout` is over, and is then cut in the middle of one.
+    # Was: a workflow goes on with step after step until `drain_timeout` is over, and is then cut in the middle of one.
     engine = await engines.open(drain_timeout=0.5)
     began = asyncio.Event()
     ended: list[int] = []

@@ -192,6 +192,11 @@ class Cron:
         return wall
 
 
+def as_cron(value: object) -> Cron:
+    """A cron expression, or a `Cron` as it is. Raises: ConfigError."""
+    return value if isinstance(value, Cron) else Cron(value)  # type: ignore[arg-type]  # it says what is wrong.
+
+
 def _readable(expression: object) -> str:
     """The fields of an expression, checked one by one. Raises: ConfigError."""
     if not isinstance(expression, str) or not expression.strip():

@@ -127,3 +127,16 @@ def _result_hint(hint: Any, outcomes: tuple[type, ...]) -> Any:
         kept = tuple(item for item in typing.get_args(hint) if item not in outcomes)
         return typing.Union[kept] if kept else Any  # noqa: UP007
     return Any if hint in (*outcomes, typing.NoReturn, typing.Never) else hint
+
+
+def check_alone(program: Any, schedule: object) -> None:
+    """Refuses a schedule for a program that cannot be started without arguments. Raises: DefinitionError."""
+    if schedule is None:
+        return
+    try:
+        program.new()
+    except ArgumentError as error:
+        raise DefinitionError(
+            f"{program.name!r} has a schedule, and no defaults for its arguments ({error}): give it some, or use "
+            "engine.schedule(...new(...), ...)"
+        ) from None

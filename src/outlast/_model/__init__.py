@@ -13,6 +13,7 @@ from outlast._model.messages import (
     Stopped,
     StoredSignal,
 )
+from outlast._model.schedules import Glance, RunStand, Schedule, ScheduleRow
 from outlast._model.views import (
     OVERDUE_S,
     Filter,
@@ -52,6 +53,7 @@ __all__ = [
     "Ended",
     "Entry",
     "Filter",
+    "Glance",
     "Held",
     "Instance",
     "Letter",
@@ -69,6 +71,9 @@ __all__ = [
     "Reclaimed",
     "RecordedStep",
     "Row",
+    "RunStand",
+    "Schedule",
+    "ScheduleRow",
     "Settlement",
     "Signal",
     "Standing",

@@ -23,6 +23,7 @@ from outlast._runtime.patience import Patience
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.rates import Rates
 from outlast._runtime.rounds import Actor, Rounds
+from outlast._runtime.schedules import Scheduler
 from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
 from outlast._runtime.tracing import make_tracing, measure
@@ -124,6 +125,7 @@ class Crew:
         if config.queues if config.maintenance is None else config.maintenance:
             timekeeper = Timekeeper(self._store.timers, self.doorbell, poll_s=config.poll_interval, events=events)
             self.doorbell.on_timer(self._rounds(timekeeper).wake)
+            self.doorbell.on_schedule(self._rounds(self.make_scheduler()).wake)
             self._rounds(self._reaper())
             self._sweeper = self._rounds(Sweeper(self._store.limits, self.doorbell, events=events))
             self._rounds(
@@ -137,6 +139,16 @@ class Crew:
             )
         await self.doorbell.open()
         events.emit("engine.started", store=self._store.describe(), queues=",".join(config.queues) or None)
+
+    def make_scheduler(self) -> Scheduler:
+        """Who fires schedules."""
+        return Scheduler(
+            self._store.schedules,
+            self.doorbell,
+            poll_s=self._config.max_poll_interval,
+            events=self.events,
+            world=self._world,
+        )
 
     def _rounds(self, actor: Actor) -> Rounds:
         rounds = Rounds(actor, events=self.events, world=self._world)

@@ -13,8 +13,8 @@ ENDED_NAMED_MAX = 100
 class Doorbell:
     """Rings here at once, and elsewhere through the store's bell.
 
-    Messages between processes: `q:<queue>` work arrived, `t` an earlier due time, `f:<id>` ended (`f:*` many),
-    `c:<id>` cancelled while running, `*` anything.
+    Messages between processes: `q:<queue>` work arrived, `t` an earlier due time, `s` a schedule was changed, `f:<id>`
+    ended (`f:*` many), `c:<id>` cancelled while running, `*` anything.
     """
 
     def __init__(self, bell: Bell, *, remote: bool) -> None:
@@ -22,6 +22,7 @@ class Doorbell:
         self._remote = remote
         self._queues: dict[str, Callable[[], None]] = {}
         self._timer: Callable[[], None] = _nobody
+        self._schedule: Callable[[], None] = _nobody
         self._ended: Callable[[str], None] = _nobody_named
         self._cancelled: Callable[[str], None] = _nobody_named
 
@@ -32,6 +33,10 @@ class Doorbell:
     def on_timer(self, wake: Callable[[], None]) -> None:
         """`wake()` when there may be an earlier due time."""
         self._timer = wake
+
+    def on_schedule(self, wake: Callable[[], None]) -> None:
+        """`wake()` when there may be an earlier tick. `*` does not: they change seldom, and are looked at anyway."""
+        self._schedule = wake
 
     def on_ended(self, told: Callable[[str], None]) -> None:
         """`told(id)` when another process has ended an instance; `told("*")`: perhaps any."""
@@ -69,6 +74,12 @@ class Doorbell:
         if tell_others and self._remote:
             self._bell.ring("t")
 
+    def schedule(self) -> None:
+        """A schedule was changed."""
+        self._schedule()
+        if self._remote:
+            self._bell.ring("s")
+
     def ended(self, ids: list[str]) -> None:
         """These ended here; others may wait for them."""
         if not self._remote:
@@ -96,6 +107,8 @@ class Doorbell:
             self._ended(name)
         elif kind == "t":
             self._timer()
+        elif kind == "s":
+            self._schedule()
         elif kind == "c":
             self._cancelled(name)
         else:

@@ -127,6 +127,20 @@ SCHEME: Final[Mapping[str, Kind]] = {
     ),
     "awaits.timed_out": _kind(logging.DEBUG, "Waits for signals or children were ended by their deadline.", "count"),
     "timers.promoted": _kind(logging.DEBUG, "Scheduled work that is due was made ready.", "count"),
+    "schedule.fired": _kind(logging.DEBUG, "A schedule's tick has its run, `id`.", "schedule", "tick", "id", "queue"),
+    "schedule.missed": _kind(
+        logging.WARNING,
+        "A tick has no run, and will have none. `reason`: late (and perhaps later ones, too), or overlap.",
+        "schedule",
+        "tick",
+        "reason",
+    ),
+    "schedule.disabled": _kind(
+        logging.ERROR, "A schedule was switched off: so many of its runs failed in a row.", "schedule", "failures"
+    ),
+    "schedule.broken": _kind(
+        logging.ERROR, "A schedule cannot be read in this process, and does not fire here.", "schedule", "error"
+    ),
     "concurrency.denied": _kind(
         logging.DEBUG, "Claims that a concurrency key held back; they are blocked.", "queue", "limit", "count"
     ),

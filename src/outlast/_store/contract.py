@@ -9,6 +9,7 @@ driver error crosses this line: rows are those of `_model`, errors those of `err
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from outlast._model import (
@@ -18,6 +19,7 @@ from outlast._model import (
     Due,
     Ended,
     Filter,
+    Glance,
     Held,
     Letter,
     Line,
@@ -29,6 +31,8 @@ from outlast._model import (
     Receipt,
     Reclaimed,
     Row,
+    RunStand,
+    ScheduleRow,
     Settlement,
     Signal,
     Standing,
@@ -240,6 +244,41 @@ class Queues(Protocol):
         """Live instances by queue. Reads live rows only."""
 
 
+class Schedules(Protocol):
+    """What is started again and again. A write names the revision it was planned from, and changes no other."""
+
+    async def glance(self) -> Glance:
+        """The store's clock, and whether there is anything to look at."""
+
+    async def due(self, now: datetime, limit: int, *, watch: bool) -> list[ScheduleRow]:
+        """Up to `limit` schedules that have a tick up to `now`, the earliest first; with `watch`, then those that have
+        runs."""
+
+    async def stands(self, ids: Sequence[str]) -> list[RunStand]:
+        """How these runs stand. What does not exist is left out."""
+
+    async def list(
+        self, *, enabled: bool | None, program: str | None, queue: str | None, after: str, limit: int
+    ) -> list[ScheduleRow]:
+        """Schedules by name, those behind `after`."""
+
+    async def get(self, name: str) -> ScheduleRow | None:
+        """One schedule."""
+
+    async def add(self, row: ScheduleRow) -> bool:
+        """Inserts one. False: there is one of that name."""
+
+    async def change(self, row: ScheduleRow) -> bool:
+        """Writes one. False: it is not at the row's revision any more."""
+
+    async def fire(self, row: ScheduleRow, runs: Sequence[NewInstance]) -> bool:
+        """Writes one and inserts its runs, in one transaction. False: it is not at the row's revision any more, and
+        nothing was done. A run whose correlation key is held is left out."""
+
+    async def delete(self, name: str) -> bool:
+        """Deletes one; its runs stay. False: there is none."""
+
+
 class Upkeep(Protocol):
     """What keeps the tables small and the operator informed."""
 
@@ -323,6 +362,10 @@ class Store(Protocol):
     @property
     def queues(self) -> Queues:
         """Pauses and counts."""
+
+    @property
+    def schedules(self) -> Schedules:
+        """What is started again and again."""
 
     @property
     def upkeep(self) -> Upkeep:

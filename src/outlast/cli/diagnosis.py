@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from outlast._model import Node, QueueCounts, Standing
+from outlast._model import Node, QueueCounts, Schedule, Standing
 from outlast.cli import terminal
 
 Finding = tuple[str, str, str]
@@ -63,6 +63,25 @@ def of_queues(queues: Sequence[QueueCounts], alive: Sequence[Node]) -> Iterator[
     if not behind:
         longest_s = max((queue.oldest_ready_s or 0.0 for queue in queues), default=0.0)
         yield "ok", "lag", f"the oldest ready instance has waited {terminal.span(longest_s)}"
+
+
+def of_schedules(schedules: Sequence[Schedule], standing: Standing, alive: Sequence[Node]) -> Iterator[Finding]:
+    """Which schedules do not fire though they should."""
+    for schedule in schedules:
+        name = f"{schedule.name!r}"
+        late_s = (standing.now - (schedule.next_run_at or standing.now)).total_seconds()
+        if schedule.auto_disabled_at is not None:
+            yield (
+                "problem",
+                "schedule",
+                f"{name} was switched off {terminal.ago(schedule.auto_disabled_at, standing.now)}, after "
+                f"{schedule.consecutive_failures} runs failed in a row: outlast schedules show, then enable",
+            )
+        elif schedule.enabled and schedule.next_run_at is None:
+            yield "warning", "schedule", f"{name} is enabled and will never fire again: {schedule.explanation}"
+        elif schedule.enabled and late_s > LAG_S:
+            who = "the workers cannot fire it; see their logs" if alive else "no worker is alive"
+            yield "problem", "schedule", f"{name} was due {terminal.span(late_s)} ago and has not fired: {who}"
 
 
 def of_standing(standing: Standing, queues: Sequence[QueueCounts], alive: Sequence[Node]) -> Iterator[Finding]:

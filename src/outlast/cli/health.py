@@ -9,9 +9,10 @@ import click
 
 from outlast._model import Node
 from outlast.cli import terminal
-from outlast.cli.diagnosis import Finding, of_nodes, of_queues, of_standing, silent_s
+from outlast.cli.diagnosis import Finding, of_nodes, of_queues, of_schedules, of_standing, silent_s
 from outlast.cli.options import Choice, shared
 from outlast.cli.queues import say_queues
+from outlast.cli.schedules import all_schedules
 
 
 @click.command()
@@ -77,8 +78,10 @@ async def _examine(choice: Choice) -> list[Finding]:
         findings: list[Finding] = list(await engine.findings())
         # What is held before who holds it: a node that registers in between must not be missed.
         standing, queues, nodes = await engine.standing(), await engine.queues(), await engine.nodes()
+        schedules = await all_schedules(engine)
     alive = [node for node in nodes if silent_s(node, standing) <= node.lease_s]
     findings += of_nodes(nodes, alive, standing)
     findings += of_queues(queues, alive)
     findings += of_standing(standing, queues, alive)
+    findings += of_schedules(schedules, standing, alive)
     return findings

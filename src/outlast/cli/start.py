@@ -82,8 +82,8 @@ def start(
 ) -> None:
     """Start a job, a machine or a workflow and print the id of the instance.
 
-    JOB is a job's name or its function's, or a machine's, in APP, a module of yours: shop.jobs:send_email; where it
-    holds several engines, shop.jobs:engine:send_email. Without APP, the module is that of --app or [tool.outlast].
+    JOB is its name, or its function's, in APP, a module of yours: shop.jobs:send_email; where it holds several engines,
+    shop.jobs:engine:send_email. Without APP, the module is that of --app or [tool.outlast].
     A LIMIT is NAME or NAME[PARTITION].
     """
     app, _, name = job.rpartition(":")
@@ -97,28 +97,31 @@ def start(
     for option, needed in (("scope", "key"), ("weight", "rate_limit")):
         if options[option] is not None and options[needed] is None:
             raise click.UsageError(f"--{option} needs --{needed.replace('_', '-')}.")
-    what = _described(_find(choice, name), text, pairs)
+    what = described(find_startable(choice, name), text, pairs)
     asyncio.run(_start(choice, what, wait, options))
 
 
 Startable = Job[..., Any, Any, Any] | MachineProgram | Workflow[..., Any]
 
+_SHAPES: Final = (Job, MachineProgram, Workflow)
 
-def _find(choice: Choice, name: str) -> Startable:
-    """The module's job or machine of this name, else the one that is known under it."""
+
+def find_startable(choice: Choice, name: str) -> Startable:
+    """The module's job, machine or workflow of this name, else the one that is known under it."""
     app = choice.loaded()
     found: object = None if app is None else getattr(app.module, name, None)
     found = getattr(found, "outlast_program", found)
-    if isinstance(found, Job | MachineProgram | Workflow):
+    if isinstance(found, _SHAPES):
         return found
     engine = choice.engine()
     known = {program.name for program in engine.programs}
-    if name in known and isinstance(found := engine.program(name), Job | MachineProgram | Workflow):
+    if name in known and isinstance(found := engine.program(name), _SHAPES):
         return found
     raise UnknownProgram(f"no job, machine or workflow is called {name!r} in {choice.app}{did_you_mean(name, known)}")
 
 
-def _described(job: Startable, text: str | None, pairs: tuple[tuple[str, Any], ...]) -> Any:
+def described(job: Startable, text: str | None, pairs: tuple[tuple[str, Any], ...]) -> Any:
+    """A start with the arguments that the options give. Raises: ArgumentError, EncodingError."""
     if text is None:
         return job.new_from_json(json.dumps(dict(pairs)))
     given = sys.stdin.read() if text == "-" else text

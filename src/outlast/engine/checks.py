@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
+from outlast._kernel.requests import Startable, StartRequest
 from outlast._kernel.states import ALL
+from outlast.config import shown
 from outlast.errors import ConfigError, did_you_mean
+
+R = TypeVar("R")
 
 PAGE_MAX: Final = 1_000
 """Instances that one `list` returns at most."""
@@ -55,6 +59,13 @@ def checked_level(level: str | int | None) -> int:
     if not isinstance(level, str) or level.upper() not in known:
         raise ConfigError(f"level must be one such as INFO or WARNING, not {level!r}{did_you_mean(str(level), known)}")
     return known[level.upper()]
+
+
+def request_of(what: Startable[R]) -> StartRequest[R]:
+    """What a description asks for. Raises: ConfigError: it is none."""
+    if isinstance(what, type) or not hasattr(what, "start_request"):
+        raise ConfigError(f"start takes what .new(...) returns, or a machine such as Mine(x=1), not {shown(what)}")
+    return what.start_request()
 
 
 def is_id(text: str) -> bool:

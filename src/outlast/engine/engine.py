@@ -12,18 +12,16 @@ from outlast._kernel.requests import (
     Starting,
     StartingMany,
     StartOptions,
-    StartRequest,
     many_options,
     start_options,
 )
 from outlast._model import Held, NewInstance
 from outlast._runtime.crew import Crew
 from outlast._store.contract import Enlisted
-from outlast.config import shown
-from outlast.engine.checks import checked_id, one_of
+from outlast.engine.checks import checked_id, one_of, request_of
 from outlast.engine.handles import Handle, SignalResult
-from outlast.engine.journals import Journals
-from outlast.errors import ConfigError, DuplicateKey
+from outlast.engine.schedules import Schedules
+from outlast.errors import DuplicateKey
 
 R = TypeVar("R")
 
@@ -34,7 +32,7 @@ _CLOCKS_APART_US: Final = 1_000_000
 OnConflict = Literal["raise", "return"]
 
 
-class Engine(Journals):
+class Engine(Schedules):
     """Starts durable work, runs it, and answers questions about it.
 
         async with Engine("sqlite:///app.db", queues={"default": 10}) as engine:
@@ -82,7 +80,7 @@ class Engine(Journals):
 
         Raises: DuplicateKey, EncodingError, ConfigError, ArgumentError, StoreError, EngineStateError.
         """
-        request, given = _request(what), start_options(**options)
+        request, given = request_of(what), start_options(**options)
         one_of("on_conflict", on_conflict, ("raise", "return"))
         crew = self._running()
         await _check_rate(crew, given)
@@ -113,7 +111,7 @@ class Engine(Journals):
 
         Raises: as `start` and `signal`.
         """
-        request, crew = _request(what), self._running()
+        request, crew = request_of(what), self._running()
         given = start_options(correlation_key=correlation_key, **options)
         await _check_rate(crew, given)
         row = crew.starts.row(request, given)
@@ -150,7 +148,7 @@ class Engine(Journals):
             while chunk := list(itertools.islice(source, CHUNK)):
                 rows = []
                 for what in chunk:
-                    request = _request(what)
+                    request = request_of(what)
                     rows.append(crew.starts.row(request, given))
                     handles.append(Handle(self, rows[-1].id, request.read_result))
                 if connection is not None:
@@ -212,12 +210,6 @@ class Engine(Journals):
     def enlist(self, connection: Any) -> Enlisted:
         """The caller's own connection as a place to insert. Raises: ConfigError: of a kind that is not known."""
         return self._store.enlist(connection)
-
-
-def _request(what: Startable[R]) -> StartRequest[R]:
-    if isinstance(what, type) or not hasattr(what, "start_request"):
-        raise ConfigError(f"start takes what .new(...) returns, or a machine such as Mine(x=1), not {shown(what)}")
-    return what.start_request()
 
 
 def _is_plain(row: NewInstance) -> bool:

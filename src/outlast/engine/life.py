@@ -73,6 +73,7 @@ class Life:
         """The clock has jumped: something may be due."""
         if self._crew is not None:
             self._crew.doorbell.timer()
+            self._crew.doorbell.schedule()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -102,6 +103,7 @@ class Life:
                 await self._store.open()
                 self._crew = crew  # before the first step runs: it may use the engine.
                 await crew.open()
+                await self._begin()
             except BaseException:
                 self._crew = None
                 await crew.abort()
@@ -109,6 +111,9 @@ class Life:
                 raise
         finally:
             self._turning = False
+
+    async def _begin(self) -> None:
+        """What is done once the loops run."""
 
     async def close(self) -> None:
         """Stops in two phases: running steps may end for `drain_timeout`, then are cancelled and given back.

@@ -124,7 +124,7 @@ class Operations(Life):
         Raises: NotFound. IllegalMove: it is done, or has not ended. DuplicateKey: its key belongs to another by now.
         """
         crew = self._running()
-        call = _Tried(lambda: self._store.instances.retry(checked_id(id)))
+        call = Tried(lambda: self._store.instances.retry(checked_id(id)))
         found = await crew.patiently(call)
         if found is None:
             raise NotFound(f"no instance has the id {id}")
@@ -140,7 +140,7 @@ class Operations(Life):
     async def delete(self, id: str) -> None:
         """Deletes an instance for good. Raises: NotFound. IllegalMove: it is running; cancel it first."""
         crew = self._running()
-        call = _Tried(lambda: self._store.instances.delete(checked_id(id)))
+        call = Tried(lambda: self._store.instances.delete(checked_id(id)))
         former = await crew.patiently(call)
         if former is None and not call.again:
             raise NotFound(f"no instance has the id {id}")
@@ -219,7 +219,7 @@ class Operations(Life):
         return found[0] if found else None
 
 
-class _Tried(Generic[T]):
+class Tried(Generic[T]):
     """A call that knows whether it was made before: then an earlier try may have done the work and lost its reply."""
 
     def __init__(self, call: Callable[[], Awaitable[T]]) -> None:
@@ -232,4 +232,5 @@ class _Tried(Generic[T]):
 
     @property
     def again(self) -> bool:
+        """Whether it was called more than once."""
         return self._tries > 1

@@ -7,10 +7,22 @@ from typing import Any
 
 from outlast._codec import decode_any
 from outlast._kernel.failures import read_error
+from outlast._kernel.looks import cron_of, queued_of, runs_of
 from outlast._kernel.states import CANCELLED, DONE, FAILED, QUARANTINED
-from outlast._model import Ended, Instance, Letter, Line, LogLine, Progress, Row, StoredSignal
+from outlast._model import (
+    Ended,
+    Instance,
+    Letter,
+    Line,
+    LogLine,
+    Progress,
+    Row,
+    Schedule,
+    ScheduleRow,
+    StoredSignal,
+)
 from outlast._world import instant
-from outlast.errors import EncodingError, InstanceCancelled, InstanceFailed, InstanceQuarantined
+from outlast.errors import ConfigError, EncodingError, InstanceCancelled, InstanceFailed, InstanceQuarantined
 
 
 def read_ended(ended: Ended, read_result: Any = None) -> Any:
@@ -76,6 +88,42 @@ def read_line(line: Line) -> LogLine:
     at, level = instant(line.at_us), logging.getLevelName(line.level)
     fields = _readable(line.fields)
     return LogLine(line.number, at, level, line.message, line.source, line.step, line.attempt, fields)
+
+
+def read_schedule(row: ScheduleRow) -> Schedule:
+    """A schedule as callers see it."""
+    try:
+        explanation = cron_of(row).explain()
+    except ConfigError as error:  # of a zone that this machine does not know, say.
+        explanation = str(error)
+    return Schedule(
+        name=row.name,
+        program=row.program,
+        version=row.version,
+        state=_readable(row.state),
+        queue=row.queue,
+        priority=row.priority,
+        cron=row.cron,
+        zone=row.zone,
+        dst=row.dst,
+        explanation=explanation,
+        catch_up=row.catch_up,
+        window_s=row.window_s,
+        overlap=row.overlap,
+        jitter_s=row.jitter_s,
+        enabled=row.enabled,
+        next_run_at=row.next_tick,
+        last_run_at=row.last_run_at,
+        last_instance=row.last_instance,
+        running=runs_of(row),
+        queued=queued_of(row),
+        consecutive_failures=row.consecutive_failures,
+        last_error=read_error(row.last_error),
+        last_error_at=row.last_error_at,
+        auto_disabled_at=row.disabled_at,
+        created_at=row.created_at or row.decided,
+        updated_at=row.updated_at or row.decided,
+    )
 
 
 def _readable(text: str | None) -> Any:

@@ -12,7 +12,7 @@ from outlast.testing.assertions import assert_awaiting, assert_done, assert_fail
 from outlast.testing.clock import Clock
 from outlast.testing.crashes import crash_after_commit, crash_before_commit, run_step_twice
 from outlast.testing.faults import Fault
-from outlast.testing.hand import by_hand, clock_of, drain, fire_timeouts, prune
+from outlast.testing.hand import by_hand, clock_of, drain, fire_schedules, fire_timeouts, prune
 from outlast.testing.tally import Tally, TooManySteps
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "crash_before_commit",
     "describe",
     "drain",
+    "fire_schedules",
     "fire_timeouts",
     "instance",
     "prune",

@@ -219,8 +219,26 @@ class Hand:
 
     async def _look_at_the_clock(self) -> bool:
         """Promotes what is due by the clock: schedules, deadlines of waits, rate limits."""
+        fired = await self.fire_schedules()
         due = await self.store.timers.promote(_PAGE)
-        return bool(due.promoted or due.queues)
+        return bool(fired or due.promoted or due.queues)
+
+    async def fire_schedules(self) -> int:
+        """See `fire_schedules`."""
+        fired = 0
+
+        def heard(name: str, fields: dict[str, Any]) -> None:
+            nonlocal fired
+            fired += 1
+
+        stop = self._engine.events.on("schedule.fired", heard)
+        scheduler = self.crew.make_scheduler()
+        try:
+            while await scheduler.look((await self.store.schedules.glance()).now, watch=True):
+                pass
+        finally:
+            stop()
+        return fired
 
     async def _wait_for_tokens(self, queue: str | None) -> bool:
         """Goes ahead to when the first instance that a rate limit holds back may have its tokens."""
@@ -318,6 +336,7 @@ async def by_hand(
         async with engine:
             hand = _HANDS[engine] = Hand(engine, clock)
             await hand.register()
+            await engine._declare_schedules()
             try:
                 yield engine
             finally:
@@ -369,6 +388,16 @@ async def fire_timeouts(engine: Engine, target: Target | None = None) -> int:
     """
     hand = hand_of(engine)
     return await hand.fire_timeouts(None if target is None else await engine._id_of(target))
+
+
+async def fire_schedules(engine: Engine) -> int:
+    """Fires what schedules have due by the engine's clock; the next `drain` runs it. A drain does so by itself, too.
+
+    Runs that have ended since are counted, and a schedule whose runs keep failing is switched off.
+
+    Returns: How many runs that made.
+    """
+    return await hand_of(engine).fire_schedules()
 
 
 async def prune(engine: Engine) -> int:

@@ -10,11 +10,12 @@ from datetime import timedelta
 from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 from outlast._codec import clean_text
+from outlast._kernel.cron import Cron, as_cron
 from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Failed, Outcome, Unreadable
 from outlast._kernel.program import DEFINED, WORKFLOW, Activation
 from outlast._kernel.requests import StartRequest
-from outlast._kernel.signatures import Signature
+from outlast._kernel.signatures import Signature, check_alone
 from outlast.config import checked_name, duration_s
 from outlast.errors import DefinitionError, EncodingError, WorkflowError
 from outlast.workflows.flow import Flow
@@ -53,6 +54,7 @@ class WorkflowSettings:
     timeout_s: float | None
     retention_s: float | None
     keeps: bool
+    schedule: Cron | None = None
 
 
 class Workflow(Generic[P, R]):
@@ -62,6 +64,7 @@ class Workflow(Generic[P, R]):
         name, version: Its identity in the database.
         queue: Where it goes unless the start says otherwise.
         lifetime_s: Seconds that it may take in all, or None.
+        schedule: When it runs by itself, or None.
         function: The plain function.
     """
 
@@ -73,6 +76,7 @@ class Workflow(Generic[P, R]):
         self.version = settings.version
         self.queue = settings.queue
         self.lifetime_s = settings.timeout_s
+        self.schedule = settings.schedule
         self._settings = settings
         self._signature = Signature(function, who=f"workflow {self.name!r}")
         self.source = f"{function.__module__}.{function.__qualname__}"
@@ -135,6 +139,7 @@ class _Decorator:
             raise DefinitionError(f"@workflow goes on an async def, not on {function!r}")
         made = Workflow(function, self._settings)
         checked_name(made.name, what="a workflow's name")
+        check_alone(made, made.schedule)
         if "<locals>" not in function.__qualname__:
             DEFINED.add(made)
         return made
@@ -153,6 +158,7 @@ def workflow(
     queue: str = "default",
     timeout: float | timedelta | None = None,
     retention: Any = _KEPT,
+    schedule: str | Cron | None = None,
 ) -> _Decorator: ...
 def workflow(
     function: Any = None,
@@ -163,6 +169,7 @@ def workflow(
     queue: str = "default",
     timeout: float | timedelta | None = None,
     retention: Any = _KEPT,
+    schedule: str | Cron | None = None,
 ) -> Any:
     """Makes a durable workflow of an `async def`: the steps that it calls are recorded and never run again.
 
@@ -175,6 +182,8 @@ def workflow(
         queue: Where it goes unless the start says otherwise.
         timeout: Seconds that it may take in all; then it fails with `WorkflowTimeout`, and what it did is undone.
         retention: Seconds to keep the ended instance; None for ever; left out: as the engine says.
+        schedule: When it runs by itself: a cron expression by UTC, or a `Cron`. Engines with workers store it under the
+            workflow's name when they open; see `Engine.schedule`, which knows more options.
 
     Raises: DefinitionError, ConfigError.
     """
@@ -189,6 +198,7 @@ def workflow(
             timeout_s=None if timeout is None else duration_s(timeout, name="timeout", least_s=0.001),
             retention_s=None if not kept or retention is None else duration_s(retention, name="retention"),
             keeps=kept,
+            schedule=None if schedule is None else as_cron(schedule),
         )
     )
     return decorate if function is None else decorate(function)

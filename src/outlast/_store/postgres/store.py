@@ -16,6 +16,7 @@ from outlast._store.postgres.leases import Leases
 from outlast._store.postgres.limits import Limits
 from outlast._store.postgres.links import Links
 from outlast._store.postgres.logs import Logs
+from outlast._store.postgres.schedules import Schedules
 from outlast._store.postgres.schema import Schema, quoted
 from outlast._store.postgres.signals import Signals
 from outlast._store.postgres.upkeep import Queues, Timers, Upkeep
@@ -46,6 +47,7 @@ class PostgresStore:
         self.leases = Leases(engine, self._links, patience_s=max(1.0, config.lease / 3))
         self.timers = Timers(engine, self.limits)
         self.queues = Queues(client)
+        self.schedules = Schedules(engine)
         self.upkeep = Upkeep(engine)
         self.schema = Schema(self._links, sql, config.schema, world)
         self._remote = config.doorbell == "auto" and config.pooler == "none"

@@ -19,6 +19,7 @@ _TABLES: Final = (
     "buckets",
     "nodes",
     "queues",
+    "schedules",
     "migrations",
 )
 

@@ -20,6 +20,7 @@ from outlast._store.sqlite.journal import Journal
 from outlast._store.sqlite.leases import Leases
 from outlast._store.sqlite.limits import Limits
 from outlast._store.sqlite.logs import Logs
+from outlast._store.sqlite.schedules import Schedules
 from outlast._store.sqlite.schema import Schema
 from outlast._store.sqlite.signals import Signals
 from outlast._store.sqlite.upkeep import Queues, Timers, Upkeep
@@ -55,6 +56,7 @@ class SqliteStore:
         self.leases = Leases(desk)
         self.timers = Timers(desk, self.limits)
         self.queues = Queues(desk)
+        self.schedules = Schedules(desk)
         self.upkeep = Upkeep(desk, shared=self._path is not None)
         self.schema = Schema(self._writer, config.schema, begin=self._begin)
         self.bell = Bell(self._writer)

@@ -35,7 +35,8 @@ INSERT INTO {schema}.migrations (version) VALUES (:version);
 
 -- name: drop_tables
 DROP TABLE IF EXISTS {schema}.instances, {schema}.signals, {schema}.journal, {schema}.logs, {schema}.gates, {schema}.rates,
-    {schema}.buckets, {schema}.nodes, {schema}.queues, {schema}.migrations;
+    {schema}.buckets, {schema}.nodes, {schema}.queues, {schema}.schedules,
+    {schema}.migrations;
 
 -- name: drop_schema
 -- Refused while anything that is not ours stands in it.

@@ -10,109 +10,40 @@ use, and again in a child process after a fork.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar, Unpack
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 from outlast import engine as asynchronous
+from outlast._kernel.cron import Cron, Dst
 from outlast._kernel.limits import LimitsInEffect
 from outlast._kernel.program import Program
 from outlast._kernel.requests import Startable, Starting, StartingMany
-from outlast._model import Instance, LogLine, Node, PendingInput, QueueCounts, RecordedStep, Standing, StoredSignal
+from outlast._kernel.schedules import CatchUp, Overlap
+from outlast._model import (
+    Instance,
+    LogLine,
+    Node,
+    PendingInput,
+    QueueCounts,
+    RecordedStep,
+    Schedule,
+    Standing,
+    StoredSignal,
+)
 from outlast._world import process_id
 from outlast.config import Options
-from outlast.engine import Listener, OnConflict, Runnable, SignalResult, Target
+from outlast.engine import ONE_DAY, Listener, OnConflict, Runnable, ScheduleChanges, SignalResult, Target
 from outlast.errors import ConfigError, DuplicateKey, EngineStateError
 from outlast.graphs import Graph
+from outlast.sync.handles import Handle
+from outlast.sync.portal import Portal, refuse_on_loop
 
 T = TypeVar("T")
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-
-CLOSE_S: Final = 1.0
-"""Closing waits this long for the loop's thread."""
-
-
-class Portal:
-    """A loop in a thread; coroutines are handed in and waited for."""
-
-    def __init__(self) -> None:
-        self._ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), name="outlast-portal", daemon=True)
-        self._thread.start()
-        self._ready.wait()
-
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self._ready.set()
-        await self._stop.wait()
-
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns. Interrupted, it cancels the work."""
-        if self._loop is None:
-            raise EngineStateError("the portal has no loop")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def close(self) -> None:
-        """Ends the loop and the thread; not for ever, when a step that was given up still holds the loop."""
-        if self._loop is not None and self._stop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(CLOSE_S)
-
-
-class Handle(Generic[R_co]):
-    """One instance, from outside. See `outlast.Handle`."""
-
-    __slots__ = ("_engine", "_handle")
-
-    def __init__(self, engine: Engine, handle: asynchronous.Handle[R_co]) -> None:
-        self._engine = engine
-        self._handle = handle
-
-    @property
-    def id(self) -> str:
-        """The instance."""
-        return self._handle.id
-
-    def result(self, timeout: float | timedelta | None = None) -> R_co:
-        """See `outlast.Handle.result`."""
-        return self._engine._call(lambda engine: engine.handle_of(self._handle).result(timeout))
-
-    def get(self) -> Instance:
-        """See `Engine.get`."""
-        return self._engine.get(self.id)
-
-    def signal(self, name: str, payload: Any = None, *, dedup_key: str | None = None) -> SignalResult:
-        """See `Engine.signal`."""
-        return self._engine.signal(self, name, payload, dedup_key=dedup_key)
-
-    def cancel(self, reason: str = "", *, tree: bool = False) -> Instance:
-        """See `Engine.cancel`."""
-        return self._engine.cancel(self.id, reason, tree=tree)
-
-    def retry(self) -> Instance:
-        """See `Engine.retry`."""
-        return self._engine.retry(self.id)
-
-    def __repr__(self) -> str:
-        return f"<Handle {self.id}>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Handle) and other.id == self.id
-
-    def __hash__(self) -> int:
-        return hash(self.id)
 
 
 class Engine:
@@ -176,7 +107,7 @@ class Engine:
                 portal.close()
 
     def _opened(self) -> Portal:
-        _refuse_on_loop()
+        refuse_on_loop()
         with self._lock:
             if self._pid != process_id():  # a forked child has neither the thread nor its connections.
                 self._pid, self._portal, self._engine = process_id(), None, self._make()
@@ -206,7 +137,7 @@ class Engine:
 
     def migrate(self) -> list[int]:
         """See `outlast.Engine.migrate`."""
-        _refuse_on_loop()
+        refuse_on_loop()
         if self._portal is not None and self._pid == process_id():
             return self._portal.call(self._engine.migrate())
         portal = Portal()
@@ -455,6 +386,78 @@ class Engine:
         """See `outlast.Engine.standing`."""
         return self._call(lambda engine: engine.standing())
 
+    def schedule(
+        self,
+        what: Startable[Any],
+        cron: str | Cron,
+        *,
+        name: str | None = None,
+        zone: str = "UTC",
+        dst: Dst = "auto",
+        catch_up: CatchUp = "last",
+        window: float | timedelta = ONE_DAY,
+        overlap: Overlap = "allow",
+        jitter: float | timedelta = 0,
+        queue: str | None = None,
+        priority: int = 0,
+        enabled: bool = True,
+    ) -> Schedule:
+        """See `outlast.Engine.schedule`."""
+        return self._call(
+            lambda engine: engine.schedule(
+                what,
+                cron,
+                name=name,
+                zone=zone,
+                dst=dst,
+                catch_up=catch_up,
+                window=window,
+                overlap=overlap,
+                jitter=jitter,
+                queue=queue,
+                priority=priority,
+                enabled=enabled,
+            )
+        )
+
+    def schedules(
+        self,
+        *,
+        enabled: bool | None = None,
+        program: str | None = None,
+        queue: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[Schedule]:
+        """See `outlast.Engine.schedules`."""
+        return self._call(
+            lambda engine: engine.schedules(enabled=enabled, program=program, queue=queue, after=after, limit=limit)
+        )
+
+    def get_schedule(self, name: str) -> Schedule:
+        """See `outlast.Engine.get_schedule`."""
+        return self._call(lambda engine: engine.get_schedule(name))
+
+    def update_schedule(self, name: str, **changes: Unpack[ScheduleChanges]) -> Schedule:
+        """See `outlast.Engine.update_schedule`."""
+        return self._call(lambda engine: engine.update_schedule(name, **changes))
+
+    def enable_schedule(self, name: str) -> Schedule:
+        """See `outlast.Engine.enable_schedule`."""
+        return self._call(lambda engine: engine.enable_schedule(name))
+
+    def disable_schedule(self, name: str) -> Schedule:
+        """See `outlast.Engine.disable_schedule`."""
+        return self._call(lambda engine: engine.disable_schedule(name))
+
+    def delete_schedule(self, name: str) -> None:
+        """See `outlast.Engine.delete_schedule`."""
+        self._call(lambda engine: engine.delete_schedule(name))
+
+    def trigger_schedule(self, name: str, what: Startable[Any] | None = None) -> Handle[Any]:
+        """See `outlast.Engine.trigger_schedule`."""
+        return Handle(self, self._call(lambda engine: engine.trigger_schedule(name, what)))
+
     @property
     def programs(self) -> Sequence[Program]:
         """See `outlast.Engine.programs`."""
@@ -463,13 +466,3 @@ class Engine:
     def program(self, name: str) -> Program:
         """See `outlast.Engine.program`."""
         return self._engine.program(name)
-
-
-def _refuse_on_loop() -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise EngineStateError(
-        "outlast.sync would block the running event loop; use outlast.Engine and await it, or call from a thread"
-    )
