@@ -9,7 +9,20 @@ import platform
 import sys
 from typing import Any, Final, Protocol
 
-from bench import backlog, enqueue, fair, fanout, jobs, latency, limits, machines, signals, workflows
+from bench import (
+    backlog,
+    enqueue,
+    fair,
+    fanout,
+    jobs,
+    latency,
+    limits,
+    machines,
+    signals,
+    sleeps,
+    waits,
+    workflows,
+)
 from bench.figures import Figures, as_json, table, whole
 from bench.places import Database, fresh_database
 from harness.binaries import NoPostgres
@@ -38,6 +51,8 @@ WORKLOADS: Final[dict[str, Workload]] = {
     "backlog": backlog,
     "machines": machines,
     "workflows": workflows,
+    "waits": waits,
+    "sleeps": sleeps,
     "fanout": fanout,
     "signals": signals,
     "limits": limits,

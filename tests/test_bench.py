@@ -17,6 +17,8 @@ VARIANTS = {
     "backlog": ["as left"],
     "machines": [],
     "workflows": [],
+    "waits": [],
+    "sleeps": [],
     "fanout": [],
     "signals": [],
     "limits": ["free rows behind a key", "free rows behind a rate", "keyed", "paced"],
