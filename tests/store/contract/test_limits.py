@@ -1,6 +1,7 @@
 """Concurrency keys, rate limits and fair shares, as the store keeps them."""
 
 import asyncio
+import os
 import random
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from tests.store.conftest import OpenStore
 from tests.store.given import Given, PinnedWorld, settlement
 
 KNOWN = ["greet@1"]
+CLAIMS = int(os.environ.get("OUTLAST_TEST_CLAIMS", "2000"))
+"""Keyed claims for each number of slots: 20,000 in all; a million on each database with OUTLAST_TEST_CLAIMS=200000."""
 
 
 async def take(store: Store, limit: int = 10, *, node: str = "n", queue: str = "default", **more: Any) -> Taken:
@@ -338,6 +341,7 @@ async def test_others_are_not_forgotten_beside_fair_ones(store: Store, given: Gi
 # Races.
 
 
+@pytest.mark.timeout(120 + CLAIMS // 50)
 @pytest.mark.parametrize("slots", [1, 2, 3, 10, 64])
 async def test_never_more_than_the_slots_run(
     store: Store, given: Given, open_store: OpenStore, new: New, slots: int
@@ -345,40 +349,55 @@ async def test_never_more_than_the_slots_run(
     """Several processes claim, end, give back and die at once; the rows and a history of our own both count."""
     rng = random.Random(slots)
     stores = [store, await open_store(), await open_store()]
+    nodes = [f"n{number}" for number in range(len(stores))]
+
+    async def rise(number: int) -> None:
+        await given.node(nodes[number])
+        await store.limits.declare(nodes[number], {"gate": slots}, [])
+
     for number in range(len(stores)):
-        await given.node(f"n{number}")
-        await store.limits.declare(f"n{number}", {"gate": slots}, [])
-    rows = [new(concurrency_key=f"gate[{n % 3}]") for n in range(1_000)]
-    await added(store, rows)
+        await rise(number)
+    for start in range(0, CLAIMS, 10_000):
+        await added(store, [new(concurrency_key=f"gate[{n % 3}]") for n in range(start, min(CLAIMS, start + 10_000))])
     running: dict[str, set[str]] = {}
-    worst = 0
+    worst = deaths = 0
 
     async def work(number: int) -> None:
-        nonlocal worst
+        nonlocal worst, deaths
         mine = stores[number]
         idle = 0
         while idle < 40:
-            taken = await take(mine, rng.randint(1, 2 * slots), node=f"n{number}")
+            taken = await take(mine, rng.randint(1, 2 * slots), node=nodes[number])
             idle = 0 if taken else idle + 1
             for claim in taken:
                 holders = running.setdefault(claim.concurrency_key or "", set())
                 holders.add(claim.id)
                 worst = max(worst, len(holders))
             await asyncio.sleep(0)
+            dies = rng.random() < 0.01
             for claim in taken:
                 running[claim.concurrency_key or ""].discard(claim.id)
+                if dies:
+                    continue
                 if rng.random() < 0.1:
                     await mine.claims.release([(claim.id, claim.epoch)])
                 else:
                     await end(mine, claim)
-            if not taken:
+            if dies:
+                deaths += 1
+                dead, nodes[number] = nodes[number], f"n{number}.{deaths}"
+                await rise(number)
+                await mine.leases.retire(dead)
+                await mine.leases.reclaim(1_000, 2**31 - 1)
+            if not taken or dies:
                 await promote(mine)
                 await mine.limits.sweep("", 100)
 
     await asyncio.gather(*(work(number) for number in range(len(stores))))
 
     assert worst <= slots
-    assert await store.instances.totals() == {"done": 1_000}
+    assert deaths > 0
+    assert await store.instances.totals() == {"done": CLAIMS}
 
 
 async def test_idle_buckets_are_deleted_page_by_page(store: Store, given: Given, new: New, world: PinnedWorld) -> None:
