@@ -42,6 +42,8 @@ from outlast.graphs import Graph
 from outlast.sync.handles import Handle
 from outlast.sync.portal import Portal, refuse_on_loop
 
+__all__ = ["Engine", "Handle"]
+
 T = TypeVar("T")
 R = TypeVar("R")
 
