@@ -1,4 +1,4 @@
-"""Outlast: durable jobs and machines for Python, on SQLite or Postgres, with nothing else to run.
+"""Outlast: durable jobs, machines and workflows for Python, on SQLite or Postgres, with nothing else to run.
 
 A step is the unit of durability. When a step's result is acknowledged, it is in the database; a crash before that
 runs the step again.
@@ -24,6 +24,7 @@ from outlast.machines import Machine, StepContext, upgrade
 from outlast.workflows import (
     TIMEOUT,
     call_child,
+    current_step,
     each,
     parallel,
     sleep,
@@ -74,6 +75,7 @@ __all__ = [
     "Stop",
     "backoff",
     "call_child",
+    "current_step",
     "days",
     "each",
     "errors",

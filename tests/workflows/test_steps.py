@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from outlast import Engine, InstanceFailed, days, job, sleep, step, workflow
+from outlast import Engine, InstanceFailed, backoff, current_step, days, job, sleep, step, workflow
 from outlast.errors import DefinitionError, StepFailed, WorkflowError
 from outlast.testing import assert_done, assert_failed, assert_status, clock_of, drain, prune, run_step_twice
 from outlast.testing import crash_after_commit as after
@@ -313,3 +313,33 @@ async def test_what_was_recorded_goes_with_its_instance(hand: Engine, table: Tab
         assert await prune(hand) == 1
 
     assert {str(id) for (id,) in table.query("SELECT instance FROM {journal}")} == {two.id}
+
+
+async def test_a_step_has_a_key_that_stays_the_same_however_often_it_runs(hand: Engine) -> None:
+    told: list[Any] = []
+
+    @step(max_attempts=2, backoff=backoff.constant(0))
+    async def pay() -> None:
+        info = current_step()
+        assert info is not None
+        told.append((info.id, info.program, info.key, info.attempt, info.idempotency_key))
+        if len(told) == 2:
+            raise ConnectionError
+
+    @step
+    def in_thread() -> str:
+        info = current_step()
+        return "" if info is None else info.key
+
+    @workflow(name="wf.keyed")
+    async def keyed() -> str:
+        await asyncio.gather(pay())
+        return await in_thread()  # type: ignore[misc]
+
+    handle = await hand.start(keyed.new())
+    with before(hand, "wf.keyed", "pay"):
+        await drain(hand)
+
+    assert await assert_done(hand, handle) == "in_thread#1"
+    assert told == [(handle.id, "wf.keyed", "pay#1", n, f"{handle.id}:pay#1") for n in (0, 0, 1)]
+    assert current_step() is None

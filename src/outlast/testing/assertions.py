@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from outlast._codec import decode_any, encode
+from outlast._kernel.program import WORKFLOW
 from outlast._kernel.states import DONE, FAILED, READY, SCHEDULED, WAITING
 from outlast._model import Instance
 from outlast.engine import Engine
@@ -100,7 +101,8 @@ async def _lines(engine: Engine, found: Instance) -> list[str]:
     ]
     if found.status == WAITING:
         until = "" if found.wake_at is None else f", until {found.wake_at.isoformat()}"
-        lines.append(f"  waits for {_listed(found.awaits) if found.awaits else 'its children'}{until}")
+        other = "time" if found.step == WORKFLOW else "its children"
+        lines.append(f"  waits for {_listed(found.awaits) if found.awaits else other}{until}")
     if found.status == SCHEDULED:
         lines.append(f"  due at    {found.due_at.isoformat()}")
     if found.blocked_on is not None:

@@ -22,7 +22,7 @@ from outlast.workflows.people import (
     wait_for_text,
 )
 from outlast.workflows.program import Workflow, WorkflowStart, workflow
-from outlast.workflows.steps import Step, make_step, step
+from outlast.workflows.steps import Step, StepInfo, current_step, make_step, step
 from outlast.workflows.waiting import (
     TIMEOUT,
     Timeout,
@@ -36,11 +36,13 @@ from outlast.workflows.waiting import (
 __all__ = [
     "TIMEOUT",
     "Step",
+    "StepInfo",
     "Timeout",
     "Workflow",
     "WorkflowStart",
     "call_child",
     "current_flow",
+    "current_step",
     "each",
     "make_step",
     "parallel",

@@ -14,7 +14,7 @@ from outlast._kernel.program import DOING, Activation
 from outlast.errors import ArgumentError, EncodingError, StepTimeout, ValueTooLarge, WorkflowError
 from outlast.workflows.book import Book
 from outlast.workflows.recall import failure_of
-from outlast.workflows.steps import Step
+from outlast.workflows.steps import STEP, Step, StepInfo
 
 OUTCOMES: Final = (Await, Cancel, Done, Next, Retry, Spawn, Stop)
 _UNCHANGING: Final = (str, int, float, bool, bytes, type(None))
@@ -112,6 +112,8 @@ class Calls:
 
     async def _execute(self, call: Call) -> None:
         DOING.set((call.key, call.attempt))  # in a task of its own: nobody has to take it back.
+        claim = self._activation.claim
+        STEP.set(StepInfo(claim.id, claim.program, call.key, call.attempt))
         began = self._loop.time()
         try:
             text = self._written(call, await self._attempt(call))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
@@ -21,6 +22,36 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ATTEMPTS_MAX: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """What a running step of a workflow may know of itself.
+
+    Attributes:
+        id: The instance.
+        program: The workflow's name.
+        key: The step's key in the journal: the same in every attempt, and in every run after a crash.
+        attempt: Failed attempts so far; 0 in the first.
+    """
+
+    id: str
+    program: str
+    key: str
+    attempt: int
+
+    @property
+    def idempotency_key(self) -> str:
+        """A key for whoever must do this once: it is the same however often the step runs, and no other step has it."""
+        return f"{self.id}:{self.key}"
+
+
+STEP: Final[ContextVar[StepInfo | None]] = ContextVar("outlast_step_info", default=None)
+
+
+def current_step() -> StepInfo | None:
+    """The workflow's step that this code belongs to (in its threads, too), or None."""
+    return STEP.get()
 
 
 @dataclass(frozen=True, slots=True)
