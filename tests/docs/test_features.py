@@ -1,4 +1,4 @@
-"""The table of gen_durable's features is whole, and the tests that it names exist."""
+"""The tables of gen_durable's and Durable's features are whole, and the tests that they name exist."""
 
 import ast
 import re
@@ -8,26 +8,33 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-TABLE = ROOT / "docs" / "features-gen-durable.md"
-ROWS = [*(f"G{number}" for number in range(1, 195)), *(f"X{number}" for number in range(1, 9))]
-REASONS = ("Python:", "Differs:", "Other form:", "Bench:")
+ROWS = {
+    "features-gen-durable.md": [*(f"G{number}" for number in range(1, 195)), *(f"X{number}" for number in range(1, 9))],
+    "features-durable.md": [*(f"D{number}" for number in range(1, 150)), *(f"X{number}" for number in range(7, 13))],
+}
+REASONS = ("Python:", "Differs:", "Other form:", "Bench:", "Missing:")
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _WORKLOAD = re.compile(r"`(\w+)`")
 
 
-def _cells() -> list[list[str]]:
-    lines = [line for line in TABLE.read_text(encoding="utf-8").splitlines() if re.match(r"\| *[GX]\d", line)]
+def _cells(table: str) -> list[list[str]]:
+    text = (ROOT / "docs" / table).read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if re.match(r"\| *[DGX]\d", line)]
     return [[cell.strip() for cell in line.strip().strip("|").split(" | ")] for line in lines]
 
 
-CELLS = _cells()
+CELLS = {table: _cells(table) for table in ROWS}
 
 
-def test_every_row_is_there_once_and_in_order() -> None:
-    assert [cells[0] for cells in CELLS] == ROWS
+@pytest.mark.parametrize("table", ROWS)
+def test_every_row_is_there_once_and_in_order(table: str) -> None:
+    assert [cells[0] for cells in CELLS[table]] == ROWS[table]
 
 
-@pytest.mark.parametrize("cells", CELLS, ids=lambda cells: cells[0])
+@pytest.mark.parametrize(
+    "cells",
+    [pytest.param(cells, id=f"{table[9:-3]}-{cells[0]}") for table in ROWS for cells in CELLS[table]],
+)
 def test_a_row_is_filled_and_what_shows_it_exists(cells: list[str]) -> None:
     assert len(cells) == 4, f"a row has four cells, not {len(cells)}: is there a | in one of them?"
     assert all(cells)
