@@ -26,6 +26,7 @@ from chaos.scenarios import (
     outages,
     rates,
     signals,
+    workflows,
 )
 
 SCENARIOS: dict[str, Callable[..., Report]] = {
@@ -43,6 +44,8 @@ SCENARIOS: dict[str, Callable[..., Report]] = {
     "keys-postgres": partial(keys.run, store="postgres"),
     "rates-sqlite": partial(rates.run, store="sqlite"),
     "rates-postgres": partial(rates.run, store="postgres"),
+    "workflows-sqlite": partial(workflows.run, store="sqlite"),
+    "workflows-postgres": partial(workflows.run, store="postgres"),
     "outages-postgres": partial(outages.run, store="postgres"),
     "blocked-sqlite": partial(blocked.run, store="sqlite"),
     "blocked-postgres": partial(blocked.run, store="postgres"),

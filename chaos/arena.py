@@ -244,6 +244,7 @@ class Arena:
             lease_s=self.lease_s,
             crashes_may_count=self.crashes_may_count,
             mail=self.place.mail(),
+            journal=self.place.journal(),
             slots=self.slots,
             paces=self.paces,
             clock_step_s=abs(time.time() - time.monotonic() - self.clock_ahead_s),
@@ -256,8 +257,7 @@ class Arena:
         said = [*self.said, *check(evidence), *self._log_troubles()]
         if damage := self.place.damage():
             said.append(f"damage: {damage}")
-        executions = sum(len(story.legs) for story in stories.values())
-        commits = sum(row.commits for row in rows.values())
+        executions, outcomes = evidence.runs()
         return Report(
             scenario=self.scenario,
             store=self.place.store,
@@ -267,13 +267,13 @@ class Arena:
             duration_s=round(time.monotonic() - self.began_at, 2),
             operations=len(evidence.starts),
             executions=executions,
-            commits=commits,
+            commits=sum(row.commits for row in rows.values()),
             faults_injected=len(self.faults),
             faults_effective=sum(is_effective(fault, stories) for fault in self.faults),
             violations=len(said),
             said=said[:SHOWN_MAX],
             complaints="\n".join(said),
-            re_executions_per_commit=round((executions - commits) / max(1, commits), 4),
+            re_executions_per_commit=round((executions - outcomes) / max(1, outcomes), 4),
             slowest_recovery_s=max((recovery_us(fault, stories) for fault in self.faults), default=0) / 1e6,
             lease_losses=sum(len(story.lost_us) for story in stories.values()),
             stale_refused=sum(len(story.stale) for story in stories.values()),

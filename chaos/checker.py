@@ -8,21 +8,21 @@ from collections.abc import Iterator
 from chaos.evidence import Evidence
 from chaos.families import torn_apart
 from chaos.history import Claim
+from chaos.journals import misremembered
 from chaos.mailbox import mislaid
 from chaos.pace import crowded, hasty
-from chaos.programs import FAILURES, JOBS
-from chaos.repertoire import commits_of, result_of
+from chaos.programs import JOBS
+from chaos.repertoire import commits_of, failures_of, result_of, status_of
 from chaos.steps import out_of_order
+from outlast._kernel.states import FINAL
 
 __all__ = ["Evidence", "check"]
-
-_FINAL = ("done", "failed", "cancelled")
 
 
 def check(evidence: Evidence) -> list[str]:
     """Every breach of a promise, as a sentence."""
     rules = (lost, wrong, counted, run_twice, committed_twice, stale, unexplained, buried_alive, troubled)
-    of_shapes = (out_of_order, mislaid, torn_apart, crowded, hasty)
+    of_shapes = (out_of_order, mislaid, torn_apart, crowded, hasty, misremembered)
     return [sentence for rule in (*rules, *of_shapes) for sentence in rule(evidence)]
 
 
@@ -32,7 +32,7 @@ def lost(evidence: Evidence) -> Iterator[str]:
         row = evidence.rows.get(id)
         if row is None:
             yield f"lost: {program} {id} was acknowledged and is not in the database"
-        elif row.status != "done":
+        elif row.status != status_of(program, json.loads(row.state)):
             yield f"lost: {program} {id} was acknowledged and is {row.status}"
 
 
@@ -44,16 +44,16 @@ def wrong(evidence: Evidence) -> Iterator[str]:
         n, right = state["n"], result_of(row.program, state)
         if row.id in starts and starts[row.id] != (row.program, n):
             yield f"wrong: {row.id} was started as {starts[row.id]} and is {(row.program, n)}"
-        if row.status not in _FINAL:
+        if row.status not in FINAL:
             yield f"unfinished: {row.program} {row.id} is {row.status}"
-        elif row.result is None or json.loads(row.result) != right:
+        elif (None if row.result is None else json.loads(row.result)) != right:
             yield f"wrong: {row.program} {row.id} ended as {row.status} with {row.result}, not {json.dumps(right)}"
 
 
 def counted(evidence: Evidence) -> Iterator[str]:
     """The row has counted each outcome once, and takes no crash for a failed attempt."""
     for row in evidence.rows.values():
-        failures, commits = FAILURES.get(row.program, 0), commits_of(row.program)
+        failures, commits = failures_of(row.program, json.loads(row.state)), commits_of(row.program)
         if commits is not None and row.commits != commits:
             yield f"doubled: {row.program} {row.id} has {row.commits} commits, not {commits}"
         if row.attempt != failures:
@@ -86,7 +86,7 @@ def committed_twice(evidence: Evidence) -> Iterator[str]:
         acknowledged[claim] = name
         if claim not in evidence.stories[name].runs:
             yield f"unheard of: {name} committed the claim {_shown(claim)} without having run it"
-        if status in _FINAL:
+        if status in FINAL:
             id, epoch = claim
             if id in ended and ended[id] != claim:
                 yield f"doubled: {id} ended in claim {ended[id][1]} and in claim {epoch}"
@@ -99,11 +99,11 @@ def stale(evidence: Evidence) -> Iterator[str]:
     for _, (id, epoch), status in evidence.commits():
         newest[id] = max(newest.get(id, (0, "")), (epoch, status))
     for name, (id, epoch), status in evidence.commits():
-        if status in _FINAL and epoch < newest[id][0]:
+        if status in FINAL and epoch < newest[id][0]:
             yield f"stale: {name} ended {id} in claim {epoch}, and claim {newest[id][0]} was committed too"
     for id, (epoch, status) in newest.items():
         row = evidence.rows.get(id)
-        if row is not None and (row.commit_epoch < epoch or (status in _FINAL and row.commit_epoch != epoch)):
+        if row is not None and (row.commit_epoch < epoch or (status in FINAL and row.commit_epoch != epoch)):
             yield f"stale: {id} was committed in claim {epoch}, and its row says {row.commit_epoch}"
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chaos.faults import Fault
-from chaos.history import Claim, Leg, Story
-from chaos.place import Mail, Row
+from chaos.history import WORKFLOW, Claim, Leg, Mark, Story
+from chaos.place import Mail, Note, Row
 
 
 class Pace(NamedTuple):
@@ -27,6 +27,7 @@ class Evidence:
         faults: What was done to the processes.
         rows: What the database holds in the end.
         mail: The signals that it holds.
+        journal: What workflows have recorded in it.
         lease_s: The nodes' lease.
         crashes_may_count: Whether a claim may have been taken from a dead node.
         slots: How many steps of a key may run at once, by the key's name.
@@ -40,6 +41,7 @@ class Evidence:
     lease_s: float
     crashes_may_count: bool
     mail: Sequence[Mail] = ()
+    journal: Sequence[Note] = ()
     slots: Mapping[str, int] = field(default_factory=dict)
     paces: Mapping[str, Pace] = field(default_factory=dict)
     clock_step_s: float = 0.0
@@ -62,6 +64,27 @@ class Evidence:
             for leg in story.legs:
                 found.setdefault(leg.id, []).append((name, leg))
         return found
+
+    def marks(self) -> dict[str, list[tuple[str, Mark]]]:
+        """What the steps of workflows have come to, with the process, by instance, one claim after the other."""
+        found: dict[str, list[tuple[str, Mark]]] = {}
+        for name, story in self.stories.items():
+            for mark in story.marks:
+                found.setdefault(mark.id, []).append((name, mark))
+        for marks in found.values():
+            marks.sort(key=lambda named: (named[1].epoch, named[1].at_us))  # stable: those of one moment, as written.
+        return found
+
+    def runs(self) -> tuple[int, int]:
+        """How often the code of a step began, and how many outcomes that should have taken.
+
+        A workflow's own code runs again by design: its steps count instead.
+        """
+        legs = sum(leg.step != WORKFLOW for story in self.stories.values() for leg in story.legs)
+        begun = [mark for story in self.stories.values() for mark in story.marks if mark.word == "begin"]
+        workflows = {mark.id for mark in begun}
+        commits = sum(row.commits for id, row in self.rows.items() if id not in workflows)
+        return legs + len(begun), commits + len({(mark.id, mark.key, mark.attempt) for mark in begun})
 
     def explains(self, name: str, began_us: int) -> bool:
         """Whether a run that came to nothing had a reason: a fault, or a lease that its process knows to be lost."""

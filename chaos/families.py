@@ -22,6 +22,8 @@ def torn_apart(evidence: Evidence) -> Iterator[str]:
             yield f"orphaned: {len(found)} children of {id}, which is not in the database"
             continue
         parent = evidence.rows[id]
+        if parent.program != "family":
+            continue  # a trip's child: see `journals.py`.
         yield from _counted(parent, found)
         yield from _woken(evidence, parent, found, legs.get(id, ()))
 

@@ -16,6 +16,9 @@ which is not read.
     pause                           this process stops itself (SIGSTOP) before its next commit
     up                              the engine has started
     held <until>                    a neighbour held the database's lock, from then until then
+    begin <id> <epoch> <key> <attempt>           the code of a workflow's step is about to begin
+    over <id> <epoch> <key> <attempt>            it has returned or raised
+    noted <id> <epoch> <key> <attempt> <status>  the record of what came of it was acknowledged; failures are counted
     paid <id> <epoch> <limit> <weight> <since>   a claim has taken tokens of a rate limit, between then and now
     send <box> <number>             a signal is about to be sent
     sent <box> <number> <answer>    its answer was received
@@ -35,6 +38,8 @@ Claim = tuple[str, int]
 """An instance's id and the epoch of one claim of it."""
 Posting = tuple[str, int]
 """Whom a signal is for, and its number."""
+WORKFLOW: Final = "workflow"
+"""What the one step of every workflow is called."""
 KEPT: Final = "running"
 """The status that an outcome writes which keeps its claim for the next step."""
 
@@ -79,6 +84,18 @@ class Leg:
     ended_us: int | None = None
     cut_us: int | None = None
     committed_us: int | None = None
+
+
+class Mark(NamedTuple):
+    """What a step of a workflow has come to: `begin`, `over` or `noted`, and then with which status."""
+
+    at_us: int
+    word: str
+    id: str
+    epoch: int
+    key: str
+    attempt: int
+    status: str = ""
 
 
 class Paid(NamedTuple):
@@ -135,7 +152,8 @@ class Story:
         starts: Acknowledged starts: program and argument by id.
         runs, ends, cuts: When each claim's code began, last ended, was cancelled, in microseconds.
         commits: When each claim's last outcome was acknowledged, and the status that it wrote.
-        legs: Every step that it ran.
+        legs: Every step that it ran; a workflow from its resumption to its next wait.
+        marks: What the steps of workflows have come to here.
         paid: Tokens that its claims took.
         sends, sent: When signals were about to be sent; when their answers came, and what they were.
         stale: Claims whose outcome was refused.
@@ -156,6 +174,7 @@ class Story:
     cuts: dict[Claim, int] = field(default_factory=dict)
     commits: dict[Claim, tuple[int, str]] = field(default_factory=dict)
     legs: list[Leg] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
     paid: list[Paid] = field(default_factory=list)
     sends: dict[Posting, int] = field(default_factory=dict)
     sent: dict[Posting, tuple[int, str]] = field(default_factory=dict)
@@ -188,6 +207,8 @@ class Story:
                 self.cuts[event.claim] = at_us
                 if event.claim in self._open:
                     self._open[event.claim].cut_us = at_us
+            case "begin" | "over" | "noted":
+                self.marks.append(Mark(at_us, word, *event.claim, fields[2], int(fields[3]), *fields[4:]))
             case "paid":
                 self.paid.append(Paid(fields[2], float(fields[3]), int(fields[4]), at_us))
             case "send":
@@ -224,12 +245,19 @@ class Story:
 
     def _tell_commit(self, event: Event) -> None:
         claim = event.claim
-        leg = self._open.pop(claim, None)
+        status = event.fields[2]
+        leg = self._open.get(claim)
         if leg is not None:
-            leg.committed_us = event.at_us
+            if leg.step != WORKFLOW or status != KEPT:  # a workflow goes on after what it records.
+                del self._open[claim]
+                leg.committed_us = event.at_us
         elif claim in self.commits:
             self.repeated.append(("commit", claim))
-        self.commits[claim] = (event.at_us, event.fields[2])
+        self.commits[claim] = (event.at_us, status)
+
+    def is_open(self, claim: Claim) -> bool:
+        """Whether an outcome is still to come that ends what this claim runs."""
+        return claim in self._open
 
     def is_settled(self, claim: Claim) -> bool:
         """Whether an outcome that lets go of the claim was acknowledged."""
@@ -274,6 +302,8 @@ class Watch:
             self.story.tell(event)
             if event.word in ("run", "send"):
                 self._open.add(event.claim)
+            elif event.word == "commit" and self.story.is_open(event.claim):
+                continue
             elif event.word in ("commit", "cut", "stale", "sent"):
                 self._open.discard(event.claim)
         return self.story

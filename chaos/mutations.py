@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from outlast import Engine
 from outlast._kernel import limits
 from outlast._kernel.limits import Verdict
-from outlast._model import Beat, Committed, Settlement
+from outlast._model import Beat, Claim, Committed, Settlement
+from outlast._runtime import lane
 from outlast._runtime.upkeep import Reaper
+from outlast._store.contract import Journal
 from outlast._store.postgres import effects as postgres_effects
 from outlast._store.postgres import limits as postgres_limits
 from outlast._store.sqlite import effects as sqlite_effects
@@ -109,6 +111,16 @@ def _judge(falsify: Callable[[Verdict], Verdict]) -> None:
         store.decide = decide  # type: ignore[attr-defined]
 
 
+def forgets_journal(engine: Engine) -> None:
+    """Every fifth claim of workflows is run as if these had recorded nothing."""
+    hand_notes, count = lane.hand_notes, itertools.count(1)
+
+    async def hand_some(journal: Journal, taken: Iterable[Claim]) -> None:
+        await hand_notes(journal, [claim for claim in taken if next(count) % 5])
+
+    lane.hand_notes = hand_some
+
+
 MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "no-fence": no_fence,
     "bury-at-once": bury_at_once,
@@ -118,4 +130,5 @@ MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "double-decrement": double_decrement,
     "no-slot-constraint": no_slot_constraint,
     "free-tokens": free_tokens,
+    "forgets-journal": forgets_journal,
 }

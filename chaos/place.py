@@ -29,11 +29,9 @@ _COLUMNS = (
     " concurrency_key"
 )
 _MAIL = "SELECT instance, name, payload, consumed_{at} IS NOT NULL FROM {signals}"
+_JOURNAL = "SELECT instance, key, status, number, attempt, value FROM {journal}"
 _ROWS = f"SELECT {_COLUMNS} FROM {{instances}}"
-_LIVE = (
-    "SELECT status, count(*) FROM {instances}"
-    " WHERE status NOT IN ('done', 'failed', 'cancelled') GROUP BY status ORDER BY status"
-)
+_LIVE = "SELECT status, count(*) FROM {instances} WHERE finished_{at} IS NULL GROUP BY status ORDER BY status"
 
 
 class Row(NamedTuple):
@@ -64,6 +62,17 @@ class Mail(NamedTuple):
     is_used: bool
 
 
+class Note(NamedTuple):
+    """What a workflow has recorded, as the database has it; the value is JSON text."""
+
+    instance: str
+    key: str
+    status: str
+    number: int
+    attempt: int
+    value: str | None
+
+
 class Place(Protocol):
     """A database with the tables in it.
 
@@ -82,6 +91,9 @@ class Place(Protocol):
 
     def mail(self) -> list[Mail]:
         """All signals that are kept, used up or not."""
+
+    def journal(self) -> list[Note]:
+        """All that workflows have recorded."""
 
     def live(self) -> dict[str, int]:
         """How many instances have not ended, by status. Raises what the driver raises."""
@@ -111,7 +123,10 @@ class SqlitePlace:
         return [Mail(instance, name, payload, bool(is_used)) for instance, name, payload, is_used in rows]
 
     def live(self) -> dict[str, int]:
-        return dict(self._query(_LIVE.format(instances="outlast_instances")))
+        return dict(self._query(_LIVE.format(instances="outlast_instances", at="us")))
+
+    def journal(self) -> list[Note]:
+        return [Note(*row) for row in self._query(_JOURNAL.format(journal="outlast_journal"))]
 
     def damage(self) -> str | None:
         found = self._query("PRAGMA integrity_check(3)")
@@ -176,7 +191,11 @@ class PostgresPlace:
         return [Mail(*row) for row in self._query(text.format(signals="outlast.signals", at="at"))]
 
     def live(self) -> dict[str, int]:
-        return dict(self._query(_LIVE.format(instances="outlast.instances")))
+        return dict(self._query(_LIVE.format(instances="outlast.instances", at="at")))
+
+    def journal(self) -> list[Note]:
+        text = _JOURNAL.replace("instance,", "instance::text,", 1)
+        return [Note(*row) for row in self._query(text.format(journal="outlast.journal"))]
 
     def damage(self) -> str | None:
         return None

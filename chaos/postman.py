@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from chaos import trips
 from chaos.history import History, Posting, Reader
 from chaos.machines import box_key
 from outlast import Engine
@@ -67,6 +68,17 @@ async def _deliver(engine: Engine, history: History, box: int, number: int) -> N
             history.write("sent", box, number, answer)
             return
         await asyncio.sleep(_LOOK_S)
+
+
+async def send_off(engine: Engine, started: Sequence[tuple[str, int]]) -> None:
+    """Sends each of these trips the signal that it waits for, or will wait for: its number."""
+    for id, n in started:
+        while True:
+            try:
+                await engine.signal(id, trips.SIGNAL, n, dedup_key=trips.SIGNAL)
+                break
+            except StoreError:
+                await asyncio.sleep(_LOOK_S)
 
 
 def _answered(path: Path) -> list[Posting]:

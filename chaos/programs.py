@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextvars import ContextVar
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from chaos.history import History
 from outlast import Context, Job, backoff, job
-from outlast._kernel.outcomes import Outcome
-from outlast._kernel.program import Activation, Program
+from outlast._kernel.outcomes import Outcome, Recorded
+from outlast._kernel.program import WORKFLOW, Activation, Program
 
 SHARES = {"nap": 0.72, "chew": 0.18, "stumble": 0.10}
 """Of the jobs of an ordinary run, by program."""
 FAILURES = {"stumble": 1}
 """How often a program fails before it succeeds; the others never do."""
+HERE: Final[ContextVar[tuple[History, str, int] | None]] = ContextVar("here", default=None)
+"""For the steps of a workflow: this process's history, and the instance and the epoch of the claim that runs them."""
 
 
 def answer(n: int) -> int:
@@ -71,8 +74,10 @@ def watch(program: Program, history: History) -> None:
     async def watched(activation: Activation) -> Outcome:
         claim = activation.claim
         history.write("run", claim.id, claim.epoch, claim.step)
+        HERE.set((history, claim.id, claim.epoch))
+        noted: Any = _Noted(activation, history) if claim.step == WORKFLOW else activation
         try:
-            outcome = await run(activation)
+            outcome = await run(noted)
         except asyncio.CancelledError:
             history.write("cut", claim.id, claim.epoch)
             raise
@@ -83,3 +88,24 @@ def watch(program: Program, history: History) -> None:
         return outcome
 
     program.run = watched  # type: ignore[method-assign]
+
+
+class _Noted:
+    """An activation that writes down what of a workflow's steps was recorded, once that is acknowledged."""
+
+    def __init__(self, activation: Activation, history: History) -> None:
+        self._activation = activation
+        self._history = history
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._activation, name)
+
+    async def record(self, outcome: Recorded) -> None:
+        """See `Activation`."""
+        claim = self._activation.claim
+        await self._activation.record(outcome)
+        self._history.write_all(
+            ("noted", claim.id, claim.epoch, entry.key, entry.attempt, entry.status)
+            for entry in outcome.entries
+            if entry.kind == "step"
+        )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from chaos import trips
 from chaos.machines import CHAIN, CHILD_BASE, Box, Chain, Family
 from chaos.programs import FAILURES, JOBS, answer
 from outlast._kernel.program import Program
 
 _MACHINES: Final = (Chain, Box, Family)
-PROGRAMS: Final[dict[str, Program]] = {**JOBS, **{one.outlast_program.name: one.outlast_program for one in _MACHINES}}
+PROGRAMS: Final[dict[str, Program]] = {
+    **JOBS,
+    **{one.outlast_program.name: one.outlast_program for one in _MACHINES},
+    **{one.name: one for one in (trips.trip, trips.parcel)},
+}
 
 
 def new(name: str, *, n: int, nap_s: float, size: int = 0) -> Any:
@@ -19,7 +24,14 @@ def new(name: str, *, n: int, nap_s: float, size: int = 0) -> Any:
             return Chain(n=n, nap_s=nap_s)
         case "family":
             return Family(n=n, nap_s=nap_s, children=size)
+        case "trip":
+            return trips.trip.new(n=n, nap_s=nap_s)
     return JOBS[name].new(n=n, nap_s=nap_s)
+
+
+def status_of(name: str, state: dict[str, Any]) -> str:
+    """The only right end of an instance."""
+    return trips.status_of(state["n"]) if name == "trip" else "done"
 
 
 def result_of(name: str, state: dict[str, Any]) -> Any:
@@ -33,7 +45,14 @@ def result_of(name: str, state: dict[str, Any]) -> Any:
         case "family":
             numbers = range(n * CHILD_BASE, n * CHILD_BASE + state["children"])
             return {"ended": state["children"], "sum": sum(map(answer, numbers))}
+        case "trip" if trips.fails_at(n) is not None:
+            return None
     return answer(n)
+
+
+def failures_of(name: str, state: dict[str, Any]) -> int:
+    """How many failed attempts an instance counts in the end."""
+    return int(status_of(name, state) != "done") if name == "trip" else FAILURES.get(name, 0)
 
 
 def commits_of(name: str) -> int | None:
@@ -41,7 +60,7 @@ def commits_of(name: str) -> int | None:
     match name:
         case "chain":
             return len(CHAIN)
-        case "box":
+        case "box" | "trip" | "parcel":
             return None
         case "family":
             return 2

@@ -20,7 +20,7 @@ from chaos import programs, repertoire
 from chaos.history import History, now_us
 from chaos.machines import box_key, new_box
 from chaos.mutations import MUTATIONS
-from chaos.postman import deliver_all
+from chaos.postman import deliver_all, send_off
 from outlast import Engine
 from outlast._model import Settlement
 from outlast.errors import StoreError, StoreUnavailable
@@ -223,6 +223,7 @@ async def feed(order: Order) -> None:
     history, dice = History(order.history), Random(order.seed)
     chunk = CHUNK_LIMITED if order.keys or order.rates else CHUNK
     made = 0
+    held: list[tuple[str, int]] = []  # trips that wait for their signal until others have been started.
     async with Engine(order.url, programs=(), queues={}, **order.options) as engine:
         history.write("up")
         while made < order.jobs:
@@ -237,6 +238,11 @@ async def feed(order: Order) -> None:
                 continue
             history.write_all(("start", id, name, n) for id, name, n in started)
             made += count
+            if order.program == "trip":
+                trips = [(id, n) for id, _, n in started]
+                await send_off(engine, held + trips[::2])
+                held = trips[1::2]
+        await send_off(engine, held)
 
 
 async def _start(engine: Engine, order: Order, dice: Random, numbers: Sequence[int]) -> list[tuple[str, str, int]]:

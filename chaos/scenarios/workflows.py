@@ -1,0 +1,45 @@
+"""Workflows with branches, waits, children and failures, while workers are killed."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from chaos.arena import Arena, stage
+from chaos.report import Report
+
+
+class Size(NamedTuple):
+    """How much of it: trips started, kills, and the mean time between them."""
+
+    trips: int
+    kills: int
+    gap_s: float
+
+
+SIZES: Final = {
+    ("sqlite", "full"): Size(5_000, 500, 0.1),
+    ("sqlite", "ci"): Size(120, 12, 0.1),
+    ("postgres", "full"): Size(5_000, 500, 0.1),
+    ("postgres", "ci"): Size(120, 12, 0.1),
+}
+WORKERS: Final = 5
+NAP_S: Final = (0.0, 0.03)
+
+
+def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Report:
+    """Kills workers and replaces them. Each step is recorded once, and what has failed is undone once."""
+    size = SIZES[store, scale]
+
+    def act(arena: Arena) -> None:
+        feeder = arena.feed(size.trips, nap_s=NAP_S, program="trip")
+        for _ in range(WORKERS):
+            arena.hire()
+        for number in range(1, size.kills + 1):
+            arena.allow(size.trips * number // size.kills)
+            arena.wait(size.gap_s)
+            arena.strike()
+            arena.hire()
+        arena.finish(feeder, patience_s=300.0 if scale == "full" else 120.0)
+        arena.more["undone"] = f"{sum(row.status == 'compensated' for row in arena.place.rows()):,} trips"
+
+    return stage("workflows", act, store=store, scale=scale, seed=seed, mutation=mutation)
