@@ -49,6 +49,27 @@ async def test_a_step_that_is_tried_again_says_so_in_the_journal(hand: Engine) -
     assert found.duration_s is not None
 
 
+async def test_an_attempt_that_failed_leaves_no_data_to_the_next(hand: Engine) -> None:
+    @step(max_attempts=2, backoff=backoff.constant(0))
+    async def fill(basket: list[str]) -> list[str]:
+        basket.append("apple")
+        SEEN.append(list(basket))
+        if len(SEEN) == 1:
+            raise Declined
+        return basket
+
+    @workflow
+    async def shop() -> list[list[str]]:
+        basket: list[str] = []
+        return [await fill(basket), basket]
+
+    handle = await hand.start(shop.new())
+    await drain(hand)
+
+    assert await assert_done(hand, handle) == [["apple"], []]
+    assert SEEN == [["apple"], ["apple"]]
+
+
 async def test_waits_between_attempts_grow_as_told(hand: Engine) -> None:
     @step(max_attempts=4, backoff=backoff.exponential(base=60, cap=150))
     async def fails() -> None:
