@@ -115,7 +115,7 @@ def _in_order(id: str, marks: Marks) -> Iterator[str]:
             yield from (f"backward: {name} began {mark.key} of {id} after {key} had begun" for key in late[:1])
             for (epoch, key), other in pending.items():
                 if epoch == mark.epoch and _follows(place, other):
-                    yield f"hasty: {name} began {mark.key} of {id} before {key} was recorded"
+                    yield f"unsaved: {name} began {mark.key} of {id} before {key} was recorded"
             begun.append((mark.key, place))
             pending[mark.epoch, mark.key] = place
 
@@ -144,7 +144,7 @@ def _complete(row: Row, notes: Notes, children: Sequence[str]) -> Iterator[str]:
     begun = [note for key, note in notes.items() if key == child_key(n)]
     known = [json.loads(note.value or "{}").get("id") for note in begun]
     if sorted(children) != sorted(known):
-        yield f"doubled: {row.id} has {len(children)} children, and its journal knows {len(known)}"
+        yield f"doubled: {row.id} has {len(children)} children, and its journal knows {known}"
 
 
 def _undone(id: str, notes: Notes) -> Iterator[str]:

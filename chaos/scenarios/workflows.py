@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from chaos.arena import Arena, stage
+from chaos.evidence import Evidence
 from chaos.report import Report
+from chaos.trips import UNDO
 
 
 class Size(NamedTuple):
@@ -40,6 +42,16 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
             arena.strike()
             arena.hire()
         arena.finish(feeder, patience_s=300.0 if scale == "full" else 120.0)
-        arena.more["undone"] = f"{sum(row.status == 'compensated' for row in arena.place.rows()):,} trips"
+        arena.more["undone"] = _undone(arena.evidence())
 
     return stage("workflows", act, store=store, scale=scale, seed=seed, mutation=mutation)
+
+
+def _undone(evidence: Evidence) -> str:
+    """How many trips were undone, and how many of them went on with it in another claim than that which began it."""
+    trips = sum(row.status == "compensated" for row in evidence.rows.values())
+    claims = [
+        {mark.epoch for _, mark in marks if mark.word == "begin" and mark.key.startswith(UNDO)}
+        for marks in evidence.marks().values()
+    ]
+    return f"{trips:,} trips, {sum(len(found) > 1 for found in claims):,} of them in several claims"

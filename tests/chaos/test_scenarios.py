@@ -57,6 +57,8 @@ def test_no_promise_is_broken(name: str) -> None:
         ("no-slot-constraint", "keys-sqlite", "crowded: "),
         ("free-tokens", "rates-postgres", "hasty: "),
         ("free-tokens", "rates-sqlite", "hasty: "),
+        ("forgets-journal", "workflows-postgres", "again: "),
+        ("forgets-journal", "workflows-sqlite", "again: "),
         ("bury-at-once", "kills-sqlite", "buried alive: "),
         ("false-word", "kills-postgres", "ended in claim"),
     ],
