@@ -258,6 +258,7 @@ class Executor:
             break
         if self.running.get(run.claim.id) is run:
             del self.running[run.claim.id]
+        run.task = None  # its context knows the run: a circle, which only the collector would find.
         run.slot.freed(run)
 
     async def _told_step(self, run: Run) -> Outcome | None:

@@ -142,17 +142,22 @@ class Calls:
     async def _attempt(self, call: Call) -> Any:
         step = call.step
         args, kwargs = _copied(call)
+        if step.timeout_s is None:
+            return await self._run(step, args, kwargs)
         limit = asyncio.timeout(step.timeout_s)
         try:
             async with limit:
-                if step.is_async:
-                    return await step.function(*args, **kwargs)
-                answer = await self._activation.in_thread(functools.partial(step.function, *args, **kwargs))
-                return await answer if inspect.isawaitable(answer) else answer
+                return await self._run(step, args, kwargs)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             raise StepTimeout(f"the step ran longer than its timeout of {step.timeout_s:g} s") from error
+
+    async def _run(self, step: Step[Any, Any], args: Any, kwargs: Any) -> Any:
+        if step.is_async:
+            return await step.function(*args, **kwargs)
+        answer = await self._activation.in_thread(functools.partial(step.function, *args, **kwargs))
+        return await answer if inspect.isawaitable(answer) else answer
 
     def _failed(self, call: Call, error: BaseException, duration_s: float) -> None:
         text, book = failure_text(error), self._book

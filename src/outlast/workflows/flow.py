@@ -344,6 +344,7 @@ class Flow:
         self._loop.close_tasks()
         await self._calls.stop()
         await self._book.close()
+        self._loop.flow = None  # no circle is left for the collector, who is slow with thousands of them.
 
 
 class _Doomed(Exception):

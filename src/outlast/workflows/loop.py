@@ -11,8 +11,7 @@ import asyncio
 import sys
 from asyncio import events
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Final, NoReturn
 
@@ -63,24 +62,27 @@ class FlowLoop(asyncio.AbstractEventLoop):
         ready = self._ready
         if not ready:
             return
-        with self._here():
+        entered = self._enter()
+        try:
             while ready:
                 handle = ready.popleft()
                 if not handle.cancelled():
                     handle._run()
+        finally:
+            self._leave(*entered)
 
-    @contextmanager
-    def _here(self) -> Iterator[None]:
-        """The workflow's code runs within it: on this loop, and with this loop's way of ending generators."""
+    def _enter(self) -> tuple[Any, Any]:
+        """From here on the workflow's code runs: on this loop, and with this loop's way of ending generators."""
         current, hooks = _leave_task(self._real), sys.get_asyncgen_hooks()
         events._set_running_loop(self)
         sys.set_asyncgen_hooks(firstiter=self._generators.add, finalizer=self._generator_over)
-        try:
-            yield
-        finally:
-            sys.set_asyncgen_hooks(*hooks)
-            events._set_running_loop(self._real)
-            _enter_task(self._real, current)
+        return current, hooks
+
+    def _leave(self, current: Any, hooks: Any) -> None:
+        """Back on the real loop."""
+        sys.set_asyncgen_hooks(*hooks)
+        events._set_running_loop(self._real)
+        _enter_task(self._real, current)
 
     def _generator_over(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Nobody goes on with a generator: its `finally` blocks run as a task, or are left when we are suspended."""
@@ -121,13 +123,16 @@ class FlowLoop(asyncio.AbstractEventLoop):
     def close_tasks(self) -> None:
         """Leaves all code that still waits; its `finally` blocks can call nothing any more."""
         self.is_suspended = True
-        with self._here():
+        entered = self._enter()
+        try:
             for task in self.tasks:
                 if not task.done():
                     _leave(task.get_coro())
             for generator in list(self._generators):
                 _leave(generator.aclose())
             self._generators.clear()
+        finally:
+            self._leave(*entered)
         self._ready.clear()
         self.tasks.clear()
         self.is_suspended = False
