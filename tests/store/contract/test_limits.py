@@ -16,6 +16,7 @@ from tests.store.given import Given, PinnedWorld, settlement
 KNOWN = ["greet@1"]
 CLAIMS = int(os.environ.get("OUTLAST_TEST_CLAIMS", "2000"))
 """Keyed claims for each number of slots: 20,000 in all; a million on each database with OUTLAST_TEST_CLAIMS=200000."""
+DEATHS = 40
 
 
 async def take(store: Store, limit: int = 10, *, node: str = "n", queue: str = "default", **more: Any) -> Taken:
@@ -360,10 +361,10 @@ async def test_never_more_than_the_slots_run(
     for start in range(0, CLAIMS, 10_000):
         await added(store, [new(concurrency_key=f"gate[{n % 3}]") for n in range(start, min(CLAIMS, start + 10_000))])
     running: dict[str, set[str]] = {}
-    worst = deaths = 0
+    worst = deaths = claimed = 0
 
     async def work(number: int) -> None:
-        nonlocal worst, deaths
+        nonlocal worst, deaths, claimed
         mine = stores[number]
         idle = 0
         while idle < 40:
@@ -374,7 +375,10 @@ async def test_never_more_than_the_slots_run(
                 holders.add(claim.id)
                 worst = max(worst, len(holders))
             await asyncio.sleep(0)
-            dies = rng.random() < 0.01
+            claimed += len(taken)
+            # Counted, not drawn: every run has all of them.
+            dies = deaths < DEATHS and claimed * (DEATHS + 1) >= CLAIMS * (deaths + 1)
+            deaths += dies
             for claim in taken:
                 running[claim.concurrency_key or ""].discard(claim.id)
                 if dies:
@@ -384,7 +388,6 @@ async def test_never_more_than_the_slots_run(
                 else:
                     await end(mine, claim)
             if dies:
-                deaths += 1
                 dead, nodes[number] = nodes[number], f"n{number}.{deaths}"
                 await rise(number)
                 await mine.leases.retire(dead)
@@ -396,7 +399,7 @@ async def test_never_more_than_the_slots_run(
     await asyncio.gather(*(work(number) for number in range(len(stores))))
 
     assert worst <= slots
-    assert deaths > 0
+    assert deaths == DEATHS
     assert await store.instances.totals() == {"done": CLAIMS}
 
 
