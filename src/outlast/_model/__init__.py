@@ -13,6 +13,21 @@ from outlast._model.messages import (
     Stopped,
     StoredSignal,
 )
+from outlast._model.objects import (
+    Activated,
+    AlarmMove,
+    AlarmRow,
+    AlarmsDue,
+    Answer,
+    NewCall,
+    ObjectCommit,
+    ObjectKey,
+    ObjectRow,
+    Owned,
+    Posted,
+    WaitingCall,
+    Wanted,
+)
 from outlast._model.schedules import Glance, RunStand, Schedule, ScheduleRow
 from outlast._model.views import (
     OVERDUE_S,
@@ -44,6 +59,11 @@ from outlast._model.work import (
 
 __all__ = [
     "OVERDUE_S",
+    "Activated",
+    "AlarmMove",
+    "AlarmRow",
+    "AlarmsDue",
+    "Answer",
     "Asked",
     "Beat",
     "Claim",
@@ -59,10 +79,16 @@ __all__ = [
     "Letter",
     "Line",
     "LogLine",
+    "NewCall",
     "NewInstance",
     "Node",
     "Note",
+    "ObjectCommit",
+    "ObjectKey",
+    "ObjectRow",
+    "Owned",
     "PendingInput",
+    "Posted",
     "Progress",
     "QueueCounts",
     "RateRow",
@@ -80,5 +106,7 @@ __all__ = [
     "Stopped",
     "StoredSignal",
     "Taken",
+    "WaitingCall",
+    "Wanted",
     "line_number",
 ]

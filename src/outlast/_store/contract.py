@@ -39,6 +39,7 @@ from outlast._model import (
     Stopped,
     Taken,
 )
+from outlast._store.objects import Alarms, Calls, Objects
 
 CRASHES_ANY: Final = 2**31 - 1
 """No bound on the crashes of what is claimed."""
@@ -366,6 +367,18 @@ class Store(Protocol):
     @property
     def schedules(self) -> Schedules:
         """What is started again and again."""
+
+    @property
+    def objects(self) -> Objects:
+        """Objects and who owns them."""
+
+    @property
+    def calls(self) -> Calls:
+        """Calls that travel to them."""
+
+    @property
+    def alarms(self) -> Alarms:
+        """When they want to be called."""
 
     @property
     def upkeep(self) -> Upkeep:
