@@ -1,6 +1,6 @@
 """What the engine asks of a database for objects; a part of the contract.
 
-An object is owned by one node at a time. Every write of an owner carries type, id, node and epoch. An owner whose row in
+An object is owned by one node at a time; every write of an owner carries type, id, node and epoch. An owner whose row in
 `nodes` is gone owns nothing: whoever wants the object takes it over, which adds one to its epoch.
 """
 
