@@ -21,6 +21,12 @@ OutlastError
 │   └── InstanceQuarantined
 ├── ChildrenFailed             some children of a machine did not end well
 ├── ChildFailed                a child that a workflow called did not end well
+├── CallError                  a call to an object came to nothing; its `happened` says what is known of it
+│   ├── CallTimeout            no answer in time
+│   ├── MailboxFull            too many calls wait for the object
+│   ├── OwnershipLost          another process has taken the object over
+│   ├── CallCycle              the object waits, somewhere down the line, for this very call
+│   └── HandlerFailed          its handler raised in another process; also an instance of what it raised
 ├── StepFailed                 a workflow's step failed for good; also an instance of what the step raised
 ├── WorkflowTimeout            a workflow ran longer than its `timeout`
 ├── ResultTimeout              `result(timeout=...)` ran out; the instance goes on
@@ -195,6 +201,55 @@ class StepFailed(OutlastError):
         Exception.__init__(self, message)
         self.step = step
         self.error = error
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class CallError(OutlastError):
+    """A call to an object that came to nothing.
+
+    Attributes:
+        type, id, handler: What was called.
+        happened: False: the object's state is as if it had never been called. True: the call's changes are committed.
+            None: unknown; call again with the same `idempotency_key`, and it happens once.
+    """
+
+    def __init__(
+        self, message: str, *, type: str = "", id: str = "", handler: str = "", happened: bool | None = None
+    ) -> None:
+        Exception.__init__(self, message)
+        self.type = type
+        self.id = id
+        self.handler = handler
+        self.happened = happened
+
+
+class CallTimeout(CallError, TimeoutError):
+    """No answer within the call's `timeout`."""
+
+
+class MailboxFull(CallError):
+    """More calls than `queue_limit` wait for the object. This one was not taken."""
+
+
+class OwnershipLost(CallError):
+    """Another process owns the object by now, or this one is closing."""
+
+
+class CallCycle(CallError):
+    """The object is at work on a call that this call is a part of: it would wait for itself. This one was not taken."""
+
+
+class HandlerFailed(CallError):
+    """An object's handler raised in another process. It is also an instance of the class that was raised, where this
+    process knows it: `except OutOfStock` works wherever the object lives. The object's state is as it was.
+
+    Attributes:
+        error: The recorded error: a mapping with `type`, `message` and `traceback`.
+    """
+
+    error: dict[str, Any]
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""

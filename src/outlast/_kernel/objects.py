@@ -1,0 +1,203 @@
+"""What the runtime and objects know of each other, and the rules of alarms. No clock, no await."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final, Protocol
+
+from outlast._kernel.cron import Cron
+from outlast._model import AlarmMove, AlarmRow, NewCall, ObjectKey
+from outlast._world import instant, instant_us
+
+CHAIN: Final[ContextVar[tuple[ObjectKey, ...]]] = ContextVar("outlast_call_chain", default=())
+"""The objects whose calls led to what runs now, outermost first."""
+BUILT_IN: Final = "~"
+"""What the names of handlers begin with that every object has."""
+STOP: Final = "~stop"
+"""Gives the object up once what waits before it is done."""
+DELETE: Final = "~delete"
+"""Deletes the object."""
+START: Final = "~start"
+"""Does nothing: it is enough to arrive."""
+
+
+@dataclass(slots=True)
+class Orders:
+    """What a handler wants besides a new state; committed with it.
+
+    Attributes:
+        clears: Whether all alarms are cancelled first.
+        cancelled: Names of alarms that are cancelled.
+        alarms: Alarms that are set, by name.
+        sends: One-way calls that go out.
+    """
+
+    clears: bool = False
+    cancelled: set[str] = field(default_factory=set)
+    alarms: dict[str, AlarmRow] = field(default_factory=dict)
+    sends: list[NewCall] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.clears or self.cancelled or self.alarms or self.sends)
+
+    def set(self, alarm: AlarmRow) -> None:
+        """Sets an alarm; one of the same name is replaced."""
+        self.alarms[alarm.name] = alarm
+
+    def cancel(self, name: str) -> None:
+        """Cancels an alarm."""
+        self.alarms.pop(name, None)
+        self.cancelled.add(name)
+
+    def cancel_all(self) -> None:
+        """Cancels every alarm, those set here before included."""
+        self.alarms.clear()
+        self.cancelled.clear()
+        self.clears = True
+
+    def fold(self, later: Orders) -> None:
+        """Adds what a later handler wants."""
+        if later.clears:
+            self.cancel_all()
+        for name in later.cancelled:
+            self.cancel(name)
+        self.alarms.update(later.alarms)
+        self.sends += later.sends
+
+
+class Handling(Protocol):
+    """One handler of a type.
+
+    Attributes:
+        name: What it is called.
+        read_only: Whether it may not change the state.
+        is_async: Whether it is an `async def`; a plain `def` runs on a thread.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def read_only(self) -> bool: ...
+    @property
+    def is_async(self) -> bool: ...
+
+    def read_args(self, text: str) -> Mapping[str, Any]:
+        """Arguments by name. Raises: EncodingError."""
+
+    def write_result(self, value: Any) -> str:
+        """A result as JSON text. Raises: EncodingError."""
+
+    def read_result(self, text: str) -> Any:
+        """The same, back."""
+
+
+class Body(Protocol):
+    """An object in memory."""
+
+    @property
+    def orders(self) -> Orders:
+        """What its handler has ordered so far."""
+
+    def run(self, handling: Handling, args: Mapping[str, Any]) -> Any:
+        """Calls a handler: its value, or a coroutine of it."""
+
+    def after_load(self) -> Any:
+        """Calls the object's own `after_load`: None, or a coroutine. To be run before any handler."""
+
+    def dump(self) -> str:
+        """Its state as text; from now on it is as if read from this text. Raises: EncodingError."""
+
+    def peek(self) -> str:
+        """Its state as text, unproven. Raises: EncodingError."""
+
+    def restore(self, text: str) -> None:
+        """Makes its state what the text says, and forgets its orders."""
+
+    def take_orders(self) -> Orders:
+        """Its orders, which it forgets."""
+
+
+class Surroundings(Protocol):
+    """What an object may ask for while it runs."""
+
+    def now_us(self) -> int:
+        """The time, microseconds since 1970."""
+
+    def new_id(self) -> str:
+        """A new id."""
+
+    async def alarms(self, type: str, id: str) -> list[AlarmRow]:
+        """Its alarms as stored, the earliest first."""
+
+    def object(self, kind: Any, id: str, orders: Callable[[], Orders]) -> Any:
+        """A reference to an object, whose one-way calls become orders."""
+
+
+class ObjectType(Protocol):
+    """What objects of a type are, and how they behave.
+
+    Attributes:
+        name, version: What is stored.
+        older_versions: Versions whose state it can read besides its own.
+        hibernate_s: Seconds without a call after which it leaves the memory; None: never.
+        shutdown_s: Seconds without a call after which its node gives it up; None: never.
+        queue_limit: Calls that may wait for one object.
+        timeout_s: Seconds that a caller waits, unless it says otherwise.
+        retention_s: Seconds that an object is kept after its last change; None: for ever.
+    """
+
+    name: str
+    version: int
+    hibernate_s: float | None
+    shutdown_s: float | None
+    queue_limit: int
+    timeout_s: float
+    retention_s: float | None
+
+    @property
+    def older_versions(self) -> Sequence[int]: ...
+
+    def blank(self) -> str:
+        """The state of an object that was never called."""
+
+    def load(self, id: str, version: int, text: str, around: Surroundings) -> Body:
+        """An object from its stored state. Raises: EncodingError."""
+
+    def handling(self, name: str) -> Handling | None:
+        """A handler by name."""
+
+    def ringing(self, alarm: str) -> Handling | None:
+        """The handler of an alarm."""
+
+    def retry_s(self, alarm: str, failures: int, dice: Random) -> float | None:
+        """Seconds until an alarm whose handler has failed so often is tried again; None: it is not."""
+
+
+def after_ring(alarm: AlarmRow, now_us: int) -> AlarmMove:
+    """What becomes of an alarm whose handler has run: one that recurs is due again at its next time after now; times
+    that have passed meanwhile are left out."""
+    if alarm.cron is not None:
+        tick = Cron(alarm.cron, alarm.zone or "UTC").next_after(instant(now_us))
+        return AlarmMove(alarm.name, alarm.revision, due_us=instant_us(tick))
+    if alarm.every_s is not None and alarm.due_us is not None:
+        every_us = max(1, round(alarm.every_s * 1_000_000))
+        missed = max(0, (now_us - alarm.due_us) // every_us)
+        return AlarmMove(alarm.name, alarm.revision, due_us=alarm.due_us + (missed + 1) * every_us)
+    return AlarmMove(alarm.name, alarm.revision)
+
+
+def after_failure(alarm: AlarmRow, error: str, retry_s: float | None, now_us: int) -> AlarmMove:
+    """What becomes of an alarm whose handler has failed: it is tried again, or stays as failed; one that recurs goes on
+    with its next time."""
+    attempt = alarm.attempt + 1
+    if retry_s is not None:
+        return AlarmMove(alarm.name, alarm.revision, delay_s=retry_s, attempt=attempt, error=error)
+    if alarm.cron is not None or alarm.every_s is not None:
+        following = after_ring(alarm, now_us)
+        return AlarmMove(alarm.name, alarm.revision, due_us=following.due_us, error=error)
+    return AlarmMove(alarm.name, alarm.revision, attempt=attempt, error=error, failed=True)
+
+
