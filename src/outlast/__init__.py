@@ -21,6 +21,7 @@ from outlast.errors import (
 )
 from outlast.jobs import Context, Job, job
 from outlast.machines import Machine, StepContext, upgrade
+from outlast.objects import Object, alarm, handler
 from outlast.workflows import (
     TIMEOUT,
     call_child,
@@ -63,6 +64,7 @@ __all__ = [
     "Machine",
     "Next",
     "Node",
+    "Object",
     "OutlastError",
     "Progress",
     "Queue",
@@ -73,12 +75,14 @@ __all__ = [
     "Spawn",
     "StepContext",
     "Stop",
+    "alarm",
     "backoff",
     "call_child",
     "current_step",
     "days",
     "each",
     "errors",
+    "handler",
     "hours",
     "job",
     "minutes",

@@ -73,6 +73,7 @@ BAD: dict[str, list[Any]] = {
     "log_passthrough": ["yes", 1, None],
     "log_lines_max": [0, 1_000_001, 1.0, "5", None],
     "log_chars_max": [0, 9, 1_000_001, 1.0, "5", None],
+    "resident_objects": [0, -1, 100_000_001, 1.0, "5", None],
 }
 
 

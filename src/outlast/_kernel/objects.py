@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from random import Random
@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from outlast._kernel.cron import Cron
 from outlast._model import AlarmMove, AlarmRow, NewCall, ObjectKey
 from outlast._world import instant, instant_us
+from outlast.errors import DefinitionError
 
 CHAIN: Final[ContextVar[tuple[ObjectKey, ...]]] = ContextVar("outlast_call_chain", default=())
 """The objects whose calls led to what runs now, outermost first."""
@@ -87,11 +88,17 @@ class Handling(Protocol):
     def read_args(self, text: str) -> Mapping[str, Any]:
         """Arguments by name. Raises: EncodingError."""
 
+    def write_args(self, args: Mapping[str, Any]) -> str:
+        """The same, as JSON text."""
+
     def write_result(self, value: Any) -> str:
         """A result as JSON text. Raises: EncodingError."""
 
     def read_result(self, text: str) -> Any:
         """The same, back."""
+
+    def copy_result(self, value: Any) -> Any:
+        """A result as its caller gets it, which nothing in the object's state is a part of. Raises: EncodingError."""
 
 
 class Body(Protocol):
@@ -108,10 +115,10 @@ class Body(Protocol):
         """Calls the object's own `after_load`: None, or a coroutine. To be run before any handler."""
 
     def dump(self) -> str:
-        """Its state as text; from now on it is as if read from this text. Raises: EncodingError."""
+        """Its state as text. Raises: EncodingError."""
 
-    def peek(self) -> str:
-        """Its state as text, unproven. Raises: EncodingError."""
+    def settle(self, text: str) -> None:
+        """Takes the text that `dump` gave as its state: it reads back. Raises: EncodingError."""
 
     def restore(self, text: str) -> None:
         """Makes its state what the text says, and forgets its orders."""
@@ -129,9 +136,6 @@ class Surroundings(Protocol):
     def new_id(self) -> str:
         """A new id."""
 
-    async def alarms(self, type: str, id: str) -> list[AlarmRow]:
-        """Its alarms as stored, the earliest first."""
-
     def object(self, kind: Any, id: str, orders: Callable[[], Orders]) -> Any:
         """A reference to an object, whose one-way calls become orders."""
 
@@ -147,9 +151,11 @@ class ObjectType(Protocol):
         queue_limit: Calls that may wait for one object.
         timeout_s: Seconds that a caller waits, unless it says otherwise.
         retention_s: Seconds that an object is kept after its last change; None: for ever.
+        source: Where it is defined.
     """
 
     name: str
+    source: str
     version: int
     hibernate_s: float | None
     shutdown_s: float | None
@@ -172,8 +178,48 @@ class ObjectType(Protocol):
     def ringing(self, alarm: str) -> Handling | None:
         """The handler of an alarm."""
 
+    def alarm_args(self, alarm: str) -> Mapping[str, Any]:
+        """What the handler of an alarm is called with."""
+
     def retry_s(self, alarm: str, failures: int, dice: Random) -> float | None:
         """Seconds until an alarm whose handler has failed so often is tried again; None: it is not."""
+
+
+class ObjectTypes:
+    """Types by name. A process knows one version of each."""
+
+    def __init__(self, types: Iterable[ObjectType] = ()) -> None:
+        self._types: dict[str, ObjectType] = {}
+        self._names: list[str] = []
+        for kind in types:
+            self.add(kind)
+
+    def add(self, kind: ObjectType) -> None:
+        """Knows a type from now on. Raises: DefinitionError: another class has its name."""
+        known = self._types.get(kind.name)
+        if known is kind:
+            return
+        if known is not None and known.source != kind.source:
+            raise DefinitionError(
+                f"object {kind.name!r} is defined twice ({known.source} and {kind.source}); give one of them name=..."
+            )
+        self._types[kind.name] = kind
+        self._names = sorted(self._types)
+
+    def find(self, name: str) -> ObjectType | None:
+        """A type by name."""
+        return self._types.get(name)
+
+    def names(self) -> list[str]:
+        """All of them, sorted."""
+        return self._names
+
+    def __iter__(self) -> Iterator[ObjectType]:
+        return iter(list(self._types.values()))
+
+
+OBJECTS: Final = ObjectTypes()
+"""Types defined at module level anywhere in this process. Definitions only: engines hold no state here."""
 
 
 def after_ring(alarm: AlarmRow, now_us: int) -> AlarmMove:
@@ -199,5 +245,3 @@ def after_failure(alarm: AlarmRow, error: str, retry_s: float | None, now_us: in
         following = after_ring(alarm, now_us)
         return AlarmMove(alarm.name, alarm.revision, due_us=following.due_us, error=error)
     return AlarmMove(alarm.name, alarm.revision, attempt=attempt, error=error, failed=True)
-
-

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from outlast._kernel.failures import reason_text
+from outlast._kernel.objects import ObjectTypes, Orders
 from outlast._kernel.program import Catalogue
 from outlast._kernel.states import LIVE
 from outlast._model import RateRow, Stopped
@@ -19,6 +20,8 @@ from outlast._runtime.intake import Intake, Post
 from outlast._runtime.lane import Lane
 from outlast._runtime.logbook import LogBook
 from outlast._runtime.node import Node
+from outlast._runtime.objects import Keeper
+from outlast._runtime.objects.upkeep import ObjectPruner
 from outlast._runtime.patience import Patience
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.rates import Rates
@@ -55,6 +58,8 @@ class Crew:
         *,
         events: Events,
         refresh: Callable[[], None],
+        types: ObjectTypes,
+        make_ref: Callable[[Any, str, Callable[[], Orders]], Any],
     ) -> None:
         self._config = config
         self._store = store
@@ -103,6 +108,18 @@ class Crew:
             tracing=self.tracing,
             scribe=self.logs,
         )
+        self.keeper = Keeper(
+            store,
+            config,
+            types=types,
+            node=self._claims_as if config.queues else None,
+            is_sure=lambda: self.node is not None and self.node.is_sure,
+            make_ref=make_ref,
+            threads=self.threads,
+            doorbell=self.doorbell,
+            events=self.events,
+            world=world,
+        )
         self.node: Node | None = None
         self.lanes: list[Lane] = []
         self._lane_tasks: list[asyncio.Task[None]] = []
@@ -120,8 +137,11 @@ class Crew:
         self.progress.begin(self._rounds(self.progress))
         if self.logs is not None:
             self.logs.open(self._rounds(self.logs))
+        self.keeper.outbox.on_wake(self._rounds(self.keeper.outbox).wake)
+        self.doorbell.on_answers(self.keeper.outbox.heard)
         if config.queues:
             await self._open_lanes()
+            self._open_objects()
         if config.queues if config.maintenance is None else config.maintenance:
             timekeeper = Timekeeper(self._store.timers, self.doorbell, poll_s=config.poll_interval, events=events)
             self.doorbell.on_timer(self._rounds(timekeeper).wake)
@@ -132,6 +152,15 @@ class Crew:
                 Pruner(
                     self._store.upkeep,
                     self._store.limits,
+                    interval_s=config.prune_interval,
+                    batch_max=config.prune_batch,
+                    events=events,
+                )
+            )
+            self._rounds(
+                ObjectPruner(
+                    self._store.objects,
+                    self._store.calls,
                     interval_s=config.prune_interval,
                     batch_max=config.prune_batch,
                     events=events,
@@ -198,6 +227,18 @@ class Crew:
         self.doorbell.on_cancelled(self._cancelled)
         self._lane_tasks = [asyncio.create_task(lane.run(), name=f"outlast-lane-{lane.name}") for lane in self.lanes]
 
+    def _open_objects(self) -> None:
+        keeper = self.keeper
+        keeper.inbox.on_wake(self._rounds(keeper.inbox).wake)
+        keeper.alarms.on_wake(self._rounds(keeper.alarms).wake)
+        self._rounds(keeper)
+
+        def called(node: str) -> None:
+            keeper.inbox.heard(node)
+            keeper.alarms.heard(node)
+
+        self.doorbell.on_objects(called)
+
     async def declare(self, node: str) -> None:
         """Says for a node what it knows of limits."""
         config = self._config
@@ -242,6 +283,7 @@ class Crew:
         return self.node.claims_as if self.node is not None else ""
 
     def _ring(self) -> None:
+        self.keeper.on_well()
         for lane in self.lanes:
             lane.ring()
 
@@ -303,6 +345,7 @@ class Crew:
         for lane in self.lanes:
             lane.drop()
         self.executor.stop(Why.LOST)
+        self.keeper.bury()
 
     async def cancel(self, id: str, reason: str, *, tree: bool) -> Stopped | None:
         """Ends an instance as cancelled, with `tree` its descendants, too, and tells whoever must know."""
@@ -342,7 +385,8 @@ class Crew:
                 await self.executor.idle(config.cancel_timeout)
                 self.executor.forget(stopped)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAST_COMMITS_S):
+                async with asyncio.timeout(LAST_COMMITS_S + config.drain_timeout):
+                    await self.keeper.drain(config.drain_timeout)
                     await self.intake.settled()
                     await self.post.settled()
                     await self.committer.settled()
@@ -359,7 +403,8 @@ class Crew:
         if self._look_later is not None:
             self._look_later.cancel()
         stopped = self.executor.stop(Why.DRAIN)
-        tasks = [*self._tasks, *self._lane_tasks, *self.intake.tasks(), *self.post.tasks()]
+        tasks = [*self._tasks, *self._lane_tasks, *self.intake.tasks(), *self.post.tasks(), *self.keeper.tasks()]
+        self.keeper.close()
         for task in tasks:
             task.cancel()
         tasks += [run.task for run in stopped if run.task is not None]

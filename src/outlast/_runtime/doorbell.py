@@ -14,7 +14,8 @@ class Doorbell:
     """Rings here at once, and elsewhere through the store's bell.
 
     Messages between processes: `q:<queue>` work arrived, `t` an earlier due time, `s` a schedule was changed, `f:<id>`
-    ended (`f:*` many), `c:<id>` cancelled while running, `*` anything.
+    ended (`f:*` many), `c:<id>` cancelled while running, `o:<node>` a call or an alarm for an object that a node owns
+    (`o:*` nobody), `a:<sender>` answers to calls, `*` anything.
     """
 
     def __init__(self, bell: Bell, *, remote: bool) -> None:
@@ -23,6 +24,8 @@ class Doorbell:
         self._queues: dict[str, Callable[[], None]] = {}
         self._timer: Callable[[], None] = _nobody
         self._schedule: Callable[[], None] = _nobody
+        self._objects: Callable[[str], None] = _nobody_named
+        self._answers: Callable[[str], None] = _nobody_named
         self._ended: Callable[[str], None] = _nobody_named
         self._cancelled: Callable[[str], None] = _nobody_named
 
@@ -37,6 +40,14 @@ class Doorbell:
     def on_schedule(self, wake: Callable[[], None]) -> None:
         """`wake()` when there may be an earlier tick. `*` does not: they change seldom, and are looked at anyway."""
         self._schedule = wake
+
+    def on_objects(self, told: Callable[[str], None]) -> None:
+        """`told(node)` when there is a call or an alarm for an object that a node owns; `told("*")`: or nobody."""
+        self._objects = told
+
+    def on_answers(self, told: Callable[[str], None]) -> None:
+        """`told(sender)` when calls that somebody made have their answers; `told("*")`: perhaps anybody's."""
+        self._answers = told
 
     def on_ended(self, told: Callable[[str], None]) -> None:
         """`told(id)` when another process has ended an instance; `told("*")`: perhaps any."""
@@ -80,6 +91,18 @@ class Doorbell:
         if self._remote:
             self._bell.ring("s")
 
+    def objects(self, node: str) -> None:
+        """There is a call or an alarm for an object that a node owns; "*": or nobody."""
+        self._objects(node)
+        if self._remote:
+            self._bell.ring(f"o:{node}")
+
+    def answers(self, sender: str) -> None:
+        """Calls that somebody made have their answers."""
+        self._answers(sender)
+        if self._remote:
+            self._bell.ring(f"a:{sender}")
+
     def ended(self, ids: list[str]) -> None:
         """These ended here; others may wait for them."""
         if not self._remote:
@@ -111,12 +134,18 @@ class Doorbell:
             self._schedule()
         elif kind == "c":
             self._cancelled(name)
+        elif kind == "o":
+            self._objects(name)
+        elif kind == "a":
+            self._answers(name)
         else:
             for wake in self._queues.values():
                 wake()
             self._timer()
             self._ended("*")
             self._cancelled("*")
+            self._objects("*")
+            self._answers("*")
 
 
 def _nobody() -> None: ...

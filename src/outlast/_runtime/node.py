@@ -61,7 +61,7 @@ class Node:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._burial: asyncio.Task[None] | None = None
-        self._renewed_at = self._steady_since = float("-inf")
+        self._renewed_at = self._steady_since = self._asked_at = float("-inf")
         self._rising = False
         self.in_doubt = False
 
@@ -72,6 +72,12 @@ class Node:
         It looks at the clock: a process that was frozen knows this before its first renewal tells it.
         """
         return "" if self._rising or self.in_doubt or self._late_s() > FENCE_SHARE * self._lease_s else self.id
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether nobody can have taken over what this node holds: it counts from when the last renewal was asked for,
+        which is before any other node can have seen it."""
+        return self._world.monotonic() - self._asked_at < FENCE_SHARE * self._lease_s and not self._rising
 
     def _late_s(self) -> float:
         return self._world.monotonic() - self._renewed_at
@@ -84,14 +90,16 @@ class Node:
         self._thread.start()
 
     async def _register(self) -> None:
+        asked_at = self._world.monotonic()
         await self._leases.register(self.id, host_name(), process_id(), self._lease_s)
         await self._declare(self.id)
+        self._asked_at = asked_at
         self.renewed()
 
     def _renew_for_ever(self) -> None:
         wait_s = self._renew_s
         while not self._stop.wait(wait_s):
-            node = self.id
+            node, asked_at = self.id, self._world.monotonic()
             try:
                 alive = self._renewer.renew(node)
             except StoreError:
@@ -106,6 +114,7 @@ class Node:
             wait_s = self._renew_s
             if alive:
                 was_well = self.claims_as
+                self._asked_at = asked_at
                 self.renewed()
                 self.in_doubt = False
                 if not was_well:

@@ -149,6 +149,41 @@ SCHEME: Final[Mapping[str, Kind]] = {
     ),
     "rate.unknown": _kind(logging.WARNING, "Somebody waits for a rate limit that no process has declared.", "limit"),
     "limits.opened": _kind(logging.DEBUG, "A round over all gates let somebody through.", "queues"),
+    "object.loaded": _kind(logging.DEBUG, "An object came into this process's memory.", "type", "id", "is_new"),
+    "object.saved": _kind(logging.DEBUG, "What calls have left of an object is committed.", "type", "id"),
+    "object.deleted": _kind(logging.DEBUG, "An object is deleted.", "type", "id"),
+    "object.hibernated": _kind(
+        logging.DEBUG, "An idle object left the memory; this process goes on owning it.", "type", "id"
+    ),
+    "object.released": _kind(
+        logging.DEBUG, "An object is nobody's now: whoever calls it next may own it.", "type", "id"
+    ),
+    "object.lost": _kind(
+        logging.WARNING, "Another process owns an object by now: what was not committed here is void.", "type", "id"
+    ),
+    "object.call_failed": _kind(
+        logging.WARNING,
+        "A handler raised. Calls whose caller gets the error are told of while somebody hears of single steps.",
+        "type",
+        "id",
+        "handler",
+        "error",
+    ),
+    "alarm.failed": _kind(
+        logging.WARNING, "An alarm's handler raised, and is tried again.", "type", "id", "handler", "attempt", "error"
+    ),
+    "alarm.gave_up": _kind(
+        logging.ERROR,
+        "An alarm's handler raised for the last time: the alarm stays as failed, or goes on with its next time.",
+        "type",
+        "id",
+        "handler",
+        "attempt",
+        "error",
+    ),
+    "objects.pruned": _kind(
+        logging.DEBUG, "Objects past their retention, and old calls and answers, were deleted.", "objects", "calls"
+    ),
     "retention.pruned": _kind(
         logging.DEBUG, "Ended instances past their retention, and idle buckets, were deleted.", "count", "buckets"
     ),

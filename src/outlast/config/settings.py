@@ -64,6 +64,7 @@ class Options(TypedDict, total=False):
     log_passthrough: bool
     log_lines_max: int
     log_chars_max: int
+    resident_objects: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,8 @@ class Config:
     """Lines kept of one instance; the oldest go first."""
     log_chars_max: int = 10_000
     """Characters kept of one line."""
+    resident_objects: int = 10_000
+    """Objects in memory at most; those that were not called for longest leave first. An object at work stays."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.url, str) or not self.url:
@@ -209,6 +212,7 @@ _COUNTS = {
     "threads": (1, 10_000),
     "log_lines_max": (1, 1_000_000),
     "log_chars_max": (10, 1_000_000),
+    "resident_objects": (1, 100_000_000),
 }
 _SWITCHES = ("maintenance", "log_print", "log_passthrough")
 _WORDS = {

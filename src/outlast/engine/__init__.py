@@ -8,6 +8,7 @@ from outlast.engine.engine import Engine, OnConflict
 from outlast.engine.handles import Handle, SignalResult
 from outlast.engine.life import Runnable
 from outlast.engine.messages import Target
+from outlast.engine.objects import ObjectInfo
 from outlast.engine.schedules import ONE_DAY
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Engine",
     "Handle",
     "Listener",
+    "ObjectInfo",
     "OnConflict",
     "Runnable",
     "Schedule",

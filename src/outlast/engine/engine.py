@@ -20,7 +20,7 @@ from outlast._runtime.crew import Crew
 from outlast._store.contract import Enlisted
 from outlast.engine.checks import checked_id, one_of, request_of
 from outlast.engine.handles import Handle, SignalResult
-from outlast.engine.schedules import Schedules
+from outlast.engine.objects import Objects
 from outlast.errors import DuplicateKey
 
 R = TypeVar("R")
@@ -32,7 +32,7 @@ _CLOCKS_APART_US: Final = 1_000_000
 OnConflict = Literal["raise", "return"]
 
 
-class Engine(Schedules):
+class Engine(Objects):
     """Starts durable work, runs it, and answers questions about it.
 
         async with Engine("sqlite:///app.db", queues={"default": 10}) as engine:

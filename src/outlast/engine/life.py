@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+from outlast._kernel.objects import OBJECTS, ObjectTypes, Orders
 from outlast._kernel.program import DEFINED, Catalogue, Program
 from outlast._runtime.crew import Crew
 from outlast._runtime.events import Events, Listener
@@ -21,10 +22,11 @@ from outlast.config import Config, Options, make_config, shown
 from outlast.errors import ConfigError, EngineStateError, WorkflowError
 from outlast.jobs import Job
 from outlast.machines import Machine
+from outlast.objects import Object
 from outlast.workflows import Workflow, current_flow
 
-Runnable = Program | Job[..., Any, Any, Any] | Workflow[..., Any] | type[Machine]
-"""What an engine can be told to run: a job, a workflow, or a machine's class."""
+Runnable = Program | Job[..., Any, Any, Any] | Workflow[..., Any] | type[Machine] | type[Object]
+"""What an engine can be told to run: a job, a workflow, or the class of a machine or of an object."""
 
 
 class Life:
@@ -39,7 +41,9 @@ class Life:
     ) -> None:
         self.config: Config = make_config(url, options)
         self._world: World = SystemWorld()
-        self._catalogue = Catalogue(() if programs is None else map(_program_of, programs))
+        given = [] if programs is None else list(programs)
+        self._types = ObjectTypes(each.outlast_kind for each in given if is_object(each))  # type: ignore[union-attr]
+        self._catalogue = Catalogue(_program_of(each) for each in given if not is_object(each))
         self._adopts = programs is None
         self._adopted = -1
         self._store: Store = open_store(self.config, self._world)
@@ -97,7 +101,14 @@ class Life:
         try:
             self._adopt()
             crew = Crew(
-                self.config, self._store, self._catalogue, self._world, events=self._events, refresh=self._adopt
+                self.config,
+                self._store,
+                self._catalogue,
+                self._world,
+                events=self._events,
+                refresh=self._adopt,
+                types=self._types,
+                make_ref=self._make_ref,
             )
             try:
                 await self._store.open()
@@ -111,6 +122,10 @@ class Life:
                 raise
         finally:
             self._turning = False
+
+    def _make_ref(self, cls: Any, id: str, orders: Callable[[], Orders]) -> Any:
+        """A reference to an object for another one, whose one-way calls become orders."""
+        raise NotImplementedError
 
     async def _begin(self) -> None:
         """What is done once the loops run."""
@@ -159,6 +174,9 @@ class Life:
             self._adopted = DEFINED.changes
             for program in DEFINED:
                 self._catalogue.add(program)
+        if self._adopts:
+            for kind in OBJECTS:
+                self._types.add(kind)
 
     def _running(self) -> Crew:
         if self._crew is None:
@@ -271,5 +289,12 @@ def _stop_or_end(stop: asyncio.Event, number: int) -> None:
 def _program_of(what: Runnable) -> Program:
     program = getattr(what, "outlast_program", what)
     if isinstance(program, type) or not callable(getattr(program, "retention_s", None)):
-        raise ConfigError(f"programs must hold jobs and machine classes, not {shown(what)}")
+        raise ConfigError(
+            f"programs must hold jobs, workflows and the classes of machines and objects, not {shown(what)}"
+        )
     return program
+
+
+def is_object(what: Any) -> bool:
+    """Whether this is the class of an object."""
+    return isinstance(what, type) and issubclass(what, Object)

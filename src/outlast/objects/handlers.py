@@ -150,5 +150,3 @@ def _checked(function: Any, what: str) -> Callable[..., Any]:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise DefinitionError(f"{what} {function.__name__!r} must return, not yield")
     return function
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from types import MethodType
@@ -40,6 +41,7 @@ class HandlerOf:
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = Signature(MethodType(function, object()), who=who)
         self.takes_nothing = not self.signature.names
+        self.result_hint = typing.get_type_hints(function, include_extras=True).get("return", Any)
 
     def args_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
         """A call's arguments as the handler gets them: copies, typed. Raises: ArgumentError, EncodingError."""
@@ -50,6 +52,10 @@ class HandlerOf:
     def read_args(self, text: str) -> Mapping[str, Any]:
         """Arguments by name. Raises: EncodingError."""
         return self.signature.decode(text)
+
+    def write_args(self, args: Mapping[str, Any]) -> str:
+        """The same, as JSON text."""
+        return self.signature.encode((), dict(args))
 
     def write_result(self, value: Any) -> str:
         """A result as JSON text. Raises: EncodingError."""
@@ -142,20 +148,27 @@ class ObjectKind:
 
     def load(self, id: str, version: int, text: str, around: Surroundings) -> ObjectBody:
         """An object from its stored state. Raises: EncodingError: it does not fit, or is of a version not known."""
+        return ObjectBody(self, id, self._upgraded(version, text), around)
+
+    def state_of(self, version: int, text: str) -> dict[str, Any]:
+        """The fields of a stored state. Raises: EncodingError."""
+        return self.read(self._upgraded(version, text))[0]
+
+    def _upgraded(self, version: int, text: str) -> str:
         while version < self.version:
             upgrade = self._upgrades.get(version)
             if upgrade is None:
                 raise EncodingError(
-                    f"{self.what} of id {id!r} is of version {version}; this process knows version {self.version} "
+                    f"{self.what} is of version {version}; this process knows version {self.version} "
                     f"and no @upgrade(from_version={version})"
                 )
             text = encode(upgrade(decode_any(text)), what=f"{self.what}, upgraded from version {version}")
             version += 1
         if version > self.version:
             raise EncodingError(
-                f"{self.what} of id {id!r} was written by version {version}; this process knows version {self.version}"
+                f"{self.what} was written by version {version}; this process knows version {self.version}"
             )
-        return ObjectBody(self, id, text, around)
+        return text
 
     def read(self, text: str) -> tuple[dict[str, Any], dict[str, msgspec.Raw]]:
         """The fields of a stored state, with defaults for those it lacks; and what it holds besides, as it is.
@@ -179,6 +192,11 @@ class ObjectKind:
     def ringing(self, alarm: str) -> AlarmOf | None:
         """The handler of an alarm."""
         return self.alarms.get(alarm) or self._catch_all
+
+    def alarm_args(self, alarm: str) -> Mapping[str, Any]:
+        """What the handler of an alarm is called with: the one that takes all of them gets the name."""
+        handler = self.ringing(alarm)
+        return {} if handler is None or handler.takes_nothing else handler.args_of((alarm,), {})
 
     def retry_s(self, alarm: str, failures: int, dice: Random) -> float | None:
         """Seconds until an alarm whose handler has failed so often is tried again; None: it is not."""
@@ -225,8 +243,8 @@ class ObjectBody:
         """Calls the object's own `after_load`."""
         return self.instance.after_load()
 
-    def peek(self) -> str:
-        """Its state as text, unproven. Raises: EncodingError."""
+    def dump(self) -> str:
+        """Its state as text. Raises: EncodingError."""
         fields = self._fields
         try:
             state = {name: fields[name] for name in self._kind.field_names}
@@ -236,11 +254,9 @@ class ObjectBody:
             state |= self._unknown
         return encode(state, what=self._kind.what)
 
-    def dump(self) -> str:
-        """Its state as text, proven to read back; from now on it is as if read from this text."""
-        text = self.peek()
+    def settle(self, text: str) -> None:
+        """Takes the text that `dump` gave as its state. Raises: EncodingError: a field has not the type it should."""
         self._fields.update(self._kind.prove(text))
-        return text
 
     def restore(self, text: str) -> None:
         """Makes its state what the text says, and forgets its orders."""

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final, TypeVar, dataclass_transform
 
+from outlast._kernel.backoff import exponential
 from outlast._kernel.cron import Cron
-from outlast._kernel.objects import BUILT_IN
+from outlast._kernel.objects import BUILT_IN, OBJECTS
 from outlast._model import AlarmRow
 from outlast._world import instant, instant_us
 from outlast.config import checked_name, duration_s
 from outlast.config.values import whole
 from outlast.errors import ConfigError, DefinitionError, did_you_mean
-from outlast.objects.handlers import ALARM_ATTEMPTS, Alarm, Handler, exponential
+from outlast.objects.handlers import ALARM_ATTEMPTS, Alarm, Handler
 from outlast.objects.kind import CATCH_ALL, AlarmOf, HandlerOf, ObjectBody, ObjectKind, default_of
 
 T = TypeVar("T")
@@ -80,13 +81,14 @@ class Object:
         queue_limit: Calls that may wait for one object (default 10,000); more get `MailboxFull`.
         call_timeout: Seconds that a caller waits for an answer, unless it says otherwise (default 5).
         retention: Seconds that an object is kept after its last change; None (default): for ever.
-
-    Attributes:
-        id: The object's id.
     """
 
     outlast_kind: ClassVar[ObjectKind]
-    id: ClassVar[str]
+
+    @property
+    def id(self) -> str:
+        """The object's id."""
+        return _body(self).id
 
     def __init_subclass__(
         cls,
@@ -112,7 +114,7 @@ class Object:
             retention=retention,
         )
         if "<locals>" not in cls.__qualname__:
-            OBJECTS[cls.outlast_kind.name] = cls.outlast_kind
+            OBJECTS.add(cls.outlast_kind)
 
     def __init__(self) -> None:
         raise DefinitionError(
@@ -164,10 +166,6 @@ class Object:
     def cancel_all_alarms(self) -> None:
         """Cancels every alarm of this object; committed together with the state."""
         _body(self).orders.cancel_all()
-
-
-OBJECTS: Final[dict[str, ObjectKind]] = {}
-"""Types defined at module level anywhere in this process, by name. Definitions only: engines hold no state here."""
 
 
 def _body(instance: Any) -> ObjectBody:
@@ -241,6 +239,7 @@ def make_kind(
     called = checked_name(cls.__name__ if name is None else name, what="an object's name")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise DefinitionError(f"object {called!r}: version must be a whole number from 1, not {version!r}")
+    whole("queue_limit", queue_limit, 1, 10_000_000)
     fields, defaults = _fields_of(cls, called)
     handlers, alarms, catch_all = _methods_of(cls, called)
     if not handlers and not alarms:
@@ -257,7 +256,7 @@ def make_kind(
         upgrades=_upgrades_of(cls, called, version),
         hibernate_s=None if hibernate_after is None else duration_s(hibernate_after, name="hibernate_after"),
         shutdown_s=None if shutdown_after is None else duration_s(shutdown_after, name="shutdown_after"),
-        queue_limit=whole("queue_limit", queue_limit, 1, 10_000_000),
+        queue_limit=queue_limit,
         timeout_s=duration_s(call_timeout, name="call_timeout", least_s=0.001),
         retention_s=None if retention is None else duration_s(retention, name="retention"),
     )

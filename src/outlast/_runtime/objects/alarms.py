@@ -1,0 +1,80 @@
+"""Rings the alarms of objects that this node owns, or that nobody does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from outlast._model import AlarmRow
+from outlast._store.objects import Alarms
+
+RINGING_MAX: Final = 1_000
+"""Alarms at work at once; more wait where they are."""
+
+
+class AlarmClock:
+    """Takes due alarms to their objects, and sleeps until the next one is due."""
+
+    name = "object-alarms"
+
+    def __init__(
+        self,
+        alarms: Alarms,
+        *,
+        node: Callable[[], str],
+        types: Callable[[], Sequence[str]],
+        ring: Callable[[AlarmRow], bool],
+        poll_s: float,
+    ) -> None:
+        self._alarms = alarms
+        self._node = node
+        self._types = types
+        self._ring = ring
+        self._poll_s = poll_s
+        self._ringing: set[Any] = set()
+        self._full = False
+        self._wake: Callable[[], None] = _nothing
+
+    def on_wake(self, wake: Callable[[], None]) -> None:
+        """What makes the next look come now."""
+        self._wake = wake
+
+    def heard(self, node: str) -> None:
+        """Somebody has set an alarm of an object of a node."""
+        if node in (self._node(), "*"):
+            self._wake()
+
+    def earlier(self) -> None:
+        """An alarm was set here."""
+        self._wake()
+
+    async def beat(self) -> float:
+        """Rings what is due."""
+        node, types = self._node(), self._types()
+        if not node or not types or len(self._ringing) >= RINGING_MAX:
+            return self._poll_s
+        limit = RINGING_MAX + len(self._ringing)
+        due = await self._alarms.due(node, types, limit)
+        rung = 0
+        for alarm in due.alarms:
+            key = (alarm.type, alarm.id, alarm.name, alarm.revision)
+            if key not in self._ringing:
+                self._ringing.add(key)
+                if self._ring(alarm):
+                    rung += 1
+                else:
+                    self._ringing.discard(key)
+        self._full = len(due.alarms) >= limit
+        if self._full and not rung:
+            return 0.05
+        return self._poll_s if due.next_s is None else min(self._poll_s, due.next_s)
+
+    def over(self, alarms: Iterable[Any]) -> None:
+        """These have rung, or are not at work here any more."""
+        self._ringing.difference_update(alarms)
+        if self._full and len(self._ringing) < RINGING_MAX // 2:
+            self._full = False
+            self._wake()
+
+
+def _nothing() -> None: ...

@@ -1,0 +1,506 @@
+"""One object in memory: its mailbox, the calls it serves one after the other, and what they leave to be committed.
+
+A handler works on the state as the last one left it, committed or not; every answer waits until all that its handler
+saw is committed. A commit that is refused (another node has taken the object over) takes everything with it that was
+built on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from outlast._kernel.failures import failure_text
+from outlast._kernel.objects import CHAIN, DELETE, START, STOP, Body, ObjectType, after_failure, after_ring
+from outlast._model import AlarmMove, Answer, ObjectCommit, ObjectKey, Owned
+from outlast._runtime.objects.items import Elsewhere, Item, Pending, Reply
+from outlast.errors import CallError, EncodingError, MailboxFull, OwnershipLost, ValueTooLarge
+
+
+class House(Protocol):
+    """What a resident needs of its keeper."""
+
+    bytes_max: int
+
+    async def acquire(self, kind: ObjectType, id: str) -> Owned:
+        """Makes this node the owner. Raises: Elsewhere, StoreError."""
+
+    def load(self, kind: ObjectType, owned: Owned) -> Body:
+        """The object in memory. Raises: EncodingError."""
+
+    def node(self) -> str:
+        """This node's id; empty while nothing may be begun."""
+
+    async def well(self) -> None:
+        """Waits until something may be begun again."""
+
+    def is_sure(self) -> bool:
+        """Whether this node's lease is good beyond doubt."""
+
+    async def confirm(self, resident: Resident) -> bool:
+        """Asks the store whether the resident's object is still owned here."""
+
+    def dirty(self, resident: Resident) -> None:
+        """There is something to commit."""
+
+    def left(self, resident: Resident) -> None:
+        """The resident has left the memory."""
+
+    async def release(self, resident: Resident) -> None:
+        """Gives the object up."""
+
+    async def in_thread(self, call: Callable[[], Any]) -> Any:
+        """Runs a plain function on a thread."""
+
+    def now_us(self) -> int:
+        """The time, microseconds since 1970."""
+
+    def retry_s(self, kind: ObjectType, alarm: str, failures: int) -> float | None:
+        """Seconds until an alarm that failed is tried again, or None."""
+
+    def failed(self, resident: Resident, item: Item, error: BaseException) -> None:
+        """A handler has raised."""
+
+    def lost(self, resident: Resident) -> None:
+        """Another node owns the object by now."""
+
+    def served(self, resident: Resident, pending: Pending) -> None:
+        """A commit has landed."""
+
+    def dropped(self, items: list[Any]) -> None:
+        """Stored calls and alarms that were taken are not being served any more."""
+
+
+class Resident:
+    """An object in memory, or on its way there.
+
+    Attributes:
+        key: Its type and id.
+        epoch, commits: As stored.
+        node: The node id under which it is owned.
+        used_at: When it was last called, on the monotonic clock.
+        gone: Whether it has left: nothing may be put into its mailbox any more.
+    """
+
+    __slots__ = (
+        "_current",
+        "_house",
+        "_mailbox",
+        "_readers",
+        "_readers_left",
+        "_task",
+        "_text",
+        "body",
+        "commits",
+        "epoch",
+        "gone",
+        "in_flight",
+        "key",
+        "kind",
+        "landed",
+        "node",
+        "pending",
+        "used_at",
+    )
+
+    def __init__(self, kind: ObjectType, id: str, house: House, now: float) -> None:
+        self.kind = kind
+        self.key: ObjectKey = (kind.name, id)
+        self.body: Body | None = None
+        self.epoch = self.commits = 0
+        self.node = ""
+        self.used_at = now
+        self.gone = False
+        self.pending: Pending | None = None
+        self.in_flight: Pending | None = None
+        self.landed: asyncio.Event | None = None
+        self._house = house
+        self._text = ""
+        self._mailbox: deque[Item] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._current: Item | None = None
+        self._readers = 0
+        self._readers_left: asyncio.Event | None = None
+
+    def __len__(self) -> int:
+        return len(self._mailbox)
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it could leave the memory now."""
+        return self._task is None and self.pending is None and self.in_flight is None and not self._readers
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """Who serves its mailbox now."""
+        return self._task
+
+    def put(self, item: Item) -> None:
+        """Takes an item. Raises: MailboxFull."""
+        if len(self._mailbox) >= self.kind.queue_limit:
+            raise MailboxFull(
+                f"{len(self._mailbox):,} calls wait for {self.kind.name} {self.key[1]!r}, which is its queue_limit",
+                type=self.key[0],
+                id=self.key[1],
+                handler=item.name,
+                happened=False,
+            )
+        self._mailbox.append(item)
+        if self._task is None:
+            self._start()
+
+    def _start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="outlast-object")
+
+    # Reading in the caller's own task.
+
+    @property
+    def can_read(self) -> bool:
+        """Whether a read-only handler may run at once: nothing waits, runs or is uncommitted."""
+        return (
+            self._task is None
+            and self.body is not None
+            and self.pending is None
+            and self.in_flight is None
+            and not self.gone
+        )
+
+    async def read(self, item: Item) -> Any:
+        """Runs a read-only `async def` handler in the caller's task. Raises: what it raises; Elsewhere."""
+        body, handling = self.body, item.handling
+        assert body is not None
+        assert handling is not None
+        token = CHAIN.set((*item.chain, self.key))
+        self._readers += 1
+        try:
+            try:
+                value = await body.run(handling, item.args)
+                self._check_unchanged(body, item)
+                value = handling.copy_result(value)
+            except BaseException:
+                body.restore(self._text)
+                raise
+        finally:
+            CHAIN.reset(token)
+            self._readers -= 1
+            if self._readers_left is not None and not self._readers:
+                self._readers_left.set()
+        if not self._house.is_sure() and not await self._house.confirm(self):
+            self.lose()
+            raise Elsewhere(None)
+        return value
+
+    def _check_unchanged(self, body: Body, item: Item) -> None:
+        if body.orders or body.dump() != self._text:
+            raise CallError(
+                f"handler {item.name!r} of {self.kind.name} is read_only, and has changed the state or set an alarm",
+                type=self.key[0],
+                id=self.key[1],
+                handler=item.name,
+                happened=False,
+            )
+
+    # Serving the mailbox.
+
+    async def _run(self) -> None:
+        try:
+            if self.body is None:
+                await self._open()
+            while self._mailbox and not self.gone:
+                if self._readers:
+                    await self._wait_for_readers()
+                item = self._mailbox.popleft()
+                if item.is_moot:
+                    continue
+                if not self._house.node():
+                    self._mailbox.appendleft(item)
+                    await self._house.well()
+                    continue
+                self._current = item
+                await self._serve(item)
+                self._current = None
+        except Elsewhere as moved:
+            self._leave(moved)
+        except asyncio.CancelledError:
+            self._leave(Elsewhere(None))
+            raise
+        except Exception as error:
+            if self.body is None and self.node:  # it cannot be loaded here: another process may know how.
+                await self._house.release(self)
+            self._leave(error)
+        finally:
+            self._task = None
+            if self._mailbox and not self.gone:
+                self._start()
+
+    async def _wait_for_readers(self) -> None:
+        self._readers_left = asyncio.Event()
+        while self._readers:
+            self._readers_left.clear()
+            await self._readers_left.wait()
+        self._readers_left = None
+
+    async def _open(self) -> None:
+        """Comes to own the object, and loads it. Raises: Elsewhere; what stops it from being loaded."""
+        owned = await self._house.acquire(self.kind, self.key[1])
+        self.epoch, self.commits, self.node = owned.epoch, owned.commits, self._house.node()
+        if not self.node:
+            raise Elsewhere(None)
+        body = self._house.load(self.kind, owned)
+        self._text = body.dump()
+        CHAIN.set((self.key,))
+        answer = body.after_load()
+        if inspect.isawaitable(answer):
+            await answer
+        self.body = body
+        text, orders = body.dump(), body.take_orders()
+        if text != self._text or orders:
+            body.settle(text)
+            self._text = text
+            pending = self._put_off()
+            pending.orders.fold(orders)
+            await self.settled()
+            if self.gone:
+                raise Elsewhere(None)
+
+    async def settled(self) -> None:
+        """Waits until all that is pending is committed, or lost."""
+        while (self.pending is not None or self.in_flight is not None) and not self.gone:
+            self.landed = self.landed or asyncio.Event()
+            await self.landed.wait()
+
+    def _put_off(self) -> Pending:
+        """What gathers for the next commit."""
+        pending = self.pending
+        if pending is None:
+            pending = self.pending = Pending(self._text)
+            self._house.dirty(self)
+        else:
+            pending.text = self._text
+        return pending
+
+    async def _serve(self, item: Item) -> None:
+        if item.handling is None:
+            await self._built_in(item)
+            return
+        body = self.body
+        assert body is not None
+        item.begun = True
+        CHAIN.set((*item.chain, self.key))
+        value: Any = None
+        try:
+            value = await self._answer(body, item)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            await self._failed(body, item, error)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            await self._failed(body, item, error)
+        else:
+            await self._succeeded(item, value)
+
+    async def _answer(self, body: Body, item: Item) -> Any:
+        """Runs the handler and takes the new state. Raises: what it raises; EncodingError."""
+        handling = item.handling
+        assert handling is not None
+        if handling.is_async:
+            value = await body.run(handling, item.args)
+        else:
+            value = await self._house.in_thread(lambda: body.run(handling, item.args))
+            if inspect.isawaitable(value):
+                value = await value
+        text = body.dump()
+        if handling.read_only:
+            self._check_unchanged(body, item)
+        elif text != self._text:
+            if len(text) * 4 > self._house.bytes_max and (size := len(text.encode())) > self._house.bytes_max:
+                raise ValueTooLarge(f"the state of {self.kind.name} {self.key[1]!r}", size, self._house.bytes_max)
+            value = handling.write_result(value) if item.call is not None else handling.copy_result(value)
+            body.settle(text)
+            self._text = text
+            self._put_off()
+            return value
+        return handling.write_result(value) if item.call is not None else handling.copy_result(value)
+
+    async def _succeeded(self, item: Item, value: Any) -> None:
+        assert self.body is not None
+        orders = self.body.take_orders()
+        if orders:
+            self._put_off().orders.fold(orders)
+        if item.call is not None:
+            self._answered(item, Answer(item.call.call, value, None))
+        elif item.alarm is not None:
+            self._moved(item, after_ring(item.alarm, self._house.now_us()))
+        elif item.future is not None:
+            await self._reply(Reply(item.future, value))
+
+    async def _failed(self, body: Body, item: Item, error: BaseException) -> None:
+        body.restore(self._text)
+        self._house.failed(self, item, error)
+        if item.call is not None:
+            self._answered(item, Answer(item.call.call, None, failure_text(error)))
+        elif item.alarm is not None:
+            wait_s = self._house.retry_s(self.kind, item.alarm.name, item.alarm.attempt + 1)
+            self._moved(item, after_failure(item.alarm, failure_text(error), wait_s, self._house.now_us()))
+        elif item.future is not None:
+            if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)):
+                told: BaseException = CallError(
+                    f"handler {item.name!r} of {self.kind.name} raised {type(error).__name__}",
+                    type=self.key[0],
+                    id=self.key[1],
+                    handler=item.name,
+                    happened=False,
+                )
+                told.__cause__ = error
+                error = told
+            await self._reply(Reply(item.future, error=error))
+
+    def _answered(self, item: Item, answer: Answer) -> None:
+        assert item.call is not None
+        pending = self._put_off()
+        pending.answers.append(answer)
+        pending.done.append(item.call.call)
+        if item.call.sender is not None:
+            pending.senders.add(item.call.sender)
+
+    def _moved(self, item: Item, move: AlarmMove) -> None:
+        pending = self._put_off()
+        pending.moved.append(move)
+        pending.done.append((*self.key, move.name, move.revision))
+
+    async def _reply(self, reply: Reply) -> None:
+        """Answers a caller of this process once all that the handler saw is committed."""
+        if (group := self.pending or self.in_flight) is not None:
+            group.replies.append(reply)
+        elif self._house.is_sure() or await self._house.confirm(self):
+            reply.give()
+        else:
+            reply.refuse(self._lost("before its answer could be confirmed"))
+            self.lose()
+
+    async def _built_in(self, item: Item) -> None:
+        if item.name == START:
+            await self._done(item)
+        elif item.name == STOP:
+            await self._done(item)
+            await self.settled()
+            if not self.gone:
+                await self._house.release(self)
+                self._leave(Elsewhere(None))
+        elif item.name == DELETE:
+            self._put_off().deleted = True
+            await self._done(item)
+            await self.settled()
+            self._leave(Elsewhere(None))
+
+    async def _done(self, item: Item) -> None:
+        if item.call is not None:
+            self._answered(item, Answer(item.call.call, "null", None))
+        elif item.future is not None:
+            await self._reply(Reply(item.future))
+
+    # Commits.
+
+    def take(self) -> ObjectCommit:
+        """What is to be committed now; until `land` or `lose` the next gathers."""
+        pending = self.pending
+        assert pending is not None
+        assert self.in_flight is None
+        self.in_flight, self.pending = pending, None
+        orders = pending.orders
+        return ObjectCommit(
+            self.key[0],
+            self.key[1],
+            self.epoch,
+            self.commits + 1,
+            self.kind.version,
+            pending.text,
+            expires_s=self.kind.retention_s,
+            deleted=pending.deleted,
+            moved=pending.moved,
+            clears_alarms=orders.clears,
+            cancelled=sorted(orders.cancelled),
+            alarms=[orders.alarms[name] for name in sorted(orders.alarms)],
+            sends=orders.sends,
+            answers=pending.answers,
+        )
+
+    def land(self) -> None:
+        """What was taken is committed."""
+        pending, self.in_flight = self.in_flight, None
+        assert pending is not None
+        self.commits += 1
+        for reply in pending.replies:
+            reply.give()
+        self._house.served(self, pending)
+        if self.landed is not None and self.pending is None:
+            self.landed.set()
+            self.landed = None
+
+    def lose(self, error: BaseException | None = None) -> None:
+        """The object is no longer owned here, or its commit failed: all that is not committed is void."""
+        if self.gone:
+            return
+        if error is None:
+            self._house.lost(self)
+        told = error or self._lost("before its changes were committed")
+        current, self._current = self._current, None
+        if current is not None and current.begun:
+            current.refuse(told)
+        self._leave(Elsewhere(None), told)
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+    def _lost(self, when: str) -> OwnershipLost:
+        return OwnershipLost(
+            f"{self.kind.name} {self.key[1]!r} was taken over by another process {when}",
+            type=self.key[0],
+            id=self.key[1],
+            happened=False,
+        )
+
+    def _leave(self, why: BaseException, told: BaseException | None = None) -> None:
+        """Leaves the memory: what waits is sent on, or gets the error."""
+        if self.gone:
+            return
+        self.gone = True
+        self.body = None
+        self._house.left(self)
+        dropped: list[Any] = []
+        for pending in (self.in_flight, self.pending):
+            if pending is not None:
+                dropped += pending.done
+                for reply in pending.replies:
+                    reply.refuse(told or self._lost("before its changes were committed"))
+        self.in_flight = self.pending = None
+        waiting = [*self._mailbox] if self._current is None else [self._current, *self._mailbox]
+        self._mailbox.clear()
+        self._current = None
+        for item in waiting:
+            if item.call is not None:
+                dropped.append(item.call.call)
+            elif item.alarm is not None:
+                dropped.append((*self.key, item.alarm.name, item.alarm.revision))
+            elif item.begun and not isinstance(why, EncodingError):
+                item.refuse(told or self._lost("while it was at work"))
+            else:
+                item.refuse(why)
+        self._house.dropped(dropped)
+        if self.landed is not None:
+            self.landed.set()
+            self.landed = None
+
+    def leave_idle(self) -> None:
+        """Leaves the memory, idle as it is; the node goes on owning the object."""
+        self.gone = True
+        self.body = None
+        self._house.left(self)
