@@ -391,11 +391,14 @@ class Resident:
         if item.name == START:
             await self._done(item)
         elif item.name == STOP:
-            await self._done(item)
+            if item.call is not None:
+                await self._done(item)
             await self.settled()
             if not self.gone:
                 await self._house.release(self)
-                self._leave(Elsewhere(None))
+            if item.future is not None:
+                Reply(item.future).give()
+            self._leave(Elsewhere(None))
         elif item.name == DELETE:
             self._put_off().deleted = True
             await self._done(item)
