@@ -9,6 +9,7 @@ from outlast._store.contract import Store
 from outlast._store.door import open_store as open_store_of
 from outlast.config import make_config
 from tests.store.given import Database, Given, PinnedWorld
+from tests.store.owners import Owners
 
 OpenStore = Callable[..., Awaitable[Store]]
 
@@ -55,3 +56,9 @@ async def store(open_store: OpenStore) -> Store:
 def given(store: Store, world: PinnedWorld, database: Database) -> Given:
     """Makes what a test starts from."""
     return Given(store, world, database)
+
+
+@pytest.fixture
+def owners(given: Given) -> Owners:
+    """Makes what tests of objects start from."""
+    return Owners(given)

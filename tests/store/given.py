@@ -202,6 +202,9 @@ def _with_tables(text: str, prefix: str) -> str:
         "rates",
         "buckets",
         "schedules",
+        "objects",
+        "alarms",
+        "calls",
         "migrations",
     )
     for table in (*tables, "migrations"):

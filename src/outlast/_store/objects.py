@@ -1,7 +1,7 @@
 """What the engine asks of a database for objects; a part of the contract.
 
-An object is owned by one node at a time; every write of an owner carries type, id, node and epoch. An owner without a
-row in `nodes` owns nothing: whoever wants the object takes it over, which adds one to its epoch.
+An object is owned by one node at a time; every write of an owner carries type, id, node and epoch. An owner whose row
+in `nodes` is gone owns nothing: whoever wants the object takes it over, which adds one to its epoch.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class Objects(Protocol):
     async def get(self, type: str, id: str) -> ObjectRow | None:
         """One object."""
 
+    async def counts(self) -> list[tuple[str, int, int]]:
+        """Type, how many objects there are, how many of them living nodes own. Reads the whole table."""
+
     async def list(self, type: str, *, after: str, limit: int, owned: bool | None = None) -> list[ObjectRow]:
         """Objects of a type by id, those behind `after`; with `owned`, those that a living node owns, or the others."""
-
-    async def counts(self) -> Sequence[tuple[str, int, int]]:
-        """Type, how many objects there are, how many of them living nodes own. Reads the whole table."""
 
     async def prune(self, limit: int) -> int:
         """Deletes up to `limit` objects past their time that nobody owns, with their alarms; never one that a call

@@ -7,7 +7,9 @@ from typing import Any
 from outlast._store.contract import Enlisted
 from outlast._store.enlist import enlist
 from outlast._store.postgres.address import parse
+from outlast._store.postgres.alarms import Alarms
 from outlast._store.postgres.bell import Bell
+from outlast._store.postgres.calls import Calls
 from outlast._store.postgres.claims import Claims
 from outlast._store.postgres.desk import Desk
 from outlast._store.postgres.instances import Instances
@@ -16,6 +18,7 @@ from outlast._store.postgres.leases import Leases
 from outlast._store.postgres.limits import Limits
 from outlast._store.postgres.links import Links
 from outlast._store.postgres.logs import Logs
+from outlast._store.postgres.objects import Objects
 from outlast._store.postgres.schedules import Schedules
 from outlast._store.postgres.schema import Schema, quoted
 from outlast._store.postgres.signals import Signals
@@ -48,6 +51,9 @@ class PostgresStore:
         self.timers = Timers(engine, self.limits)
         self.queues = Queues(client)
         self.schedules = Schedules(engine)
+        self.objects = Objects(engine)
+        self.calls = Calls(client)
+        self.alarms = Alarms(engine)
         self.upkeep = Upkeep(engine)
         self.schema = Schema(self._links, sql, config.schema, world)
         self._remote = config.doorbell == "auto" and config.pooler == "none"

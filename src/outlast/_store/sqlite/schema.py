@@ -20,6 +20,9 @@ _TABLES: Final = (
     "nodes",
     "queues",
     "schedules",
+    "objects",
+    "alarms",
+    "calls",
     "migrations",
 )
 

@@ -13,6 +13,8 @@ from typing import Any, Final
 from outlast._store.contract import Enlisted
 from outlast._store.enlist import enlist
 from outlast._store.schema_files import refuse_newer
+from outlast._store.sqlite.alarms import Alarms
+from outlast._store.sqlite.calls import Calls
 from outlast._store.sqlite.claims import Claims
 from outlast._store.sqlite.desk import Desk
 from outlast._store.sqlite.instances import Instances
@@ -20,6 +22,7 @@ from outlast._store.sqlite.journal import Journal
 from outlast._store.sqlite.leases import Leases
 from outlast._store.sqlite.limits import Limits
 from outlast._store.sqlite.logs import Logs
+from outlast._store.sqlite.objects import Objects
 from outlast._store.sqlite.schedules import Schedules
 from outlast._store.sqlite.schema import Schema
 from outlast._store.sqlite.signals import Signals
@@ -57,6 +60,9 @@ class SqliteStore:
         self.timers = Timers(desk, self.limits)
         self.queues = Queues(desk)
         self.schedules = Schedules(desk)
+        self.objects = Objects(desk)
+        self.calls = Calls(desk)
+        self.alarms = Alarms(desk)
         self.upkeep = Upkeep(desk, shared=self._path is not None)
         self.schema = Schema(self._writer, config.schema, begin=self._begin)
         self.bell = Bell(self._writer)

@@ -35,7 +35,7 @@ INSERT INTO {schema}.migrations (version) VALUES (:version);
 
 -- name: drop_tables
 DROP TABLE IF EXISTS {schema}.instances, {schema}.signals, {schema}.journal, {schema}.logs, {schema}.gates, {schema}.rates,
-    {schema}.buckets, {schema}.nodes, {schema}.queues, {schema}.schedules,
+    {schema}.buckets, {schema}.nodes, {schema}.queues, {schema}.schedules, {schema}.objects, {schema}.alarms, {schema}.calls,
     {schema}.migrations;
 
 -- name: drop_schema
