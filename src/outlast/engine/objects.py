@@ -94,7 +94,10 @@ class Objects(Schedules):
             if not isinstance(cls, type) or cls is Object:
                 raise ConfigError(f"an object's class is expected, not {cls!r}")
             kind = _manual_kind(cls)
-        self._types.add(kind)
+        if self._types.find(kind.name) is not kind:
+            self._types.add(kind)
+            if self._crew is not None:
+                self._crew.doorbell.heard("o:*")  # calls and alarms of such objects may have been waiting.
         return kind
 
     # Calls: `objects.Caller`.
