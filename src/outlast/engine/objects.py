@@ -89,7 +89,7 @@ class Objects(Schedules):
         return Ref(self._kind_of(cls), id, _Inside(self, orders))
 
     def _kind_of(self, cls: Any) -> ObjectKind:
-        kind = cls.__dict__.get("outlast_kind") if isinstance(cls, type) else None
+        kind: ObjectKind | None = cls.__dict__.get("outlast_kind") if isinstance(cls, type) else None
         if kind is None:
             if not isinstance(cls, type) or cls is Object:
                 raise ConfigError(f"an object's class is expected, not {cls!r}")
