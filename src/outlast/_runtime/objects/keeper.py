@@ -14,6 +14,7 @@ from outlast._runtime.events import Events
 from outlast._runtime.gather import Gather
 from outlast._runtime.objects.alarms import AlarmClock
 from outlast._runtime.objects.answers import Unknown, Unreadable, chain_text, path_of, raised, read_chain, what
+from outlast._runtime.objects.house import Guest
 from outlast._runtime.objects.items import Elsewhere, Item, Pending
 from outlast._runtime.objects.ledger import Ledger
 from outlast._runtime.objects.mail import Inbox, Outbox
@@ -111,7 +112,7 @@ class Keeper:
         """Whether this node's lease is good beyond doubt."""
         return self._is_sure()
 
-    async def confirm(self, resident: Resident) -> bool:
+    async def confirm(self, resident: Guest) -> bool:
         """Asks the store whether the resident's object is still owned here."""
         held = [(*resident.key, resident.epoch)]
         return bool(await self._store.objects.owned(resident.node, held))
@@ -125,7 +126,7 @@ class Keeper:
         if self._residents.get(resident.key) is resident:
             del self._residents[resident.key]
 
-    async def release(self, resident: Resident) -> None:
+    async def release(self, resident: Guest) -> None:
         """Gives the object up."""
         await self._store.objects.release(resident.node, [(*resident.key, resident.epoch)])
         self._events.emit("object.released", type=resident.key[0], id=resident.key[1])
@@ -159,7 +160,7 @@ class Keeper:
             self._events.emit("object.loaded", type=owned.type, id=owned.id, is_new=owned.is_new)
         return body
 
-    def failed(self, resident: Resident, item: Item, error: BaseException) -> None:
+    def failed(self, resident: Guest, item: Item, error: BaseException) -> None:
         """A handler has raised."""
         fields = {
             "type": resident.key[0],
@@ -174,11 +175,11 @@ class Keeper:
         elif self._events.wanted or item.future is None:
             self._events.emit("object.call_failed", **fields)
 
-    def lost(self, resident: Resident) -> None:
+    def lost(self, resident: Guest) -> None:
         """Another node owns the object by now."""
         self._events.emit("object.lost", type=resident.key[0], id=resident.key[1])
 
-    def served(self, resident: Resident, pending: Pending) -> None:
+    def served(self, resident: Guest, pending: Pending) -> None:
         """A commit has landed."""
         if pending.done:
             self.dropped(pending.done)

@@ -10,68 +10,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.objects import CHAIN, DELETE, START, STOP, Body, ObjectType, after_failure, after_ring
-from outlast._model import AlarmMove, Answer, ObjectCommit, ObjectKey, Owned
+from outlast._model import AlarmMove, Answer, ObjectCommit, ObjectKey
+from outlast._runtime.objects.house import House
 from outlast._runtime.objects.items import Elsewhere, Item, Pending, Reply
 from outlast.errors import CallError, EncodingError, MailboxFull, OwnershipLost, ValueTooLarge
-
-
-class House(Protocol):
-    """What a resident needs of its keeper."""
-
-    bytes_max: int
-
-    async def acquire(self, kind: ObjectType, id: str) -> Owned:
-        """Makes this node the owner. Raises: Elsewhere, StoreError."""
-
-    def load(self, kind: ObjectType, owned: Owned) -> Body:
-        """The object in memory. Raises: EncodingError."""
-
-    def node(self) -> str:
-        """This node's id; empty while nothing may be begun."""
-
-    async def well(self) -> None:
-        """Waits until something may be begun again."""
-
-    def is_sure(self) -> bool:
-        """Whether this node's lease is good beyond doubt."""
-
-    async def confirm(self, resident: Resident) -> bool:
-        """Asks the store whether the resident's object is still owned here."""
-
-    def dirty(self, resident: Resident) -> None:
-        """There is something to commit."""
-
-    def left(self, resident: Resident) -> None:
-        """The resident has left the memory."""
-
-    async def release(self, resident: Resident) -> None:
-        """Gives the object up."""
-
-    async def in_thread(self, call: Callable[[], Any]) -> Any:
-        """Runs a plain function on a thread."""
-
-    def now_us(self) -> int:
-        """The time, microseconds since 1970."""
-
-    def retry_s(self, kind: ObjectType, alarm: str, failures: int) -> float | None:
-        """Seconds until an alarm that failed is tried again, or None."""
-
-    def failed(self, resident: Resident, item: Item, error: BaseException) -> None:
-        """A handler has raised."""
-
-    def lost(self, resident: Resident) -> None:
-        """Another node owns the object by now."""
-
-    def served(self, resident: Resident, pending: Pending) -> None:
-        """A commit has landed."""
-
-    def dropped(self, items: list[Any]) -> None:
-        """Stored calls and alarms that were taken are not being served any more."""
 
 
 class Resident:
