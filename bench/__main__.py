@@ -10,14 +10,19 @@ import sys
 from typing import Any, Final, Protocol
 
 from bench import (
+    alarms,
     backlog,
     enqueue,
     fair,
     fanout,
+    hot,
     jobs,
     latency,
     limits,
     machines,
+    objects,
+    reads,
+    remote,
     signals,
     sleeps,
     waits,
@@ -57,6 +62,11 @@ WORKLOADS: Final[dict[str, Workload]] = {
     "signals": signals,
     "limits": limits,
     "fair": fair,
+    "objects": objects,
+    "reads": reads,
+    "hot": hot,
+    "remote": remote,
+    "alarms": alarms,
 }
 
 

@@ -23,6 +23,11 @@ VARIANTS = {
     "signals": [],
     "limits": ["free rows behind a key", "free rows behind a rate", "keyed", "paced"],
     "fair": [],
+    "objects": [],
+    "reads": [],
+    "hot": ["sequential", "100 callers"],
+    "remote": ["idle", "100 callers"],
+    "alarms": [],
 }
 
 
