@@ -7,6 +7,7 @@ import pytest
 from outlast._model import Answer, ObjectCommit, Owned
 from outlast._store.contract import Store
 from outlast._store.parts import DELETED_KEPT_S
+from outlast.errors import StoreError
 from tests.store.conftest import OpenStore
 from tests.store.given import NODE, Given
 from tests.store.owners import BOB, TYPE, Owners, after, alarm, commit, wanted
@@ -383,3 +384,31 @@ async def test_of_many_who_want_one_object_exactly_one_owns_it(
 
 def _answer(call: str) -> Answer:
     return Answer(call, '"done"', None)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800"])
+async def test_text_that_would_become_another_is_refused_and_nothing_is_written(
+    owners: Owners, store: Store, text: str
+) -> None:
+    held = await owners.one("a")
+    await store.alarms.set([alarm(held)])
+    doings = [
+        store.objects.activate(NODE, [wanted("new"), wanted(text)]),
+        store.objects.activate(NODE, [wanted("new"), wanted("a", text)]),
+        store.objects.save(NODE, [commit(held, state=text)]),
+        store.objects.save(NODE, [commit(held, alarms=[alarm(held, text)])]),
+        store.objects.save(NODE, [commit(held, sends=[owners.call(text)])]),
+        store.objects.save(NODE, [commit(held, cancelled=[text])]),
+        store.calls.post([owners.call("new"), owners.call("new", key=text)]),
+        store.alarms.set([alarm(held, "new"), alarm(held, text)]),
+        store.alarms.cancel(TYPE, text, None),
+    ]
+
+    for doing in doings:
+        with pytest.raises(StoreError):
+            await doing
+
+    assert [row.id for row in await store.objects.list(TYPE, after="", limit=10)] == ["a"]
+    assert await owners.state("a") == '{"n":0}'
+    assert await owners.due() == [("a", "ring")]
+    assert await owners.waiting() == []
