@@ -182,7 +182,7 @@ FOR UPDATE OF o SKIP LOCKED;
 DELETE FROM {schema}.objects AS o
 USING unnest(:types::text[], :ids::text[]) AS w (type, id)
 WHERE o.type = ANY (ARRAY[w.type]) AND o.id BETWEEN w.id AND w.id
-    AND o.expires_at <= COALESCE(:now::timestamptz, now())
+    AND COALESCE(o.expires_at, 'infinity') <= COALESCE(:now::timestamptz, now())
     AND (o.state IS NULL OR (
         (SELECT n.id FROM {schema}.nodes AS n WHERE n.id = o.node) IS NULL
         AND (SELECT true FROM {schema}.calls AS c WHERE c.type = o.type AND c.id = o.id AND c.answered_at IS NULL
