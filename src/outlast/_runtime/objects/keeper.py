@@ -326,7 +326,8 @@ class Keeper:
             sender=self.outbox.sender,
             key=key,
             chain=chain_text(chain),
-            timeout_s=left_s,
+            # One with a key is for good: whoever asks again with it hears what became of it.
+            timeout_s=left_s if key is None else None,
             keep_s=keep_s,
         )
         try:
