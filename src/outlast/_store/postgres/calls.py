@@ -80,7 +80,7 @@ async def _keyed(desk: Desk, calls: Sequence[NewCall]) -> dict[tuple[str, str, s
         ids=[call.id for call in calls],
         keys=[call.key for call in calls],
     )
-    return {(type, id, key): call for type, id, key, call in rows}
+    return {(type, id, key): call for type, id, key, call in rows if call is not None}
 
 
 async def post_within(transaction: Transaction, calls: Sequence[NewCall]) -> None:

@@ -32,12 +32,13 @@ ORDER BY g.place;
 
 -- name: find_keyed
 -- takes: type, id and key of calls as parallel arrays
--- gives: type, id, key, and the call that has it
+-- gives: type, id, key, and the call that has it or null
 -- index: calls_key
 -- A statement of its own: what another transaction has stored meanwhile is not in the picture of the one that met it.
-SELECT c.type, c.id, c.key, c.call::text FROM unnest(:types::text[], :ids::text[], :keys::text[]) AS g (type, id, key)
-JOIN {schema}.calls AS c ON c.type = ANY (ARRAY[g.type]) AND c.id = ANY (ARRAY[g.id]) AND c.key = ANY (ARRAY[g.key])
-WHERE c.key IS NOT NULL;
+SELECT g.type, g.id, g.key, (
+        SELECT c.call::text FROM {schema}.calls AS c WHERE c.type = g.type AND c.id = g.id AND c.key = g.key
+    )
+FROM unnest(:types::text[], :ids::text[], :keys::text[]) AS g (type, id, key);
 
 -- name: waiting_calls
 -- takes: node; types; list_max; now or null
@@ -71,11 +72,12 @@ SELECT call::text, result, error FROM {schema}.calls WHERE call = ANY (:calls::u
 -- takes: answers as parallel arrays, sorted by call, each with its object; kept_s, how long one without a key is kept; now
 -- or null
 -- index: calls' own key
--- Of those that nobody waits for and no key remembers nothing is kept.
+-- Of those that nobody waits for and no key remembers nothing is kept. What is null is counted, so that no index of calls
+-- without an answer seems to serve.
 WITH gone AS (
     DELETE FROM {schema}.calls AS c
     USING unnest(:calls::uuid[], :types::text[], :ids::text[]) AS w (call, type, id)
-    WHERE c.call = ANY (:calls) AND c.call = w.call AND c.type = w.type AND c.id = w.id AND c.answered_at IS NULL
+    WHERE c.call = ANY (:calls) AND c.call = w.call AND c.type = w.type AND c.id = w.id AND num_nulls(c.answered_at) = 1
         AND c.sender IS NULL AND c.key IS NULL
 )
 UPDATE {schema}.calls AS c
@@ -83,7 +85,7 @@ SET answered_at = COALESCE(:now::timestamptz, now()), result = w.result, error =
     expires_at = COALESCE(:now, now())
         + CASE WHEN c.key IS NULL THEN :kept_s::double precision ELSE c.keep_s END * interval '1 second'
 FROM unnest(:calls, :types, :ids, :results::text[], :errors::text[]) AS w (call, type, id, result, error)
-WHERE c.call = ANY (:calls) AND c.call = w.call AND c.type = w.type AND c.id = w.id AND c.answered_at IS NULL
+WHERE c.call = ANY (:calls) AND c.call = w.call AND c.type = w.type AND c.id = w.id AND num_nulls(c.answered_at) = 1
     AND (c.sender IS NOT NULL OR c.key IS NOT NULL);
 
 -- name: drop_calls

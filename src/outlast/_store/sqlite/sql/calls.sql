@@ -55,8 +55,10 @@ WHERE call IN (SELECT value FROM json_each(:calls)) AND answered_us IS NOT NULL;
 -- index: calls' own key
 -- Of those that nobody waits for and no key remembers nothing is kept.
 DELETE FROM {schema}_calls
-WHERE call IN (SELECT json_extract(value, '$[0]') FROM json_each(:answers)) AND answered_us IS NULL
-    AND sender IS NULL AND key IS NULL;
+WHERE (call, type, id) IN (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+        FROM json_each(:answers))
+    AND +answered_us IS NULL AND sender IS NULL AND key IS NULL;
 
 -- name: answer_calls
 -- takes: answers, a JSON array of [call, type, id, result, error]; kept_s, how long one without a key is kept; now_us
@@ -69,7 +71,8 @@ FROM (
         json_extract(value, '$[3]') AS result, json_extract(value, '$[4]') AS error
     FROM json_each(:answers)
 ) AS w
-WHERE {schema}_calls.call = w.call AND {schema}_calls.type = w.type AND {schema}_calls.id = w.id AND answered_us IS NULL;
+WHERE {schema}_calls.call = w.call AND {schema}_calls.type = w.type AND {schema}_calls.id = w.id
+    AND +answered_us IS NULL;
 
 -- name: drop_calls
 -- takes: calls, a JSON array
