@@ -21,7 +21,7 @@ ON CONFLICT DO NOTHING;
 -- Made again, a call that nobody has answered may be begun as long as the newest one may.
 UPDATE {schema}_calls
 SET deadline_us = max(deadline_us, :now_us + w.timeout_us),
-    expires_us = max(expires_us, :now_us + w.timeout_us + max(:late_us, w.keep_us)), sender = COALESCE(w.sender, sender)
+    expires_us = max(expires_us, :now_us + w.timeout_us + max(:late_us, w.keep_us)), sender = COALESCE(w.sender, {schema}_calls.sender)
 FROM (
     SELECT json_extract(value, '$[0]') AS call, json_extract(value, '$[1]') AS type, json_extract(value, '$[2]') AS id,
         json_extract(value, '$[5]') AS sender, json_extract(value, '$[6]') AS key,
