@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -90,6 +91,12 @@ class Arena:
         """A process that sends `mails` signals to each of these boxes, but those that its forerunners have sent."""
         return self._fork("sender", boxes=list(boxes), mails=mails, nap_s=nap_s, forerunners=list(heir_of))
 
+    def serve(self, cells: int, calls: int, *, role: str = "worker") -> Member:
+        """A process that calls objects, and as a worker owns them, too; until the file `stop` is there."""
+        more: dict[str, Any] = {"queues": {"none": 1}, "mutation": self.mutation} if role == "worker" else {}
+        place, stop = len(self.watches) + 1, str(self.folder / "stop")
+        return self._fork(role, cells=cells, calls=calls, place=place, budget=stop, **more)
+
     def lock(self, held_s: tuple[float, float]) -> Member:
         """A process that takes SQLite's lock now and then."""
         return self._fork("locker", nap_s=held_s)
@@ -97,6 +104,7 @@ class Arena:
     def _fork(self, role: str, *, queues: dict[str, int] | None = None, **values: Any) -> Member:
         name = f"{role}-{len(self.watches)}"
         options = {"poll_interval": 0.1, "max_poll_interval": 0.5, "connect_timeout": 10.0} | self.options
+        options |= {"name": name}
         if role == "worker":
             options |= {"queues": queues, "lease": self.lease_s, "reap_interval": self.lease_s / 4}
             options |= {"max_crashes": 1_000_000, "retention": None}
@@ -214,6 +222,14 @@ class Arena:
         self._await(self._is_done, timeout_s=deadline - time.monotonic(), what="finishing all jobs")
         if watcher is not None:  # so that it has watched until after the last fault.
             self.await_beat(watcher)
+        self.end()
+
+    def await_so(self, is_so: Callable[[], bool], *, timeout_s: float, what: str) -> None:
+        """Waits until it is so; that it never is, is a violation."""
+        self._await(is_so, timeout_s=self._patience_s(timeout_s), what=what)
+
+    def end(self) -> None:
+        """Ends all processes."""
         for member in self.members:
             member.let_go()
             member.send(signal.SIGTERM)
@@ -245,6 +261,7 @@ class Arena:
             crashes_may_count=self.crashes_may_count,
             mail=self.place.mail(),
             journal=self.place.journal(),
+            cells={id: json.loads(state) for id, state in self.place.cells().items()},
             slots=self.slots,
             paces=self.paces,
             clock_step_s=abs(time.time() - time.monotonic() - self.clock_ahead_s),
@@ -265,7 +282,7 @@ class Arena:
             seed=self.seed,
             versions=versions(self.place.store, self.place.version),
             duration_s=round(time.monotonic() - self.began_at, 2),
-            operations=len(evidence.starts),
+            operations=len(evidence.starts) + sum(len(story.asks) for story in stories.values()),
             executions=executions,
             commits=sum(row.commits for row in rows.values()),
             faults_injected=len(self.faults),

@@ -12,6 +12,7 @@ from chaos.journals import misremembered
 from chaos.mailbox import mislaid
 from chaos.pace import crowded, hasty
 from chaos.programs import JOBS
+from chaos.registers import out_of_line, undelivered, unrung
 from chaos.repertoire import commits_of, failures_of, result_of, status_of
 from chaos.steps import out_of_order
 from outlast._kernel.states import FINAL
@@ -22,7 +23,7 @@ __all__ = ["Evidence", "check"]
 def check(evidence: Evidence) -> list[str]:
     """Every breach of a promise, as a sentence."""
     rules = (lost, wrong, counted, run_twice, committed_twice, stale, unexplained, buried_alive, troubled)
-    of_shapes = (out_of_order, mislaid, torn_apart, crowded, hasty, misremembered)
+    of_shapes = (out_of_order, mislaid, torn_apart, crowded, hasty, misremembered, out_of_line, undelivered, unrung)
     return [sentence for rule in (*rules, *of_shapes) for sentence in rule(evidence)]
 
 

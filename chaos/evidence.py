@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chaos.faults import Fault
 from chaos.history import WORKFLOW, Claim, Leg, Mark, Story
@@ -28,6 +28,7 @@ class Evidence:
         rows: What the database holds in the end.
         mail: The signals that it holds.
         journal: What workflows have recorded in it.
+        cells: The state of every object that was called, as the database holds it.
         lease_s: The nodes' lease.
         crashes_may_count: Whether a claim may have been taken from a dead node.
         slots: How many steps of a key may run at once, by the key's name.
@@ -42,6 +43,7 @@ class Evidence:
     crashes_may_count: bool
     mail: Sequence[Mail] = ()
     journal: Sequence[Note] = ()
+    cells: Mapping[str, Any] = field(default_factory=dict)
     slots: Mapping[str, int] = field(default_factory=dict)
     paces: Mapping[str, Pace] = field(default_factory=dict)
     clock_step_s: float = 0.0

@@ -22,6 +22,10 @@ which is not read.
     paid <id> <epoch> <limit> <weight> <since>   a claim has taken tokens of a rate limit, between then and now
     send <box> <number>             a signal is about to be sent
     sent <box> <number> <answer>    its answer was received
+    ask <object> <number> <kind> <argument> ...  a call of an object is about to be made
+    told <object> <number> <outcome> [<answer>]  it is over: `ok`, `no` (it has not happened) or `maybe`
+    rang <object>                   the handler of its tick begins
+    idle                            the process makes no more calls
     trouble <text>                  a loop of the engine reported an error that it did not expect
 """
 
@@ -98,6 +102,14 @@ class Mark(NamedTuple):
     status: str = ""
 
 
+class Call(NamedTuple):
+    """A call of an object that is about to be made, and what became of one: `word` is its kind, or its outcome."""
+
+    at_us: int
+    word: str
+    args: tuple[str, ...]
+
+
 class Paid(NamedTuple):
     """Tokens that a claim has taken, at some moment between two."""
 
@@ -156,6 +168,9 @@ class Story:
         marks: What the steps of workflows have come to here.
         paid: Tokens that its claims took.
         sends, sent: When signals were about to be sent; when their answers came, and what they were.
+        asks, tolds: Calls of objects, and what became of them.
+        rings: Objects whose ticks it has begun to handle, and when.
+        is_idle: Whether it makes no more calls.
         stale: Claims whose outcome was refused.
         beats: When each of its nodes began the renewals that succeeded.
         burials: Nodes that it has declared dead, and when.
@@ -178,6 +193,10 @@ class Story:
     paid: list[Paid] = field(default_factory=list)
     sends: dict[Posting, int] = field(default_factory=dict)
     sent: dict[Posting, tuple[int, str]] = field(default_factory=dict)
+    asks: dict[Posting, Call] = field(default_factory=dict)
+    tolds: dict[Posting, Call] = field(default_factory=dict)
+    rings: list[tuple[str, int]] = field(default_factory=list)
+    is_idle: bool = False
     stale: set[Claim] = field(default_factory=set)
     beats: dict[str, list[int]] = field(default_factory=dict)
     burials: list[tuple[str, int]] = field(default_factory=list)
@@ -213,6 +232,14 @@ class Story:
                 self.paid.append(Paid(fields[2], float(fields[3]), int(fields[4]), at_us))
             case "send":
                 self.sends[event.claim] = at_us
+            case "ask":
+                self.asks[event.claim] = Call(at_us, fields[2], tuple(fields[3:]))
+            case "told":
+                self.tolds[event.claim] = Call(at_us, fields[2], tuple(fields[3:]))
+            case "rang":
+                self.rings.append((fields[0], at_us))
+            case "idle":
+                self.is_idle = True
             case "sent":
                 self.sent[event.claim] = (at_us, fields[2])
             case "stale":
@@ -277,10 +304,16 @@ class Story:
         """Whether it was in the middle of anything at that moment."""
         if self.open_at(at_us):
             return True
+        if any(ask.at_us <= at_us and not self._is_told(call, at_us) for call, ask in self.asks.items()):
+            return True
         return any(
             since_us <= at_us and (posting not in self.sent or self.sent[posting][0] > at_us)
             for posting, since_us in self.sends.items()
         )
+
+    def _is_told(self, call: Posting, at_us: int) -> bool:
+        told = self.tolds.get(call)
+        return told is not None and told.at_us <= at_us
 
     @property
     def unacknowledged(self) -> list[Claim]:
@@ -300,11 +333,11 @@ class Watch:
         """The story so far."""
         for event in self._reader.news():
             self.story.tell(event)
-            if event.word in ("run", "send"):
+            if event.word in ("run", "send", "ask"):
                 self._open.add(event.claim)
             elif event.word == "commit" and self.story.is_open(event.claim):
                 continue
-            elif event.word in ("commit", "cut", "stale", "sent"):
+            elif event.word in ("commit", "cut", "stale", "sent", "told"):
                 self._open.discard(event.claim)
         return self.story
 

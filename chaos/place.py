@@ -30,6 +30,19 @@ _COLUMNS = (
 )
 _MAIL = "SELECT instance, name, payload, consumed_{at} IS NOT NULL FROM {signals}"
 _JOURNAL = "SELECT instance, key, status, number, attempt, value FROM {journal}"
+_CELLS = "SELECT id, state FROM {objects} WHERE type = 'Cell' AND state IS NOT NULL"
+_OWED = (
+    "SELECT (SELECT count(*) FROM {alarms} WHERE failed_{at} IS NULL)"
+    " + (SELECT count(*) FROM {calls} WHERE answered_{at} IS NULL AND deadline_{at} IS NULL)"
+)
+_CUT = (
+    "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    " AND datname = current_database() AND application_name LIKE 'outlast %' ORDER BY random() LIMIT 3) AS picked"
+)
+_WITHIN = (
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s || ' %%'"
+    " AND state LIKE 'idle in transaction%%'"
+)
 _ROWS = f"SELECT {_COLUMNS} FROM {{instances}}"
 _LIVE = "SELECT status, count(*) FROM {instances} WHERE finished_{at} IS NULL GROUP BY status ORDER BY status"
 
@@ -95,6 +108,15 @@ class Place(Protocol):
     def journal(self) -> list[Note]:
         """All that workflows have recorded."""
 
+    def cells(self) -> dict[str, str]:
+        """The state of every object that the crash runs have called, by id."""
+
+    def owed(self) -> int:
+        """Alarms that have not rung and one-way calls that have not come. Raises what the driver raises."""
+
+    def cut(self) -> int:
+        """Ends some connections of the processes. Returns how many."""
+
     def live(self) -> dict[str, int]:
         """How many instances have not ended, by status. Raises what the driver raises."""
 
@@ -121,6 +143,15 @@ class SqlitePlace:
     def mail(self) -> list[Mail]:
         rows = self._query(_MAIL.format(signals="outlast_signals", at="us"))
         return [Mail(instance, name, payload, bool(is_used)) for instance, name, payload, is_used in rows]
+
+    def cells(self) -> dict[str, str]:
+        return dict(self._query(_CELLS.format(objects="outlast_objects")))
+
+    def owed(self) -> int:
+        return int(self._query(_OWED.format(alarms="outlast_alarms", calls="outlast_calls", at="us"))[0][0])
+
+    def cut(self) -> int:
+        return 0
 
     def live(self) -> dict[str, int]:
         return dict(self._query(_LIVE.format(instances="outlast_instances", at="us")))
@@ -189,6 +220,21 @@ class PostgresPlace:
     def mail(self) -> list[Mail]:
         text = _MAIL.replace("instance,", "instance::text,", 1)
         return [Mail(*row) for row in self._query(text.format(signals="outlast.signals", at="at"))]
+
+    def cells(self) -> dict[str, str]:
+        return dict(self._query(_CELLS.format(objects="outlast.objects")))
+
+    def owed(self) -> int:
+        return int(self._query(_OWED.format(alarms="outlast.alarms", calls="outlast.calls", at="at"))[0][0])
+
+    def cut(self) -> int:
+        return int(self._query(_CUT)[0][0])
+
+    def is_in_transaction(self, name: str) -> bool:
+        """Whether a process of this name is in the middle of a transaction, and so holds its locks."""
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
+            (found,) = connection.execute(_WITHIN, (f"outlast {name}",)).fetchone() or (0,)
+        return bool(found)
 
     def live(self) -> dict[str, int]:
         return dict(self._query(_LIVE.format(instances="outlast.instances", at="at")))

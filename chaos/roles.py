@@ -17,6 +17,9 @@ from typing import Any
 import msgspec
 
 from chaos import programs, repertoire
+from chaos.callers import Callers
+from chaos.cells import Cell
+from chaos.cells import watch as watch_rings
 from chaos.history import History, now_us
 from chaos.machines import box_key, new_box
 from chaos.mutations import MUTATIONS
@@ -53,6 +56,9 @@ class Order(msgspec.Struct):
         boxes: Of a sender: whom it sends signals to.
         mails: Of a sender: how many to each.
         forerunners: Of a sender: histories of those that were killed at its work.
+        cells: Of a worker or a caller: how many objects there are to call.
+        calls: How many it makes at the same time, until there is the file `budget`; 0: none.
+        place: Its place among all processes.
     """
 
     role: str
@@ -73,6 +79,9 @@ class Order(msgspec.Struct):
     boxes: list[int] = []
     mails: int = 0
     forerunners: list[str] = []
+    cells: int = 0
+    calls: int = 0
+    place: int = 0
 
     @property
     def history(self) -> Path:
@@ -85,6 +94,9 @@ async def work(order: Order) -> None:
     history = History(order.history)
     for program in repertoire.PROGRAMS.values():
         programs.watch(program, history)
+    if order.cells:
+        await _keep(order, history, _watched_engine(order, history))
+        return
     if order.engines == 1:
         await _run_one(order, history)
         return
@@ -95,6 +107,33 @@ async def work(order: Order) -> None:
         for engine in engines:
             await stack.enter_async_context(engine)
         await stop.wait()
+
+
+async def call(order: Order) -> None:
+    """Calls objects that others own, until there is the file."""
+    history = History(order.history)
+    await _keep(order, history, Engine(order.url, programs=(), queues={}, **order.options))
+
+
+async def _keep(order: Order, history: History, engine: Engine) -> None:
+    """Calls objects, and owns them where the engine has queues, until SIGTERM."""
+    watch_rings(history)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with engine:
+        engine.object(Cell, "c0")  # it knows what it may own.
+        callers = Callers(
+            engine,
+            history,
+            Random(order.seed),
+            place=order.place,
+            cells=order.cells,
+            stop=Path(order.budget),
+        )
+        calling = asyncio.create_task(callers.run(order.calls))
+        await stop.wait()
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
 
 
 async def _run_one(order: Order, history: History) -> None:
@@ -330,4 +369,5 @@ ROLES: dict[str, Callable[[Order], Coroutine[Any, Any, None]]] = {
     "feeder": feed,
     "sender": send,
     "locker": hold_locks,
+    "caller": call,
 }

@@ -60,7 +60,7 @@ BUDGET = {
     "prune objects": {"sqlite": 6, "postgres": 5},
     "prune objects, nothing expired": {"sqlite": 1, "postgres": 3},
     "post": {"sqlite": 4, "postgres": 1},
-    "post, keys known": {"sqlite": 4, "postgres": 2},
+    "post, keys known": {"sqlite": 5, "postgres": 3},
     "waiting calls": {"sqlite": 1, "postgres": 1},
     "waiting calls of three types": {"sqlite": 3, "postgres": 1},
     "answers": {"sqlite": 1, "postgres": 1},

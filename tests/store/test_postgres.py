@@ -300,6 +300,7 @@ OBJECT_INDEXES = {
     "drop_expired_objects": {"objects_pkey", "calls_object", "alarms_pkey"},
     "post": {"objects_pkey"},
     "find_keyed": {"calls_key"},
+    "revive_calls": {"calls_pkey"},
     "waiting_calls": {"calls_waiting", "objects_pkey"},
     "answers": {"calls_pkey"},
     "answer_calls": {"calls_pkey"},

@@ -213,6 +213,32 @@ async def test_calls_past_their_time_are_not_begun_and_then_forgotten(given: Giv
     assert await owners.waiting() == [patient.call]
 
 
+async def test_a_call_with_a_key_that_is_made_again_may_be_begun_again_and_is_remembered(
+    given: Given, owners: Owners
+) -> None:
+    calls = given.store.calls
+    given.world.pin()
+    first = owners.call(key="k", timeout_s=5.0, sender="ann", keep_s=3600.0)
+    await calls.post([first, owners.call(timeout_s=5.0)])
+    given.world.advance(LATE_KEPT_S + 5.0)
+    assert await owners.waiting() == []
+    assert await calls.prune(10) == 1  # the other one.
+
+    again = owners.call(key="k", timeout_s=7.0, sender=BOB, keep_s=3600.0)
+    assert [each.call for each in await calls.post([again, owners.call(key="other")])][:1] == [first.call]
+
+    (waiting, _) = await calls.waiting(NODE, [TYPE], 10)
+    assert (waiting.call, waiting.left_s, waiting.sender) == (first.call, 7.0, BOB)
+    held = await owners.one()
+    await owners.saved(commit(held, answers=[answer(first.call)]))
+    await calls.post([owners.call(key="k", timeout_s=9.0, sender="cid")])
+    assert [each.call for each in await calls.answers([first.call])] == [first.call]
+    given.world.advance(3600.0 - 0.001)
+    assert await calls.prune(10) == 0
+    given.world.advance(0.001)
+    assert await calls.prune(10) == 1
+
+
 async def test_answers_are_kept_for_their_time(given: Given, owners: Owners) -> None:
     calls = given.store.calls
     given.world.pin()

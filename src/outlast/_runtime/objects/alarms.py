@@ -23,15 +23,19 @@ class AlarmClock:
         *,
         node: Callable[[], str],
         types: Callable[[], Sequence[str]],
-        ring: Callable[[AlarmRow], bool],
+        ring: Callable[[AlarmRow, int], bool],
+        moment: Callable[[], int],
         poll_s: float,
     ) -> None:
         self._alarms = alarms
         self._node = node
         self._types = types
         self._ring = ring
+        self._moment = moment
         self._poll_s = poll_s
         self._ringing: set[Any] = set()
+        self._meanwhile: set[Any] = set()
+        self._refused = False
         self._full = False
         self._wake: Callable[[], None] = _nothing
 
@@ -54,16 +58,21 @@ class AlarmClock:
         if not node or not types or len(self._ringing) >= RINGING_MAX:
             return self._poll_s
         limit = RINGING_MAX + len(self._ringing)
+        self._meanwhile.clear()
+        seen = self._moment()
         due = await self._alarms.due(node, types, limit)
         rung = 0
+        self._refused = False
         for alarm in due.alarms:
             key = (alarm.type, alarm.id, alarm.name, alarm.revision)
-            if key not in self._ringing:
-                self._ringing.add(key)
-                if self._ring(alarm):
-                    rung += 1
-                else:
-                    self._ringing.discard(key)
+            if key in self._ringing or key in self._meanwhile:  # of the latter the list may not know that they rang.
+                continue
+            self._ringing.add(key)
+            if self._ring(alarm, seen):
+                rung += 1
+            else:
+                self._ringing.discard(key)
+                self._refused = True
         self._full = len(due.alarms) >= limit
         if self._full and not rung:
             return 0.05
@@ -71,10 +80,17 @@ class AlarmClock:
 
     def over(self, alarms: Iterable[Any]) -> None:
         """These have rung, or are not at work here any more."""
-        self._ringing.difference_update(alarms)
-        if self._full and len(self._ringing) < RINGING_MAX // 2:
-            self._full = False
+        over = list(alarms)
+        self._ringing.difference_update(over)
+        self._meanwhile.update(over)
+        if self._refused or (self._full and len(self._ringing) < RINGING_MAX // 2):
+            self._full = self._refused = False
             self._wake()
+
+    def again(self, alarm: Any) -> None:
+        """This one was not rung after all, and is looked for again."""
+        self.over((alarm,))
+        self._wake()
 
 
 def _nothing() -> None: ...

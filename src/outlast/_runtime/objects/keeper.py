@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -13,23 +15,28 @@ from outlast._runtime.doorbell import Doorbell
 from outlast._runtime.events import Events
 from outlast._runtime.gather import Gather
 from outlast._runtime.objects.alarms import AlarmClock
-from outlast._runtime.objects.answers import Unknown, Unreadable, chain_text, path_of, raised, read_chain, what
+from outlast._runtime.objects.answers import alarm_item, call_item, chain_text, path_of, raised, what
+from outlast._runtime.objects.fading import Fading
 from outlast._runtime.objects.house import Guest
 from outlast._runtime.objects.items import Elsewhere, Item, Pending
 from outlast._runtime.objects.ledger import Ledger
 from outlast._runtime.objects.mail import Inbox, Outbox
 from outlast._runtime.objects.resident import Resident
+from outlast._runtime.rounds import wait_for_event
 from outlast._runtime.threads import Threads
 from outlast._store.contract import Store
 from outlast._world import World
 from outlast.config import Config
-from outlast.errors import CallCycle, CallTimeout, MailboxFull, OwnershipLost
+from outlast.errors import CallCycle, CallTimeout, MailboxFull, OwnershipLost, StoreError
 
 ACTIVATE_MAX: Final = 500
 """Objects that come to be owned in one transaction at most."""
 TIDY_MAX: Final = 1_000
 """Idle objects looked at in one go."""
 CALL_BEAT_S: Final = 1.0
+WELL_S: Final = 0.25
+LOAD_AGAIN_S: Final = 5.0
+"""Seconds before stored calls and alarms are tried again on an object that could not be loaded."""
 
 
 class Keeper:
@@ -68,7 +75,7 @@ class Keeper:
         self._events = events
         self._world = world
         self._residents: OrderedDict[ObjectKey, Resident] = OrderedDict()
-        self._elsewhere: dict[ObjectKey, float] = {}
+        self._elsewhere = Fading(world)
         self._left: dict[ObjectKey, tuple[int, str, float]] = {}
         self._resident_max = config.resident_objects
         self._well = asyncio.Event()
@@ -84,10 +91,11 @@ class Keeper:
             world=world,
         )
         known = self._known_types
-        self.inbox = Inbox(store.calls, node=self.node, types=known, take=self._take_call, poll_s=config.poll_interval)
-        self.alarms = AlarmClock(
-            store.alarms, node=self.node, types=known, ring=self._take_alarm, poll_s=config.poll_interval
-        )
+        self._moments = itertools.count(1)
+        self._unwell = Fading(world)
+        ways: Any = {"node": self.node, "types": known, "moment": self.moment, "poll_s": config.poll_interval}
+        self.inbox = Inbox(store.calls, take=self._take_call, **ways)
+        self.alarms = AlarmClock(store.alarms, ring=self._take_alarm, **ways)
         self._activations: Gather[Wanted, dict[ObjectKey, Owned | str]] = Gather(
             "activation", self._activate, _share, batch_max=ACTIVATE_MAX, events=events, world=world
         )
@@ -102,7 +110,7 @@ class Keeper:
         """Waits until something may be begun again."""
         while not self.node():
             self._well.clear()
-            await self._well.wait()
+            await wait_for_event(self._well, WELL_S)  # a lease that was only late may be good again without a word.
 
     def on_well(self) -> None:
         """Something may be begun again."""
@@ -111,6 +119,14 @@ class Keeper:
     def is_sure(self) -> bool:
         """Whether this node's lease is good beyond doubt."""
         return self._is_sure()
+
+    def moment(self) -> int:
+        """A number greater than all before."""
+        return next(self._moments)
+
+    def monotonic(self) -> float:
+        """Seconds on the monotonic clock."""
+        return self._world.monotonic()
 
     async def confirm(self, resident: Guest) -> bool:
         """Asks the store whether the resident's object is still owned here."""
@@ -131,6 +147,12 @@ class Keeper:
         await self._store.objects.release(resident.node, [(*resident.key, resident.epoch)])
         self._events.emit("object.released", type=resident.key[0], id=resident.key[1])
         self._doorbell.objects("*")
+
+    async def refuse(self, resident: Guest) -> None:
+        """Gives an object up that cannot be loaded here, and takes nothing for it for a while."""
+        self._unwell.add(resident.key, LOAD_AGAIN_S)
+        with contextlib.suppress(StoreError):
+            await self.release(resident)
 
     async def in_thread(self, call: Callable[[], Any]) -> Any:
         """Runs a plain function on a thread."""
@@ -194,6 +216,13 @@ class Keeper:
             name = "object.deleted" if pending.deleted else "object.saved"
             self._events.emit(name, type=resident.key[0], id=resident.key[1])
 
+    def outdated(self, item: Item) -> None:
+        """What was listed may no longer be so: it is not begun, and looked for again."""
+        if item.call is not None:
+            self.inbox.again(item.call.call)
+        elif (alarm := item.alarm) is not None:
+            self.alarms.again((alarm.type, alarm.id, alarm.name, alarm.revision))
+
     def dropped(self, items: list[Any]) -> None:
         """Stored calls and alarms that were taken are not being served any more."""
         calls = [item for item in items if isinstance(item, str)]
@@ -245,7 +274,7 @@ class Keeper:
         given = None if isinstance(handling, str) else handling
         local = key is None and self._node is not None and not self._closing
         deadline = self._world.monotonic() + timeout_s
-        while local and (self._node is not None and self._node()) and not self._is_elsewhere(where):
+        while local and (self._node is not None and self._node()) and where not in self._elsewhere:
             resident = self._residents.get(where)
             item = Item(name, given, args, chain=chain)
             try:
@@ -258,19 +287,10 @@ class Keeper:
                 return await self._put(resident, item, deadline, timeout_s)
             except Elsewhere as moved:
                 if moved.node is not None:
-                    self._elsewhere[where] = self._world.monotonic() + CALL_BEAT_S
+                    self._elsewhere.add(where, CALL_BEAT_S)
                 if self._closing:
                     raise self._refusal(where, name) from None
         return await self._call_away(kind, id, name, given, args, chain, deadline, timeout_s, key, keep_s)
-
-    def _is_elsewhere(self, where: ObjectKey) -> bool:
-        until = self._elsewhere.get(where) if self._elsewhere else None
-        if until is None:
-            return False
-        if until < self._world.monotonic():
-            del self._elsewhere[where]
-            return False
-        return True
 
     def _refusal(self, where: ObjectKey, name: str) -> OwnershipLost:
         return OwnershipLost("the engine is closing", **what(where, name, False))
@@ -358,38 +378,20 @@ class Keeper:
     def _known_types(self) -> Sequence[str]:
         return self._types.names()
 
-    def _take_call(self, call: WaitingCall) -> bool:
-        kind = self._types.find(call.type)
-        if kind is None or self._closing:
-            return False
-        handling: Handling | None = None
-        args: Mapping[str, Any] = {}
-        if not call.handler.startswith("~"):
-            handling = kind.handling(call.handler) or Unknown(kind.name, call.handler)
-            try:
-                args = handling.read_args(call.args)
-            except Exception as error:
-                handling = Unreadable(call.handler, error)
-        item = Item(call.handler, handling, args, call=call, chain=read_chain(call.chain))
-        try:
-            self._resident(kind, call.id).put(item)
-        except MailboxFull:
-            return False
-        return True
+    def _take_call(self, call: WaitingCall, seen: int) -> bool:
+        kind = self._kind_to_take(call.type, call.id)
+        return kind is not None and self._take(kind, call.id, call_item(kind, call, seen, self._world.monotonic()))
 
-    def _take_alarm(self, alarm: AlarmRow) -> bool:
-        kind = self._types.find(alarm.type)
-        if kind is None or self._closing:
-            return False
-        handling: Handling | None = kind.ringing(alarm.name)
-        args: Mapping[str, Any] = {}
-        if handling is None:
-            handling = Unknown(kind.name, alarm.name)
-        else:
-            args = kind.alarm_args(alarm.name)
-        item = Item(alarm.name, handling, args, alarm=alarm)
+    def _take_alarm(self, alarm: AlarmRow, seen: int) -> bool:
+        kind = self._kind_to_take(alarm.type, alarm.id)
+        return kind is not None and self._take(kind, alarm.id, alarm_item(kind, alarm, seen))
+
+    def _kind_to_take(self, type: str, id: str) -> ObjectType | None:
+        return None if self._closing or (type, id) in self._unwell else self._types.find(type)
+
+    def _take(self, kind: ObjectType, id: str, item: Item) -> bool:
         try:
-            self._resident(kind, alarm.id).put(item)
+            self._resident(kind, id).put(item)
         except MailboxFull:
             return False
         return True
@@ -433,8 +435,8 @@ class Keeper:
             by_node.setdefault(node, []).append((*key, epoch))
         for node, held in by_node.items():
             await self._store.objects.release(node, held)
-        if self._elsewhere:
-            self._elsewhere = {key: until for key, until in self._elsewhere.items() if until > now}
+        self._elsewhere.tidy()
+        self._unwell.tidy()
         return 0.0 if looked >= TIDY_MAX else max(0.05, min(5.0, least_s / 4))
 
     @property
@@ -466,6 +468,8 @@ class Keeper:
                 resident.lose(self._refusal(resident.key, ""))
         await self.ledger.settled()
         await self.outbox.settled()
+        for resident in list(self._residents.values()):  # one may be being read: its answer would come too late.
+            resident.lose(self._refusal(resident.key, ""))
         if node := self.node():
             if await self._store.objects.release(node, None):
                 self._doorbell.objects("*")

@@ -13,8 +13,9 @@ from collections import deque
 from typing import Any
 
 from outlast._kernel.failures import failure_text
-from outlast._kernel.objects import CHAIN, DELETE, START, STOP, Body, ObjectType, after_failure, after_ring
+from outlast._kernel.objects import CHAIN, DELETE, START, STOP, Body, ObjectType, Orders, after_failure, after_ring
 from outlast._model import AlarmMove, Answer, ObjectCommit, ObjectKey
+from outlast._runtime.objects.fading import COMING, Changes
 from outlast._runtime.objects.house import House
 from outlast._runtime.objects.items import Elsewhere, Item, Pending, Reply
 from outlast.errors import CallError, EncodingError, MailboxFull, OwnershipLost, ValueTooLarge
@@ -27,11 +28,13 @@ class Resident:
         key: Its type and id.
         epoch, commits: As stored.
         node: The node id under which it is owned.
+        owned_since: The moment (`House.moment`) from which on it is owned here.
         used_at: When it was last called, on the monotonic clock.
         gone: Whether it has left: nothing may be put into its mailbox any more.
     """
 
     __slots__ = (
+        "_changes",
         "_current",
         "_house",
         "_mailbox",
@@ -48,6 +51,7 @@ class Resident:
         "kind",
         "landed",
         "node",
+        "owned_since",
         "pending",
         "used_at",
     )
@@ -58,6 +62,7 @@ class Resident:
         self.body: Body | None = None
         self.epoch = self.commits = 0
         self.node = ""
+        self.owned_since = 0
         self.used_at = now
         self.gone = False
         self.pending: Pending | None = None
@@ -68,6 +73,7 @@ class Resident:
         self._mailbox: deque[Item] = deque()
         self._task: asyncio.Task[None] | None = None
         self._current: Item | None = None
+        self._changes = Changes()
         self._readers = 0
         self._readers_left: asyncio.Event | None = None
 
@@ -137,6 +143,8 @@ class Resident:
             self._readers -= 1
             if self._readers_left is not None and not self._readers:
                 self._readers_left.set()
+        if self.gone:  # this node may be sure of its lease again: that is another one.
+            raise Elsewhere(None)
         if not self._house.is_sure() and not await self._house.confirm(self):
             self.lose()
             raise Elsewhere(None)
@@ -164,6 +172,9 @@ class Resident:
                 item = self._mailbox.popleft()
                 if item.is_moot:
                     continue
+                if not self._is_current(item):
+                    self._house.outdated(item)
+                    continue
                 if not self._house.node():
                     self._mailbox.appendleft(item)
                     await self._house.well()
@@ -177,13 +188,22 @@ class Resident:
             self._leave(Elsewhere(None))
             raise
         except Exception as error:
-            if self.body is None and self.node:  # it cannot be loaded here: another process may know how.
-                await self._house.release(self)
+            if self.body is None and self.node and not self.gone:  # another process may know how to load it.
+                await self._house.refuse(self)
             self._leave(error)
         finally:
             self._task = None
             if self._mailbox and not self.gone:
                 self._start()
+
+    def _is_current(self, item: Item) -> bool:
+        """Whether what was listed is still so: only what was listed since the object is owned here, and since its
+        handlers have set or cancelled the alarm, has not been served or changed by anybody."""
+        if item.call is not None:
+            return item.seen > self.owned_since and self._house.monotonic() < item.until
+        if item.alarm is not None:
+            return item.seen > max(self.owned_since, self._changes.since(item.alarm.name))
+        return True
 
     async def _wait_for_readers(self) -> None:
         self._readers_left = asyncio.Event()
@@ -196,6 +216,7 @@ class Resident:
         """Comes to own the object, and loads it. Raises: Elsewhere; what stops it from being loaded."""
         owned = await self._house.acquire(self.kind, self.key[1])
         self.epoch, self.commits, self.node = owned.epoch, owned.commits, self._house.node()
+        self.owned_since = self._house.moment()
         if not self.node:
             raise Elsewhere(None)
         body = self._house.load(self.kind, owned)
@@ -209,8 +230,7 @@ class Resident:
         if text != self._text or orders:
             body.settle(text)
             self._text = text
-            pending = self._put_off()
-            pending.orders.fold(orders)
+            self._ordered(orders)
             await self.settled()
             if self.gone:
                 raise Elsewhere(None)
@@ -242,17 +262,17 @@ class Resident:
         value: Any = None
         try:
             value = await self._answer(body, item)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            await self._failed(body, item, error)
-        except GeneratorExit:
-            raise
         except BaseException as error:
-            await self._failed(body, item, error)
+            task = asyncio.current_task()
+            if isinstance(error, GeneratorExit) and task is not self._task:
+                raise  # nobody goes on with this coroutine: it is being closed.
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            if not self.gone:
+                await self._failed(body, item, error)
         else:
-            await self._succeeded(item, value)
+            if not self.gone:
+                await self._succeeded(item, value)
 
     async def _answer(self, body: Body, item: Item) -> Any:
         """Runs the handler and takes the new state. Raises: what it raises; EncodingError."""
@@ -264,6 +284,8 @@ class Resident:
             value = await self._house.in_thread(lambda: body.run(handling, item.args))
             if inspect.isawaitable(value):
                 value = await value
+        if self.gone:  # the handler did not heed that it was cancelled.
+            return None
         text = body.dump()
         if handling.read_only:
             self._check_unchanged(body, item)
@@ -281,13 +303,17 @@ class Resident:
         assert self.body is not None
         orders = self.body.take_orders()
         if orders:
-            self._put_off().orders.fold(orders)
+            self._ordered(orders)
         if item.call is not None:
             self._answered(item, Answer(item.call.call, value, None))
         elif item.alarm is not None:
             self._moved(item, after_ring(item.alarm, self._house.now_us()))
         elif item.future is not None:
             await self._reply(Reply(item.future, value))
+
+    def _ordered(self, orders: Orders) -> None:
+        self._put_off().orders.fold(orders)
+        self._changes.note(orders, COMING)
 
     async def _failed(self, body: Body, item: Item, error: BaseException) -> None:
         body.restore(self._text)
@@ -298,7 +324,7 @@ class Resident:
             wait_s = self._house.retry_s(self.kind, item.alarm.name, item.alarm.attempt + 1)
             self._moved(item, after_failure(item.alarm, failure_text(error), wait_s, self._house.now_us()))
         elif item.future is not None:
-            if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)):
+            if not isinstance(error, Exception):  # it would end the caller's task, or the whole process.
                 told: BaseException = CallError(
                     f"handler {item.name!r} of {self.kind.name} raised {type(error).__name__}",
                     type=self.key[0],
@@ -325,8 +351,10 @@ class Resident:
 
     async def _reply(self, reply: Reply) -> None:
         """Answers a caller of this process once all that the handler saw is committed."""
-        if (group := self.pending or self.in_flight) is not None:
-            group.replies.append(reply)
+        if self.pending is not None:
+            self.pending.replies.append(reply)
+        elif self.in_flight is not None:
+            self.in_flight.late.append(reply)
         elif self._house.is_sure() or await self._house.confirm(self):
             reply.give()
         else:
@@ -390,13 +418,28 @@ class Resident:
         self.commits += 1
         for reply in pending.replies:
             reply.give()
+        if pending.late:
+            if self._house.is_sure():
+                for reply in pending.late:
+                    reply.give()
+            else:  # one more commit says whether the object is still owned here.
+                self._put_off().replies.extend(pending.late)
+        if pending.orders:
+            self._changes.note(pending.orders, self._house.moment())
+            if self.pending is not None:
+                self._changes.note(self.pending.orders, COMING)
         self._house.served(self, pending)
         if self.landed is not None and self.pending is None:
             self.landed.set()
             self.landed = None
 
-    def lose(self, error: BaseException | None = None) -> None:
-        """The object is no longer owned here, or its commit failed: all that is not committed is void."""
+    def lose(self, error: BaseException | None = None, *, is_certain: bool = False) -> None:
+        """The object is no longer owned here, or its commit failed: all that is not committed is void.
+
+        Args:
+            error: What callers are told, if not that another node owns the object.
+            is_certain: What is under way is known not to be committed.
+        """
         if self.gone:
             return
         if error is None:
@@ -405,19 +448,19 @@ class Resident:
         current, self._current = self._current, None
         if current is not None and current.begun:
             current.refuse(told)
-        self._leave(Elsewhere(None), told)
+        self._leave(Elsewhere(None), told, is_certain=is_certain)
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
 
-    def _lost(self, when: str) -> OwnershipLost:
+    def _lost(self, when: str, *, happened: bool | None = False) -> OwnershipLost:
         return OwnershipLost(
             f"{self.kind.name} {self.key[1]!r} was taken over by another process {when}",
             type=self.key[0],
             id=self.key[1],
-            happened=False,
+            happened=happened,
         )
 
-    def _leave(self, why: BaseException, told: BaseException | None = None) -> None:
+    def _leave(self, why: BaseException, told: BaseException | None = None, *, is_certain: bool = False) -> None:
         """Leaves the memory: what waits is sent on, or gets the error."""
         if self.gone:
             return
@@ -425,11 +468,16 @@ class Resident:
         self.body = None
         self._house.left(self)
         dropped: list[Any] = []
-        for pending in (self.in_flight, self.pending):
+        void = maybe = told or self._lost("before its changes were committed")
+        if not is_certain and getattr(void, "happened", None) is not None:
+            maybe = self._lost("while its changes were being committed: they may have been", happened=None)
+        for pending, error in ((self.in_flight, maybe), (self.pending, void)):
             if pending is not None:
                 dropped += pending.done
                 for reply in pending.replies:
-                    reply.refuse(told or self._lost("before its changes were committed"))
+                    reply.refuse(error)
+                for reply in pending.late:
+                    reply.refuse(void)
         self.in_flight = self.pending = None
         waiting = [*self._mailbox] if self._current is None else [self._current, *self._mailbox]
         self._mailbox.clear()

@@ -27,10 +27,12 @@ class Calls:
         if not calls:
             return []
         desk, now_us = self._desk, self._desk.now_us()
-        text = _rows(calls)
+        text, is_any_keyed = _rows(calls), any(call.key is not None for call in calls)
 
         def post(connection: sqlite3.Connection) -> list[Posted]:
-            connection.execute(desk.text("post"), {"calls": text, "late_us": _LATE_US, "now_us": now_us})
+            values = {"calls": text, "late_us": _LATE_US, "now_us": now_us}
+            if connection.execute(desk.text("post"), values).rowcount < len(calls) and is_any_keyed:
+                connection.execute(desk.text("revive_calls"), values)
             return [Posted(*row) for row in connection.execute(desk.text("posted"), {"calls": text})]
 
         posted: list[Posted] = await desk.writer.write(post)

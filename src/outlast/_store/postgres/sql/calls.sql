@@ -10,7 +10,9 @@ WITH made AS (
         expires_at)
     SELECT p.number, p.call, p.type, p.id, p.handler, p.args, p.sender, p.key, p.chain, p.keep_s,
         COALESCE(:now::timestamptz, now()), COALESCE(:now, now()) + p.timeout_s * interval '1 second',
-        COALESCE(:now, now()) + (p.timeout_s + :late_s::double precision) * interval '1 second'
+        COALESCE(:now, now()) + (p.timeout_s
+            + CASE WHEN p.key IS NULL THEN :late_s::double precision ELSE GREATEST(:late_s, p.keep_s) END)
+            * interval '1 second'
     FROM (
         SELECT nextval('{schema}.calls_number_seq') AS number, g.*
         FROM unnest(:calls::uuid[], :types::text[], :ids::text[], :handlers::text[], :args::text[], :senders::text[],
@@ -39,6 +41,20 @@ SELECT g.type, g.id, g.key, (
         SELECT c.call::text FROM {schema}.calls AS c WHERE c.type = g.type AND c.id = g.id AND c.key = g.key
     )
 FROM unnest(:types::text[], :ids::text[], :keys::text[]) AS g (type, id, key);
+
+-- name: revive_calls
+-- takes: calls as for post, whose keys others have; late_s; now or null
+-- index: calls' own key
+-- Made again, a call that nobody has answered may be begun as long as the newest one may.
+UPDATE {schema}.calls AS c
+SET deadline_at = GREATEST(c.deadline_at, COALESCE(:now::timestamptz, now()) + w.timeout_s * interval '1 second'),
+    expires_at = GREATEST(c.expires_at, COALESCE(:now, now())
+        + (w.timeout_s + GREATEST(:late_s::double precision, w.keep_s)) * interval '1 second'),
+    sender = COALESCE(w.sender, c.sender)
+FROM unnest(:calls::uuid[], :senders::text[], :timeouts_s::double precision[], :keeps_s::double precision[])
+    AS w (call, sender, timeout_s, keep_s)
+WHERE c.call = ANY (:calls) AND c.call = w.call AND num_nulls(c.answered_at) = 1 AND c.deadline_at IS NOT NULL
+    AND w.timeout_s IS NOT NULL;
 
 -- name: waiting_calls
 -- takes: node; types; list_max; now or null
