@@ -49,6 +49,7 @@ class PendingAlarm:
     """An alarm of an object.
 
     Attributes:
+        type, id: The object.
         name: Its name.
         due_at: When it rings, an aware instant in UTC.
         attempt: Failures of its handler so far.
@@ -58,6 +59,8 @@ class PendingAlarm:
         failed: Whether it has failed for good, and will not ring.
     """
 
+    type: str
+    id: str
     name: str
     due_at: datetime
     attempt: int
