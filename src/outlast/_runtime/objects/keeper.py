@@ -92,6 +92,10 @@ class Keeper:
             "activation", self._activate, _share, batch_max=ACTIVATE_MAX, events=events, world=world
         )
 
+    def move_in(self, node: Callable[[], str]) -> None:
+        """Keeps objects as another node than the engine's own, whose lease is always good: for the test kit."""
+        self._node, self._is_sure = node, lambda: True
+
     # What residents need (`resident.House`).
 
     def node(self) -> str:
@@ -380,18 +384,27 @@ class Keeper:
         kind = self._types.find(alarm.type)
         if kind is None or self._closing:
             return False
-        handling: Handling | None = kind.ringing(alarm.name)
-        args: Mapping[str, Any] = {}
-        if handling is None:
-            handling = Unknown(kind.name, alarm.name)
-        else:
-            args = kind.alarm_args(alarm.name)
-        item = Item(alarm.name, handling, args, alarm=alarm)
         try:
-            self._resident(kind, alarm.id).put(item)
+            self._resident(kind, alarm.id).put(_alarm_item(kind, alarm))
         except MailboxFull:
             return False
         return True
+
+    async def ring(self, kind: ObjectType, alarm: AlarmRow) -> None:
+        """Rings an alarm, due or not, and waits until what came of it is committed: for the test kit.
+
+        Raises: What its handler raises; CallError, StoreError.
+        """
+        while True:
+            item = _alarm_item(kind, alarm)
+            item.future = asyncio.get_running_loop().create_future()
+            try:
+                self._resident(kind, alarm.id).put(item)
+                await item.future
+                return
+            except Elsewhere as moved:
+                if moved.node is not None or self._closing:
+                    raise self._refusal((kind.name, alarm.id), alarm.name) from None
 
     # Leaving the memory.
 
@@ -454,6 +467,11 @@ class Keeper:
         running = [resident.task for resident in self._residents.values() if resident.task is not None]
         return [*running, *self.ledger.tasks(), *self.outbox.tasks(), *self._activations.tasks()]
 
+    async def settled(self) -> None:
+        """Waits until nothing is at work, and all that was left is committed."""
+        while running := self.tasks():
+            await asyncio.wait(running)
+
     async def drain(self, timeout_s: float) -> None:
         """Takes nothing any more, lets what was taken end, commits it, and gives every object up."""
         self._closing = True
@@ -479,6 +497,13 @@ class Keeper:
                 OwnershipLost("the engine was closed before the answer was committed", **what(resident.key, "", None))
             )
         self.outbox.close(OwnershipLost("the engine was closed while calls waited for their answers"))
+
+
+def _alarm_item(kind: ObjectType, alarm: AlarmRow) -> Item:
+    handling: Handling | None = kind.ringing(alarm.name)
+    if handling is None:
+        return Item(alarm.name, Unknown(kind.name, alarm.name), {}, alarm=alarm)
+    return Item(alarm.name, handling, kind.alarm_args(alarm.name), alarm=alarm)
 
 
 def _share(answers: list[dict[ObjectKey, Owned | str]], items: Sequence[Wanted]) -> list[dict[ObjectKey, Owned | str]]:

@@ -296,7 +296,7 @@ class Resident:
             self._answered(item, Answer(item.call.call, None, failure_text(error)))
         elif item.alarm is not None:
             wait_s = self._house.retry_s(self.kind, item.alarm.name, item.alarm.attempt + 1)
-            self._moved(item, after_failure(item.alarm, failure_text(error), wait_s, self._house.now_us()))
+            self._moved(item, after_failure(item.alarm, failure_text(error), wait_s, self._house.now_us()), error)
         elif item.future is not None:
             if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)):
                 told: BaseException = CallError(
@@ -318,10 +318,12 @@ class Resident:
         if item.call.sender is not None:
             pending.senders.add(item.call.sender)
 
-    def _moved(self, item: Item, move: AlarmMove) -> None:
+    def _moved(self, item: Item, move: AlarmMove, error: BaseException | None = None) -> None:
         pending = self._put_off()
         pending.moved.append(move)
         pending.done.append((*self.key, move.name, move.revision))
+        if item.future is not None:
+            pending.replies.append(Reply(item.future, error=error))
 
     async def _reply(self, reply: Reply) -> None:
         """Answers a caller of this process once all that the handler saw is committed."""
@@ -439,6 +441,7 @@ class Resident:
                 dropped.append(item.call.call)
             elif item.alarm is not None:
                 dropped.append((*self.key, item.alarm.name, item.alarm.revision))
+                item.refuse(why)
             elif item.begun and not isinstance(why, EncodingError):
                 item.refuse(told or self._lost("while it was at work"))
             else:
