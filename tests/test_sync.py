@@ -230,6 +230,7 @@ def test_objects(engine: sync.Engine) -> None:
     assert tally.add.with_options(idempotency_key="k")(4) == 10
     assert engine.whereis(tally) == engine.ensure_started(tally) == engine.nodes()[0].id
     assert [(each.id, each.state) for each in engine.list_objects(Tally)] == [("a", {"count": 10})]
+    assert engine.get_object(Tally, "a") == engine.get_object("test_sync.Tally", "a") == engine.list_objects(Tally)[0]
     assert [(each.type, each.objects, each.owned) for each in engine.count_objects()] == [("test_sync.Tally", 1, 1)]
     engine.stop_object(tally)
     assert engine.whereis(tally) is None
@@ -336,6 +337,7 @@ async def test_a_call_on_a_running_loop_is_refused(url: str) -> None:
         "stop_object": lambda: engine.stop_object(tally),
         "delete_object": lambda: engine.delete_object(tally),
         "get_state": lambda: engine.get_state(tally),
+        "get_object": lambda: engine.get_object(Tally, "a"),
         "list_objects": lambda: engine.list_objects(Tally),
         "count_objects": engine.count_objects,
         "schedule_alarm": lambda: engine.schedule_alarm(tally, "reset", 1),

@@ -237,6 +237,15 @@ class Objects(Schedules):
             raise NotFound(f"no {kind.name} has the id {ref.id!r}: it was never called, or was deleted")
         return kind.state_of(row.version, row.state)
 
+    async def get_object(self, cls: type | str, id: str) -> ObjectInfo:
+        """An object as it is stored, by its class or the name of it, and without waking it. Raises: NotFound."""
+        name = cls if isinstance(cls, str) else self._kind_of(cls).name
+        self._running()
+        row = await self._store.objects.get(name, checked_name(id, what="an object's id"))
+        if row is None:
+            raise NotFound(f"no {name} has the id {id!r}: it was never called, or was deleted")
+        return _info(row)
+
     async def list_objects(
         self, cls: type | str, *, after: str = "", limit: int = 50, owned: bool | None = None
     ) -> Sequence[ObjectInfo]:
@@ -296,12 +305,17 @@ class Objects(Schedules):
         return await crew.patiently(lambda: self._store.alarms.cancel(ref.outlast_kind.name, ref.id, None))
 
     async def list_alarms(self, object: Any, *, limit: int = ALARMS_MAX) -> Sequence[PendingAlarm]:
-        """The alarms of an object (or, given a class or its name, of all its objects), the earliest first; failed ones
-        last.
+        """The alarms of an object, the earliest first; failed ones last.
+
+        Args:
+            object: Which; or what `list_objects` says of it; or a class or its name: all its objects.
+            limit: How many at most.
         """
         self._running()
         if isinstance(object, str):
             rows = await self._store.alarms.list(object, None, limit)
+        elif isinstance(object, ObjectInfo):
+            rows = await self._store.alarms.list(object.type, object.id, limit)
         elif isinstance(object, type):
             rows = await self._store.alarms.list(self._kind_of(object).name, None, limit)
         else:

@@ -64,6 +64,10 @@ class Objects:
         """See `outlast.Engine.get_state`."""
         return self._call(lambda engine: engine.get_state(object))
 
+    def get_object(self, cls: type | str, id: str) -> ObjectInfo:
+        """See `outlast.Engine.get_object`."""
+        return self._call(lambda engine: engine.get_object(cls, id))
+
     def list_objects(
         self, cls: type | str, *, after: str = "", limit: int = 50, owned: bool | None = None
     ) -> Sequence[ObjectInfo]:
