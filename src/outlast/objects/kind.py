@@ -224,6 +224,8 @@ class ObjectBody:
         fields, self._unknown = kind.read(text)
         self._fields.update(fields)
         self._fields["outlast_body"] = self
+        if not hasattr(kind.cls, "id"):  # a plain class, which does not inherit it.
+            self._fields["id"] = id
 
     @property
     def orders(self) -> Orders:
@@ -240,8 +242,9 @@ class ObjectBody:
         return handling.function(self.instance, **args)  # type: ignore[attr-defined]
 
     def after_load(self) -> Any:
-        """Calls the object's own `after_load`."""
-        return self.instance.after_load()
+        """Calls the object's own `after_load`; a plain class may have none."""
+        own = getattr(self.instance, "after_load", None)
+        return None if own is None else own()
 
     def dump(self) -> str:
         """Its state as text. Raises: EncodingError."""

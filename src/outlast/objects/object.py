@@ -287,6 +287,8 @@ def _fields_of(cls: type, name: str) -> tuple[dict[str, Any], dict[str, Callable
                 found = _MISSING
         elif found is not _MISSING:
             defaults[field] = default_of(found)
+        elif field == "state" and not issubclass(cls, Object):
+            found = defaults[field] = dict
         if found is _MISSING:
             raise DefinitionError(
                 f"object {name!r}: field {field!r} needs a default, for an object exists from its first call"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
+from contextvars import Context
 from typing import Any
 
 from outlast._kernel.failures import failure_text
@@ -102,7 +103,8 @@ class Resident:
             self._start()
 
     def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="outlast-object")
+        # In a context of its own: it serves many callers, and must not take the first one's for all.
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="outlast-object", context=Context())
 
     # Reading in the caller's own task.
 
