@@ -6,6 +6,7 @@ from typing import Any
 
 from outlast import Engine
 from outlast._world import SystemWorld
+from outlast.testing import assert_eventually
 from tests.engine.given import SOON_S
 
 
@@ -36,15 +37,14 @@ def residents(engine: Engine) -> int:
 def is_resident(engine: Engine, ref: Any) -> bool:
     """Whether an object is in an engine's memory."""
     assert engine._crew is not None
-    return (ref.outlast_kind.name, ref.id) in engine._crew.keeper._residents
+    return (ref.outlast_kind.name, ref.id) in engine._crew.keeper.memory._residents
 
 
 class Gate:
     """Holds whoever comes until it is opened, and tells when somebody has come."""
 
     def __init__(self) -> None:
-        self._open = asyncio.Event()
-        self._come = asyncio.Event()
+        self.shut()
 
     async def hold(self) -> None:
         """Comes, and waits."""
@@ -61,14 +61,11 @@ class Gate:
         self._open.set()
 
     def shut(self) -> None:
-        """Holds again."""
-        self._open.clear()
-        self._come.clear()
+        """Holds again, on whatever loop."""
+        self._open = asyncio.Event()
+        self._come = asyncio.Event()
 
 
 async def until(check: Callable[[], Awaitable[Any]]) -> Any:
     """Waits until `check()` is true, looking each few milliseconds. Returns what it gave."""
-    async with asyncio.timeout(SOON_S):
-        while not (found := await check()):
-            await asyncio.sleep(0.005)
-    return found
+    return await assert_eventually(check, timeout=SOON_S, interval=0.005)

@@ -17,8 +17,8 @@ from outlast._world import instant, instant_us
 from outlast.config import checked_name, duration_s
 from outlast.config.values import whole
 from outlast.errors import ConfigError, DefinitionError, did_you_mean
-from outlast.objects.handlers import ALARM_ATTEMPTS, Alarm, Handler
-from outlast.objects.kind import CATCH_ALL, AlarmOf, HandlerOf, ObjectBody, ObjectKind, default_of
+from outlast.objects.handlers import Alarm, Handler
+from outlast.objects.kind import ALARM_ATTEMPTS, CATCH_ALL, AlarmOf, HandlerOf, ObjectBody, ObjectKind, default_of
 
 T = TypeVar("T")
 
@@ -83,7 +83,8 @@ class Object:
             (default): never.
         queue_limit: Calls that may wait for one object (default 10,000); more get `MailboxFull`.
         call_timeout: Seconds that a caller waits for an answer, unless it says otherwise (default 5).
-        retention: Seconds that an object is kept after its last change; None (default): for ever.
+        retention: Seconds that an object is kept after it was used last and has left the memory; None (default): for
+            ever. One with an alarm still to ring, or with a call that waits, stays.
     """
 
     outlast_kind: ClassVar[ObjectKind]

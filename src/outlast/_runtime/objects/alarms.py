@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from outlast._model import AlarmRow
+from outlast._model import AlarmRow, ObjectKey
 from outlast._store.objects import Alarms
 
 RINGING_MAX: Final = 1_000
 """Alarms at work at once; more wait where they are."""
+REFUSED_MAX: Final = 20_000
+"""Alarms looked past at most that their objects cannot take now."""
 
 
 class AlarmClock:
@@ -33,6 +35,8 @@ class AlarmClock:
         self._poll_s = poll_s
         self._ringing: set[Any] = set()
         self._full = False
+        self._refused = 0
+        self._changed: set[ObjectKey] = set()
         self._wake: Callable[[], None] = _nothing
 
     def on_wake(self, wake: Callable[[], None]) -> None:
@@ -45,7 +49,12 @@ class AlarmClock:
             self._wake()
 
     def earlier(self) -> None:
-        """An alarm was set here."""
+        """An alarm was set here, or the clock has jumped."""
+        self._wake()
+
+    def changed(self, key: ObjectKey) -> None:
+        """An object here has set or cancelled alarms: what was read before is not true any more."""
+        self._changed.add(key)
         self._wake()
 
     async def beat(self) -> float:
@@ -53,17 +62,20 @@ class AlarmClock:
         node, types = self._node(), self._types()
         if not node or not types or len(self._ringing) >= RINGING_MAX:
             return self._poll_s
-        limit = RINGING_MAX + len(self._ringing)
+        limit = RINGING_MAX + len(self._ringing) + min(self._refused, REFUSED_MAX)
+        self._changed.clear()
         due = await self._alarms.due(node, types, limit)
-        rung = 0
+        rung = self._refused = 0
         for alarm in due.alarms:
             key = (alarm.type, alarm.id, alarm.name, alarm.revision)
-            if key not in self._ringing:
-                self._ringing.add(key)
-                if self._ring(alarm):
-                    rung += 1
-                else:
-                    self._ringing.discard(key)
+            if key in self._ringing or (alarm.type, alarm.id) in self._changed:
+                continue
+            self._ringing.add(key)
+            if self._ring(alarm):
+                rung += 1
+            else:
+                self._refused += 1
+                self._ringing.discard(key)
         self._full = len(due.alarms) >= limit
         if self._full and not rung:
             return 0.05

@@ -35,6 +35,12 @@ class House(Protocol):
     def load(self, kind: ObjectType, owned: Owned) -> Body:
         """The object in memory. Raises: EncodingError."""
 
+    def loaded(self, resident: Guest, is_new: bool) -> None:
+        """The object is in memory, and its `after_load` has run."""
+
+    def load_failed(self, resident: Guest, error: BaseException) -> None:
+        """The object is owned, and cannot be loaded."""
+
     def node(self) -> str:
         """This node's id; empty while nothing may be begun."""
 

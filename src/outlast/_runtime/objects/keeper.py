@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -12,12 +11,14 @@ from outlast._model import Activated, AlarmRow, NewCall, ObjectKey, Owned, Waiti
 from outlast._runtime.doorbell import Doorbell
 from outlast._runtime.events import Events
 from outlast._runtime.gather import Gather
+from outlast._runtime.objects.ailing import Ailing
 from outlast._runtime.objects.alarms import AlarmClock
 from outlast._runtime.objects.answers import Unknown, Unreadable, chain_text, path_of, raised, read_chain, what
 from outlast._runtime.objects.house import Guest
 from outlast._runtime.objects.items import Elsewhere, Item, Pending
 from outlast._runtime.objects.ledger import Ledger
 from outlast._runtime.objects.mail import Inbox, Outbox
+from outlast._runtime.objects.memory import Memory
 from outlast._runtime.objects.resident import Resident
 from outlast._runtime.threads import Threads
 from outlast._store.contract import Store
@@ -27,8 +28,6 @@ from outlast.errors import CallCycle, CallTimeout, MailboxFull, OwnershipLost
 
 ACTIVATE_MAX: Final = 500
 """Objects that come to be owned in one transaction at most."""
-TIDY_MAX: Final = 1_000
-"""Idle objects looked at in one go."""
 CALL_BEAT_S: Final = 1.0
 
 
@@ -67,10 +66,15 @@ class Keeper:
         self._doorbell = doorbell
         self._events = events
         self._world = world
-        self._residents: OrderedDict[ObjectKey, Resident] = OrderedDict()
         self._elsewhere: dict[ObjectKey, float] = {}
-        self._left: dict[ObjectKey, tuple[int, str, float]] = {}
-        self._resident_max = config.resident_objects
+        self._ailing = Ailing(world)
+        self.memory = Memory(
+            types,
+            resident_max=config.resident_objects,
+            release=store.objects.release,
+            events=events,
+            world=world,
+        )
         self._well = asyncio.Event()
         self._closing = False
         self.bytes_max = config.payload_bytes_max
@@ -127,8 +131,7 @@ class Keeper:
 
     def left(self, resident: Resident) -> None:
         """The resident has left the memory."""
-        if self._residents.get(resident.key) is resident:
-            del self._residents[resident.key]
+        self.memory.drop(resident)
 
     async def release(self, resident: Guest) -> None:
         """Gives the object up."""
@@ -159,10 +162,23 @@ class Keeper:
 
     def load(self, kind: ObjectType, owned: Owned) -> Body:
         """The object in memory. Raises: EncodingError."""
-        body = kind.load(owned.id, owned.version, owned.state, self)
+        return kind.load(owned.id, owned.version, owned.state, self)
+
+    def loaded(self, resident: Guest, is_new: bool) -> None:
+        """The object is in memory, and its `after_load` has run."""
+        self._ailing.well(resident.key)
         if self._events.wanted:
-            self._events.emit("object.loaded", type=owned.type, id=owned.id, is_new=owned.is_new)
-        return body
+            self._events.emit("object.loaded", type=resident.key[0], id=resident.key[1], is_new=is_new)
+
+    def load_failed(self, resident: Guest, error: BaseException) -> None:
+        """The object is owned, and cannot be loaded."""
+        self._events.emit(
+            "object.load_failed",
+            type=resident.key[0],
+            id=resident.key[1],
+            error=f"{type(error).__name__}: {error}",
+            retry_s=self._ailing.failed(resident.key),
+        )
 
     def failed(self, resident: Guest, item: Item, error: BaseException) -> None:
         """A handler has raised."""
@@ -188,8 +204,8 @@ class Keeper:
         if pending.done:
             self.dropped(pending.done)
         if pending.orders:
-            if pending.orders.alarms:
-                self.alarms.earlier()
+            if pending.orders.alarms or pending.orders.clears or pending.orders.cancelled:
+                self.alarms.changed(resident.key)
             if pending.orders.sends:
                 self._doorbell.objects("*")
         for sender in pending.senders:
@@ -250,15 +266,14 @@ class Keeper:
         local = key is None and self._node is not None and not self._closing
         deadline = self._world.monotonic() + timeout_s
         while local and (self._node is not None and self._node()) and not self._is_elsewhere(where):
-            resident = self._residents.get(where)
+            resident = self.memory.find(where)
             item = Item(name, given, args, chain=chain)
             try:
                 if resident is None:
                     resident = self._resident(kind, id)
                 elif given is not None and given.read_only and given.is_async and resident.can_read:
-                    resident.used_at = self._world.monotonic()
-                    self._residents.move_to_end(where)
-                    return await resident.read(item)
+                    self.memory.use(resident)
+                    return await self._read(resident, item, deadline, timeout_s)
                 return await self._put(resident, item, deadline, timeout_s)
             except Elsewhere as moved:
                 if moved.node is not None:
@@ -280,18 +295,26 @@ class Keeper:
         return OwnershipLost("the engine is closing", **what(where, name, False))
 
     def _resident(self, kind: ObjectType, id: str) -> Resident:
-        key = (kind.name, id)
-        resident = self._residents.get(key)
-        now = self._world.monotonic()
+        resident = self.memory.find((kind.name, id))
         if resident is None:
-            resident = self._residents[key] = Resident(kind, id, self, now)
-            self._left.pop(key, None)
-            if len(self._residents) > self._resident_max:
-                self._evict()
+            resident = Resident(kind, id, self, self._world.monotonic())
+            self.memory.add(resident)
         else:
-            resident.used_at = now
-            self._residents.move_to_end(key)
+            self.memory.use(resident)
         return resident
+
+    async def _read(self, resident: Resident, item: Item, deadline: float, timeout_s: float) -> Any:
+        try:
+            async with asyncio.timeout(max(0.0, deadline - self._world.monotonic())) as time:
+                return await resident.read(item)
+        except TimeoutError:
+            if not time.expired():  # the handler's own.
+                raise
+            raise CallTimeout(
+                f"{resident.key[0]}.{item.name} of {resident.key[1]!r} gave no answer within {timeout_s:g} s; "
+                "it only reads, and was stopped",
+                **what(resident.key, item.name, False),
+            ) from None
 
     async def _put(self, resident: Resident, item: Item, deadline: float, timeout_s: float) -> Any:
         loop = asyncio.get_running_loop()
@@ -363,7 +386,7 @@ class Keeper:
 
     def _take_call(self, call: WaitingCall) -> bool:
         kind = self._types.find(call.type)
-        if kind is None or self._closing:
+        if kind is None or self._closing or self._ailing.is_ailing((call.type, call.id)):
             return False
         handling: Handling | None = None
         args: Mapping[str, Any] = {}
@@ -382,10 +405,13 @@ class Keeper:
 
     def _take_alarm(self, alarm: AlarmRow) -> bool:
         kind = self._types.find(alarm.type)
-        if kind is None or self._closing:
+        if kind is None or self._closing or self._ailing.is_ailing((alarm.type, alarm.id)):
+            return False
+        resident = self._resident(kind, alarm.id)
+        if not resident.takes(alarm):
             return False
         try:
-            self._resident(kind, alarm.id).put(_alarm_item(kind, alarm))
+            resident.put(_alarm_item(kind, alarm))
         except MailboxFull:
             return False
         return True
@@ -406,65 +432,30 @@ class Keeper:
                 if moved.node is not None or self._closing:
                     raise self._refusal((kind.name, alarm.id), alarm.name) from None
 
-    # Leaving the memory.
-
-    def _evict(self) -> None:
-        """The least recently used idle objects leave the memory until there is room."""
-        for key, resident in list(self._residents.items())[: len(self._residents) - self._resident_max + 16]:
-            if len(self._residents) <= self._resident_max:
-                return
-            if resident.is_idle:
-                self._hibernate(key, resident)
-
-    def _hibernate(self, key: ObjectKey, resident: Resident) -> None:
-        resident.leave_idle()
-        if resident.kind.shutdown_s is not None:
-            self._left[key] = (resident.epoch, resident.node, resident.used_at + resident.kind.shutdown_s)
-        if self._events.wanted:
-            self._events.emit("object.hibernated", type=key[0], id=key[1])
-
     async def beat(self) -> float:
-        """Lets idle objects leave the memory, and gives up those that were idle for long."""
-        now = self._world.monotonic()
-        spans = [kind.hibernate_s for kind in self._types if kind.hibernate_s is not None]
-        spans += [kind.shutdown_s for kind in self._types if kind.shutdown_s is not None]
-        least_s = min(spans, default=3_600.0)
-        looked = 0
-        for key, resident in list(self._residents.items()):
-            idle_s = now - resident.used_at
-            if idle_s < least_s or looked >= TIDY_MAX:
-                break
-            looked += 1
-            ends_s = min(resident.kind.hibernate_s or 1e18, resident.kind.shutdown_s or 1e18)
-            if resident.is_idle and idle_s >= ends_s:
-                self._hibernate(key, resident)
-        over = [key for key, (_, _, ends_at) in self._left.items() if ends_at <= now]
-        by_node: dict[str, list[tuple[str, str, int]]] = {}
-        for key in over:
-            epoch, node, _ = self._left.pop(key)
-            by_node.setdefault(node, []).append((*key, epoch))
-        for node, held in by_node.items():
-            await self._store.objects.release(node, held)
+        """Lets idle objects leave the memory, and forgets what is of no use any more."""
         if self._elsewhere:
+            now = self._world.monotonic()
             self._elsewhere = {key: until for key, until in self._elsewhere.items() if until > now}
-        return 0.0 if looked >= TIDY_MAX else max(0.05, min(5.0, least_s / 4))
+        self._ailing.tidy()
+        return await self.memory.beat()
 
     @property
     def resident_count(self) -> int:
         """Objects in memory."""
-        return len(self._residents)
+        return len(self.memory)
 
     def bury(self) -> None:
         """Others have taken over all that this process held."""
-        for resident in list(self._residents.values()):
+        for resident in self.memory:
             resident.lose()
-        self._left.clear()
+        self.memory.forget_owned()
 
     # The end.
 
     def tasks(self) -> list[asyncio.Task[None]]:
         """What is at work now."""
-        running = [resident.task for resident in self._residents.values() if resident.task is not None]
+        running = [resident.task for resident in self.memory if resident.task is not None]
         return [*running, *self.ledger.tasks(), *self.outbox.tasks(), *self._activations.tasks()]
 
     async def settled(self) -> None:
@@ -475,10 +466,10 @@ class Keeper:
     async def drain(self, timeout_s: float) -> None:
         """Takes nothing any more, lets what was taken end, commits it, and gives every object up."""
         self._closing = True
-        running = [resident.task for resident in self._residents.values() if resident.task is not None]
+        running = [resident.task for resident in self.memory if resident.task is not None]
         if running:
             await asyncio.wait(running, timeout=timeout_s)
-        for resident in list(self._residents.values()):
+        for resident in self.memory:
             if resident.task is not None:
                 resident.lose(self._refusal(resident.key, ""))
         await self.ledger.settled()
@@ -492,7 +483,7 @@ class Keeper:
         self._closing = True
         self.ledger.close()
         self._activations.close()
-        for resident in list(self._residents.values()):
+        for resident in self.memory:
             resident.lose(
                 OwnershipLost("the engine was closed before the answer was committed", **what(resident.key, "", None))
             )

@@ -17,6 +17,8 @@ ANSWERS_MAX: Final = 1_000
 """Answers that are looked for at once."""
 INBOX_MAX: Final = 1_000
 """Calls that are taken at once."""
+REFUSED_MAX: Final = 20_000
+"""Calls looked past at most that their objects cannot take now."""
 
 
 class Outbox:
@@ -149,6 +151,7 @@ class Inbox:
         self._take = take
         self._poll_s = poll_s
         self._taken: set[str] = set()
+        self._refused = 0
         self._wake: Callable[[], None] = _nothing
 
     def on_wake(self, wake: Callable[[], None]) -> None:
@@ -165,18 +168,22 @@ class Inbox:
         node, types = self._node(), self._types()
         if not node or not types:
             return self._poll_s
-        limit = INBOX_MAX + len(self._taken)
+        limit = INBOX_MAX + len(self._taken) + min(self._refused, REFUSED_MAX)
         found = await self._calls.waiting(node, types, limit)
+        self._refused = 0
         for call in found:
             if call.call not in self._taken:
                 self._taken.add(call.call)
                 if not self._take(call):
+                    self._refused += 1
                     self._taken.discard(call.call)
         return 0.05 if len(found) >= limit else self._poll_s
 
     def over(self, calls: Iterable[str]) -> None:
         """These are answered, or not being served here any more."""
         self._taken.difference_update(calls)
+        if self._refused:
+            self._wake()
 
 
 def _share(answers: list[dict[str, Posted]], items: Sequence[NewCall]) -> list[dict[str, Posted]]:

@@ -14,8 +14,8 @@ from contextvars import Context
 from typing import Any
 
 from outlast._kernel.failures import failure_text
-from outlast._kernel.objects import CHAIN, DELETE, START, STOP, Body, ObjectType, after_failure, after_ring
-from outlast._model import AlarmMove, Answer, ObjectCommit, ObjectKey
+from outlast._kernel.objects import CHAIN, DELETE, START, STOP, Body, ObjectType, Orders, after_failure, after_ring
+from outlast._model import AlarmMove, AlarmRow, Answer, ObjectCommit, ObjectKey
 from outlast._runtime.objects.house import House
 from outlast._runtime.objects.items import Elsewhere, Item, Pending, Reply
 from outlast.errors import CallError, EncodingError, MailboxFull, OwnershipLost, ValueTooLarge
@@ -27,6 +27,7 @@ class Resident:
     Attributes:
         key: Its type and id.
         epoch, commits: As stored.
+        version: Of the state that is written next: as stored, until it is loaded.
         node: The node id under which it is owned.
         used_at: When it was last called, on the monotonic clock.
         gone: Whether it has left: nothing may be put into its mailbox any more.
@@ -51,13 +52,14 @@ class Resident:
         "node",
         "pending",
         "used_at",
+        "version",
     )
 
     def __init__(self, kind: ObjectType, id: str, house: House, now: float) -> None:
         self.kind = kind
         self.key: ObjectKey = (kind.name, id)
         self.body: Body | None = None
-        self.epoch = self.commits = 0
+        self.epoch = self.commits = self.version = 0
         self.node = ""
         self.used_at = now
         self.gone = False
@@ -90,6 +92,8 @@ class Resident:
 
     def put(self, item: Item) -> None:
         """Takes an item. Raises: MailboxFull."""
+        if len(self._mailbox) >= self.kind.queue_limit:
+            self._mailbox = deque(each for each in self._mailbox if not each.is_moot)
         if len(self._mailbox) >= self.kind.queue_limit:
             raise MailboxFull(
                 f"{len(self._mailbox):,} calls wait for {self.kind.name} {self.key[1]!r}, which is its queue_limit",
@@ -139,7 +143,7 @@ class Resident:
             self._readers -= 1
             if self._readers_left is not None and not self._readers:
                 self._readers_left.set()
-        if not self._house.is_sure() and not await self._house.confirm(self):
+        if self.gone or (not self._house.is_sure() and not await self._house.confirm(self)):
             self.lose()
             raise Elsewhere(None)
         return value
@@ -160,6 +164,8 @@ class Resident:
         try:
             if self.body is None:
                 await self._open()
+                if self.gone:
+                    return
             while self._mailbox and not self.gone:
                 if self._readers:
                     await self._wait_for_readers()
@@ -179,8 +185,8 @@ class Resident:
             self._leave(Elsewhere(None))
             raise
         except Exception as error:
-            if self.body is None and self.node:  # it cannot be loaded here: another process may know how.
-                await self._house.release(self)
+            if self.body is None and self.node and not self.gone:
+                await self._cannot_be_loaded(error)
             self._leave(error)
         finally:
             self._task = None
@@ -200,22 +206,58 @@ class Resident:
         self.epoch, self.commits, self.node = owned.epoch, owned.commits, self._house.node()
         if not self.node:
             raise Elsewhere(None)
+        self._text, self.version = owned.state, owned.version
+        while self._mailbox and self._mailbox[0].is_moot:
+            self._mailbox.popleft()
+        if self._mailbox and self._mailbox[0].name in (STOP, DELETE):  # possible where it cannot be loaded, too.
+            self._current = self._mailbox.popleft()
+            await self._built_in(self._current)
+            return
         body = self._house.load(self.kind, owned)
-        self._text = body.dump()
+        text = body.dump()
         CHAIN.set((self.key,))
-        answer = body.after_load()
-        if inspect.isawaitable(answer):
-            await answer
-        self.body = body
-        text, orders = body.dump(), body.take_orders()
-        if text != self._text or orders:
-            body.settle(text)
-            self._text = text
+        await self._after_load(body)
+        after, orders = body.dump(), body.take_orders()
+        body.settle(after)
+        self.body, self._text, self.version = body, after, self.kind.version
+        self._house.loaded(self, owned.is_new)
+        if after != text or orders:
             pending = self._put_off()
             pending.orders.fold(orders)
             await self.settled()
             if self.gone:
                 raise Elsewhere(None)
+
+    async def _after_load(self, body: Body) -> None:
+        try:
+            answer = body.after_load()
+            if inspect.isawaitable(answer):
+                await answer
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            raise CallError(
+                f"after_load of {self.kind.name} raised {type(error).__name__}",
+                type=self.key[0],
+                id=self.key[1],
+                happened=False,
+            ) from error
+
+    async def _cannot_be_loaded(self, error: Exception) -> None:
+        """Gives the object up: another process may know how.
+
+        Callers elsewhere hear of what its own code raised. Calls with a key, or that nobody waits for, stay until it
+        can be loaded.
+        """
+        self._house.load_failed(self, error)
+        if not isinstance(error, EncodingError):
+            for item in self._mailbox:
+                if item.call is not None and item.call.sender is not None and item.call.key is None:
+                    self._answered(item, Answer(item.call.call, None, failure_text(error)))
+            await self.settled()
+        if not self.gone:
+            await self._house.release(self)
 
     async def settled(self) -> None:
         """Waits until all that is pending is committed, or lost."""
@@ -284,6 +326,7 @@ class Resident:
         orders = self.body.take_orders()
         if orders:
             self._put_off().orders.fold(orders)
+            self._void(orders)
         if item.call is not None:
             self._answered(item, Answer(item.call.call, value, None))
         elif item.alarm is not None:
@@ -319,6 +362,22 @@ class Resident:
         pending.done.append(item.call.call)
         if item.call.sender is not None:
             pending.senders.add(item.call.sender)
+
+    def takes(self, alarm: AlarmRow) -> bool:
+        """Whether an alarm that is due by what is stored still is by what is to be stored."""
+        return not any(left is not None and left.orders.touches(alarm.name) for left in (self.pending, self.in_flight))
+
+    def _void(self, orders: Orders) -> None:
+        """Alarms that wait here and were cancelled or set again meanwhile do not ring."""
+        void = [
+            item
+            for item in self._mailbox
+            if item.alarm is not None and item.future is None and orders.touches(item.alarm.name)
+        ]
+        for item in void:
+            self._mailbox.remove(item)
+        if void:
+            self._house.dropped([(*self.key, item.alarm.name, item.alarm.revision) for item in void if item.alarm])
 
     def _moved(self, item: Item, move: AlarmMove, error: BaseException | None = None) -> None:
         pending = self._put_off()
@@ -375,7 +434,7 @@ class Resident:
             self.key[1],
             self.epoch,
             self.commits + 1,
-            self.kind.version,
+            self.version,
             pending.text,
             expires_s=self.kind.retention_s,
             deleted=pending.deleted,
