@@ -9,7 +9,7 @@ import pytest
 from outlast import Engine
 from tests.engine.conftest import engine, engines, table, url
 from tests.engine.given import Engines
-from tests.objects.given import LONG, Aging, Ahead
+from tests.objects.gates import LONG, Aging, Ahead
 
 __all__ = ["engine", "engines", "table", "url"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from outlast import Engine, Object, alarm, errors, handler
 from tests.engine.given import Ear, Engines, Spoilt, soon
-from tests.objects.given import Gate, until
+from tests.objects.gates import Gate, until
 
 COLOUR: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
 GATE = Gate()

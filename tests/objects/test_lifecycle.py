@@ -9,7 +9,7 @@ import pytest
 from outlast import Engine, Object, alarm, errors, handler
 from outlast._world import SystemWorld
 from tests.engine.given import Ear, Engines, Spoilt, Tally, soon
-from tests.objects.given import Aging, Gate, is_resident, residents, until
+from tests.objects.gates import Aging, Gate, is_resident, residents, until
 
 GATE = Gate()
 LOADS = Tally()

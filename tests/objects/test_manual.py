@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from outlast import Engine, errors
-from tests.objects.given import until
+from tests.objects.gates import until
 
 
 class Ledger:
