@@ -118,9 +118,8 @@ async def test_a_stop_reaches_an_object_that_lives_elsewhere(engines: Engines) -
 
     await two.stop_object(two.object(Cell, "a"))
 
+    assert await two.whereis(two.object(Cell, "a")) is None
     assert await two.object(Cell, "a").add() == 2
-    assert await one.whereis(one.object(Cell, "a")) == await two.ensure_started(two.object(Cell, "a"))
-    assert is_resident(two, two.object(Cell, "a"))
 
 
 async def test_a_deleted_object_is_gone_with_its_alarms_and_a_later_call_makes_a_new_one(engine: Engine) -> None:
@@ -577,6 +576,20 @@ async def test_an_object_that_cannot_be_loaded_can_be_stopped_and_deleted(engine
 
     with pytest.raises(errors.NotFound):
         await engine.get_state(broken)
+
+
+async def test_one_that_cannot_be_loaded_is_deleted_from_elsewhere_too(engines: Engines) -> None:
+    submitter, worker = await engines.open(queues={}), await engines.open(programs=[Loads])
+    with pytest.raises(LookupError):
+        await worker.object(Loads, "broken").add()
+    await worker.object(Loads, "broken").add.send()
+    loads = LOADS.count
+
+    assert await soon(submitter.delete_object(submitter.object(Loads, "broken")))
+
+    assert LOADS.count <= loads + 1
+    with pytest.raises(errors.NotFound):
+        await submitter.get_state(submitter.object(Loads, "broken"))
 
 
 # Retention.

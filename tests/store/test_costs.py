@@ -7,9 +7,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from outlast._model import AlarmMove, Answer
 from tests.store.contract.test_schedules import a_schedule
-from tests.store.given import Given, settlement
+from tests.store.given import NODE, Given, settlement
 from tests.store.outcomes import Post, ended, parked, spawned
+from tests.store.owners import BOB, TYPE, Owners, after, alarm, commit, wanted
 
 BUDGET = {
     # SQLite: a look outside, then BEGIN, the work, COMMIT. Postgres: one round trip, one commit.
@@ -44,6 +46,29 @@ BUDGET = {
     "ended": {"sqlite": 1, "postgres": 1},
     "glance at schedules": {"sqlite": 1, "postgres": 1},
     "fire": {"sqlite": 4, "postgres": 4},
+    "activate": {"sqlite": 3, "postgres": 1},
+    "activate, some elsewhere": {"sqlite": 4, "postgres": 1},
+    # Postgres: what nobody took, then BEGIN, the locks, the look at who lives, COMMIT.
+    "take over": {"sqlite": 3, "postgres": 5},
+    "save": {"sqlite": 3, "postgres": 1},
+    "save, one stale": {"sqlite": 4, "postgres": 2},
+    # The objects, what rang, what is done, cleared, cancelled, set, sent, answered.
+    "save with all": {"sqlite": 12, "postgres": 10},
+    "save with alarms": {"sqlite": 5, "postgres": 4},
+    "release all objects": {"sqlite": 3, "postgres": 1},
+    "owned objects": {"sqlite": 1, "postgres": 1},
+    "prune objects": {"sqlite": 6, "postgres": 5},
+    "prune objects, nothing expired": {"sqlite": 1, "postgres": 3},
+    "post": {"sqlite": 4, "postgres": 1},
+    "post, keys known": {"sqlite": 5, "postgres": 3},
+    "waiting calls": {"sqlite": 1, "postgres": 1},
+    "waiting calls of three types": {"sqlite": 3, "postgres": 1},
+    "answers": {"sqlite": 1, "postgres": 1},
+    "drop calls": {"sqlite": 3, "postgres": 1},
+    "prune calls": {"sqlite": 3, "postgres": 1},
+    "due alarms": {"sqlite": 2, "postgres": 1},
+    "due alarms of three types": {"sqlite": 6, "postgres": 1},
+    "set alarms": {"sqlite": 3, "postgres": 1},
 }
 """Statements by call and dialect. A changed number is changed here in the same commit, with the reason."""
 
@@ -201,3 +226,72 @@ async def test_firing_costs_the_same_for_few_and_for_many(given: Given, cost: Me
 
     await cost("glance at schedules", schedules.glance)
     assert await cost("fire", lambda: schedules.fire(row, [given.new(key=f"k{number}") for number in range(count)]))
+
+
+@pytest.mark.parametrize("count", [1, 3, 500])
+async def test_objects_cost_the_same_for_few_and_for_many(
+    given: Given, owners: Owners, cost: Meter, count: int
+) -> None:
+    objects, ids = given.store.objects, [f"user-{number}" for number in range(count)]
+    await given.node()
+    await given.node(BOB)
+    wishes = [wanted(id) for id in ids]
+
+    found = await cost("activate", lambda: objects.activate(NODE, wishes))
+    assert len(found.owned) == count
+    elsewhere = await cost("activate, some elsewhere", lambda: objects.activate(BOB, [*wishes, wanted("new")]))
+    assert (len(elsewhere.owned), len(elsewhere.elsewhere)) == (1, count)
+    held = sorted(found.owned)
+    assert await cost("save", lambda: objects.save(NODE, [commit(each) for each in held])) == []
+    again = [commit(each._replace(epoch=9)) for each in held[:1]] + [commit(after(each)) for each in held[1:]]
+    assert len(await cost("save, one stale", lambda: objects.save(NODE, again))) == 1
+    keys = [(each.type, each.id, each.epoch) for each in held]
+    assert len(await cost("owned objects", lambda: objects.owned(NODE, keys))) == count
+    await given.store.leases.retire(NODE)
+    assert len((await cost("take over", lambda: objects.activate(BOB, wishes))).owned) == count
+    assert await cost("release", lambda: objects.release(BOB, [(*key[:2], 2) for key in keys])) == count
+    assert await cost("release all objects", lambda: objects.release(BOB, None)) == 1
+    await cost("prune objects, nothing expired", lambda: objects.prune(1_000))
+    held = sorted((await objects.activate(BOB, wishes)).owned)
+    assert await objects.save(BOB, [commit(each, expires_s=0.0) for each in held]) == []
+    await objects.release(BOB, None)
+    assert await cost("prune objects", lambda: objects.prune(1_000)) == count
+
+
+@pytest.mark.parametrize("count", [1, 3, 30])
+async def test_what_commits_carry_costs_the_same_for_few_and_for_many(
+    given: Given, owners: Owners, cost: Meter, count: int
+) -> None:
+    store = given.store
+    held = await owners.owned(*(f"{number}" for number in range(count)))
+    calls = [owners.call(each.id, sender=BOB) for each in held]
+    keyed = [owners.call(each.id, key="k") for each in held]
+    types = [TYPE, "b", "c"]
+
+    await cost("post", lambda: store.calls.post([*calls, *keyed]))
+    await cost("post, keys known", lambda: store.calls.post([owners.call(each.id, key="k") for each in held]))
+    assert len(await cost("waiting calls", lambda: store.calls.waiting(NODE, [TYPE], 100))) == 2 * count
+    await cost("waiting calls of three types", lambda: store.calls.waiting(NODE, types, 100))
+    names = ("a", "b", "c", "d")
+    first = [commit(each, alarms=[alarm(each, name) for name in names]) for each in held]
+    assert await cost("save with alarms", lambda: store.objects.save(NODE, first)) == []
+    assert len((await cost("due alarms", lambda: store.alarms.due(NODE, [TYPE], 1_000))).alarms) == 4 * count
+    await cost("due alarms of three types", lambda: store.alarms.due(NODE, types, 1_000))
+    full = [
+        commit(
+            after(each),
+            moved=[AlarmMove("a", "r1"), AlarmMove("b", "r1", delay_s=9.0)],
+            clears_alarms=True,
+            cancelled=["c", "d"],
+            alarms=[alarm(each, "e")],
+            sends=[owners.call("else")],
+            answers=[Answer(call.call, "1", None)],
+        )
+        for each, call in zip(held, calls, strict=True)
+    ]
+    assert await cost("save with all", lambda: store.objects.save(NODE, full)) == []
+    ids = [call.call for call in calls]
+    assert len(await cost("answers", lambda: store.calls.answers(ids))) == count
+    await cost("drop calls", lambda: store.calls.drop(ids))
+    await cost("prune calls", lambda: store.calls.prune(100))
+    await cost("set alarms", lambda: store.alarms.set([alarm(each) for each in held]))

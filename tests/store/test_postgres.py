@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from harness.waiting import eventually_async
-from outlast._model import Committed, NewInstance, Receipt, Settlement, Signal
+from outlast._model import Committed, NewInstance, Receipt, Settlement, Signal, Wanted
 from outlast._store.postgres import bell
 from outlast._store.postgres.address import parse, redacted
 from outlast._store.postgres.claims import _columns
@@ -284,6 +284,98 @@ async def test_lines_are_found_by_their_key_and_never_by_reading_all(store: Post
     assert not wrong
 
 
+OBJECT_INDEXES = {
+    "activate": {"objects_pkey"},
+    "lock_objects": {"objects_pkey"},
+    "take_over": {"objects_pkey"},
+    "object_holders": {"objects_pkey"},
+    "save_objects": {"objects_pkey"},
+    "saved_objects": {"objects_pkey"},
+    "owned_objects": {"objects_pkey"},
+    "release_objects": {"objects_pkey"},
+    "release_all": {"objects_node"},
+    "get_object": {"objects_pkey"},
+    "list_objects": {"objects_pkey"},
+    "lock_expired_objects": {"objects_expired", "calls_object", "alarms_pkey"},
+    "drop_expired_objects": {"objects_pkey", "calls_object", "alarms_pkey"},
+    "post": {"objects_pkey"},
+    "find_keyed": {"calls_key"},
+    "revive_calls": {"calls_pkey"},
+    "waiting_calls": {"calls_waiting", "objects_pkey"},
+    "answers": {"calls_pkey"},
+    "answer_calls": {"calls_pkey"},
+    "drop_calls": {"calls_pkey"},
+    "prune_calls": {"calls_expired", "calls_pkey"},
+    "due_alarms": {"alarms_due", "objects_pkey"},
+    "set_alarms": set(),
+    "move_alarms": {"alarms_pkey"},
+    "finish_alarms": {"alarms_pkey"},
+    "clear_alarms": {"alarms_pkey"},
+    "cancel_alarms": {"alarms_pkey"},
+    "object_alarms": {"alarms_pkey"},
+    "type_alarms": {"alarms_due", "alarms_failed"},
+}
+FILL_OBJECTS = """
+INSERT INTO outlast.objects (type, id, version, state, node, epoch, born, created_at, updated_at, expires_at)
+SELECT 'cart' || number % 3, 'user-' || number, 1, '{}', CASE WHEN number % 2 = 0 THEN 'n' || number % 5 END, 1, 1,
+    now(), now(), CASE WHEN number % 3 = 0 THEN now() END
+FROM generate_series(1, 100000) AS number;
+INSERT INTO outlast.alarms (type, id, name, revision, due_at, failed_at)
+SELECT 'cart' || number % 3, 'user-' || number, 'a', 'r', now(), CASE WHEN number % 10 = 0 THEN now() END
+FROM generate_series(1, 100000) AS number;
+INSERT INTO outlast.calls (call, type, id, handler, args, sender, key, chain, keep_s, made_at, answered_at, expires_at)
+SELECT gen_random_uuid(), 'cart' || number % 3, 'user-' || number % 1000, 'h', '{}', 's', 'k' || number, '[]', 1, now(),
+    CASE WHEN number % 10 > 0 THEN now() END, now()
+FROM generate_series(1, 50000) AS number
+"""
+FULL_KEYS = {
+    "objects_pkey": ("type", "id"),
+    "alarms_pkey": ("type", "id"),
+    "calls_key": ("type", "id", "key"),
+    "calls_object": ("type", "id"),
+    "calls_pkey": ("call",),
+}
+"""Columns that a look into an index must name: by the first alone, half of the table would be walked."""
+
+
+async def test_objects_alarms_and_calls_are_found_by_their_keys(store: PostgresStore) -> None:
+    """Planned while the tables are empty, filled, and analysed."""
+    connection = await store._links.connect("test")
+    wrong: dict[str, list[str]] = {}
+
+    async def look(when: str) -> None:
+        for name, indexes in OBJECT_INDEXES.items():
+            lines = await plan(connection, SQL[name])
+            found = [line for line in lines if re.search(r"(Seq|Bitmap \w+|Tid) Scan on (objects|alarms|calls)", line)]
+            for line, after in zip(lines, [*lines[1:], ""], strict=True):
+                if used := re.search(r" using (\w+) on (?:objects|alarms|calls)", line):
+                    columns = FULL_KEYS.get(used[1], ()) if name != "list_objects" else ("type", "id")
+                    missing = [column for column in columns if not re.search(rf"\({column} ", after)]
+                    if used[1] not in indexes or missing or "Index Cond: " not in after:
+                        found += [line, after]
+            if found:
+                wrong[f"{name}, {when}"] = found
+
+    try:
+        await look("empty")
+        await connection.execute(FILL_OBJECTS)
+        await look("filled")
+        await connection.execute("ANALYZE outlast.objects, outlast.alarms, outlast.calls")
+        await look("analysed")
+    finally:
+        await connection.close()
+
+    assert not wrong
+
+
+def test_every_statement_on_objects_has_its_plan_looked_at() -> None:
+    tables = ("outlast.objects", "outlast.alarms", "outlast.calls")
+    named = {name for name, statement in SQL.items() if any(table in statement.text for table in tables)}
+
+    # count_objects reads the whole table, and says so.
+    assert named ^ OBJECT_INDEXES.keys() == {"count_objects", "drop_tables"}
+
+
 def test_every_statement_on_instances_has_its_plan_looked_at() -> None:
     tables = ("outlast.instances", "outlast.signals")
     named = {name for name, statement in SQL.items() if any(table in statement.text for table in tables)}
@@ -293,6 +385,90 @@ def test_every_statement_on_instances_has_its_plan_looked_at() -> None:
 
 
 # Locks.
+
+
+async def locked_object(other: asyncpg.Connection) -> Any:
+    """Somebody's transaction that holds an object's row."""
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute("SELECT FROM outlast.objects WHERE type = 't' AND id = '1' FOR UPDATE")
+    return transaction
+
+
+async def owned_by_the_dead(store: PostgresStore) -> None:
+    """An object whose owner has no row."""
+    found = await store.objects.activate("ann", [Wanted("t", "1", 1, "{}")])
+    assert [each.epoch for each in found.owned] == [1]
+
+
+@pytest.mark.parametrize("planted", [False, True], ids=["as it is", "in one statement"])
+async def test_an_owner_that_registers_while_others_wait_for_its_object_keeps_it(
+    store: PostgresStore, other: asyncpg.Connection, watcher: asyncpg.Connection, planted: bool
+) -> None:
+    """Whether it lives is asked after the lock. A statement that asks and waits at once has asked too early."""
+    await owned_by_the_dead(store)
+    if planted:
+        desk = store.objects._desk
+        naive = dataclasses.replace(desk.sql["lock_objects"], numbered="SELECT FROM unnest($1::text[], $2::text[])")
+        desk.sql = {**desk.sql, "lock_objects": naive, "activate": _blind(desk.sql["activate"])}
+    transaction = await locked_object(other)
+
+    wanting = asyncio.ensure_future(store.objects.activate("bob", [Wanted("t", "1", 1, "{}")]))
+    await blocked(watcher)
+    await store.leases.register("ann", "host", 1, 30.0)
+    await transaction.rollback()
+
+    found = await wanting
+    if planted:
+        assert [each.id for each in found.owned] == ["1"]
+    else:
+        assert found == ([], [("t", "1", "ann")])
+
+
+def _blind(statement: Statement) -> Statement:
+    """`activate` that leaves alone what has an owner of whatever kind, without waiting for it."""
+    numbered = statement.numbered.replace("WHERE holder IS NULL ORDER BY", "WHERE false ORDER BY")
+    assert numbered != statement.numbered
+    return dataclasses.replace(statement, numbered=numbered)
+
+
+async def test_an_owner_that_does_not_register_loses_its_object_after_the_wait(
+    store: PostgresStore, other: asyncpg.Connection, watcher: asyncpg.Connection
+) -> None:
+    await owned_by_the_dead(store)
+    transaction = await locked_object(other)
+
+    wanting = asyncio.ensure_future(store.objects.activate("bob", [Wanted("t", "1", 1, "{}")]))
+    await blocked(watcher)
+    await transaction.rollback()
+
+    assert [(each.id, each.epoch) for each in (await wanting).owned] == [("1", 2)]
+
+
+async def test_what_another_owner_lives_on_is_not_locked_by_asking(
+    store: PostgresStore, other: asyncpg.Connection
+) -> None:
+    await store.leases.register("ann", "host", 1, 30.0)
+    await owned_by_the_dead(store)
+    transaction = await locked_object(other)
+
+    try:
+        found = await store.objects.activate("bob", [Wanted("t", "1", 1, "{}"), Wanted("t", "2", 1, "{}")])
+    finally:
+        await transaction.rollback()
+
+    assert ([each.id for each in found.owned], found.elsewhere) == (["2"], [("t", "1", "ann")])
+
+
+async def test_pruning_skips_what_somebody_writes(store: PostgresStore, other: asyncpg.Connection) -> None:
+    await owned_by_the_dead(store)
+    await other.execute("UPDATE outlast.objects SET expires_at = now() - interval '1 hour'")
+    transaction = await locked_object(other)
+
+    assert await store.objects.prune(10) == 0
+
+    await transaction.rollback()
+    assert await store.objects.prune(10) == 1
 
 
 async def test_a_deadlock_is_tried_again(make: Make, other: asyncpg.Connection, watcher: asyncpg.Connection) -> None:

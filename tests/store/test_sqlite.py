@@ -102,12 +102,20 @@ async def test_a_statement_walks_the_index_that_it_promises(
         names = re.findall(r":(\w+)", text)
         plan = "\n".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", dict.fromkeys(names)))
 
-    ours = {"outlast_instances", "outlast_signals", *re.findall(r"outlast_(?:instances|signals) AS (\w+)", text)}
+    tables = "instances|signals|objects|alarms|calls"
+    ours = {f"outlast_{table}" for table in tables.split("|")} | set(
+        re.findall(rf"outlast_(?:{tables}) AS (\w+)", text)
+    )
     assert not re.findall(rf"SCAN (?:{'|'.join(sorted(ours))})\b(?! USING| VIRTUAL)[^\n]*", plan), plan
     if not text.startswith("INSERT"):  # Of the checks on insert, the plan says nothing.
-        for name in re.findall(r"primary key|instances_\w+", promised):
-            index = "sqlite_autoindex_outlast_instances_1" if name == "primary key" else f"outlast_{name}"
-            assert index in plan, plan
+        own = {
+            "primary key": "INDEX sqlite_autoindex_outlast_instances_1",
+            "objects' own key": "INDEX sqlite_autoindex_outlast_objects_1",
+            "alarms' own key": "PRIMARY KEY (type=? AND id=?",
+            "calls' own key": "INDEX sqlite_autoindex_outlast_calls_1",
+        }
+        for name in re.findall(rf"{'|'.join(own)}|(?:instances|objects|alarms|calls)_\w+", promised):
+            assert own.get(name, f"outlast_{name}") in plan, plan
 
 
 async def test_claims_come_from_the_index_in_order(given: Given, path: Path) -> None:

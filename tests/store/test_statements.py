@@ -41,6 +41,14 @@ UNFENCED = {
 }
 """Statements that change instances without comparing epochs, with the reason."""
 
+UNFENCED_OBJECTS = {
+    "activate": "makes the epoch, of what nobody owns, or whoever asks",
+    "take_over": "makes the epoch, of what is locked and has no living owner",
+    "release_all": "a node's goodbye to all that it owns, under whatever epoch",
+    "drop_expired_objects": "deletes what no living node owns",
+}
+"""Statements that change objects without comparing node and epoch, with the reason."""
+
 EVENTS = {
     "promote": ("promote", "block"),
     "take_fair": ("claim",),
@@ -94,6 +102,11 @@ ONLY_IN = {
         "first_waiting": "a part of sleep_buckets",
         "next_buckets": "the first half of prune_buckets",
         "next_gate": "a part of find_gates, which goes from gate to gate in Python",
+        "find_unsaved": "which objects a commit writes: SQLite gives a count only",
+        "find_expired_objects": "the first half of drop_expired_objects",
+        "next_alarm": "a part of due_alarms, which is asked for each type",
+        "posted": "the second half of post",
+        "drop_answered": "the first half of answer_calls",
     },
     POSTGRES: {
         "lock_instance": "looks, and lets nobody else change it meanwhile",
@@ -110,6 +123,10 @@ ONLY_IN = {
         "open_keys": "several statements in SQLite",
         "open_rates": "several statements in SQLite",
         "find_gates": "goes from gate to gate in Python in SQLite",
+        "lock_objects": "nobody else can be at them in SQLite",
+        "take_over": "a part of activate in SQLite, where nobody registers meanwhile",
+        "lock_expired_objects": "skips what somebody is writing, which SQLite need not",
+        "find_keyed": "a part of posted in SQLite",
         "server": "what the doctor asks a server",
         "settings": "what the doctor asks a server",
         "old_transactions": "what the doctor asks a server",
@@ -120,6 +137,11 @@ ONLY_IN = {
 
 CHANGES = re.compile(r"\b(?:UPDATE|DELETE FROM)\s+\"?\{schema\}\"?[._]instances\b")
 FENCE = re.compile(r"(?:\w+\.)?\bepoch = (?:\w+\.)?epoch\b(?! [+])")
+OBJECT_CHANGES = re.compile(r"\b(?:UPDATE|DELETE FROM|INSERT INTO)\s+\"?\{schema\}\"?[._]objects\b")
+OBJECT_FENCE = (
+    re.compile(r"\bnode (?:=|IS NOT DISTINCT FROM) :node\b"),
+    re.compile(r"\bepoch = (?:w\.epoch\b|ANY \(ARRAY\[w\.epoch\]\))"),
+)
 STATUS = re.compile(r"\bstatus (?:=|<>|IN) *(\(.*?\)|'\w*')", re.DOTALL)
 BRANCH = re.compile(r"\b(?:THEN|ELSE) '(\w+)'")
 WORD = re.compile(r"'(\w+)'")
@@ -158,6 +180,16 @@ def test_every_write_to_an_instance_is_fenced(package: str, statement: Statement
             assert re.search(r"\bstatus = 'running'", where), f"{statement.name} does not ask for a running row"
 
 
+@pytest.mark.parametrize(("package", "statement"), cases(*STORES))
+def test_every_write_to_an_object_is_fenced(package: str, statement: Statement) -> None:
+    """Nobody whose object was taken over changes anything of it. Removing a fence must fail here."""
+    for match in OBJECT_CHANGES.finditer(statement.text):
+        if statement.name not in UNFENCED_OBJECTS:
+            where = statement.text[statement.text.rindex("WHERE", match.start()) :]
+            assert OBJECT_FENCE[0].search(where), f"{statement.name} does not compare nodes"
+            assert OBJECT_FENCE[1].search(where), f"{statement.name} does not compare epochs"
+
+
 @pytest.mark.parametrize("package", STORES)
 def test_no_name_is_written_twice(package: str) -> None:
     assert len(load(package)) == len(statements(package))
@@ -166,7 +198,10 @@ def test_no_name_is_written_twice(package: str) -> None:
 def test_no_reason_is_left_over() -> None:
     written = {item.name for package in STORES for item in statements(package) if CHANGES.search(item.text)}
 
+    objects = {item.name for package in STORES for item in statements(package) if OBJECT_CHANGES.search(item.text)}
+
     assert set(UNFENCED) <= written
+    assert set(UNFENCED_OBJECTS) <= objects
     assert set(EVENTS) <= written
 
 
@@ -241,7 +276,8 @@ def test_every_statement_says_what_serves_it() -> None:
         f"{package}: {name}"
         for package in STORES
         for name, head in heads(package)
-        if re.search(r"(?:FROM|UPDATE|JOIN) \{schema\}[._]instances\b", head[1]) and name not in ("stand", "delete")
+        if re.search(r"(?:FROM|UPDATE|JOIN) \{schema\}[._](?:instances|objects|alarms|calls)\b", head[1])
+        and name not in ("stand", "delete")
         if "-- index: " not in head[0] and not re.search(r"\bid = :id(::uuid)?\b|\bid IN \(", head[1])
     ]
 

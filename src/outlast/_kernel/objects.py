@@ -59,10 +59,6 @@ class Orders:
         self.cancelled.clear()
         self.clears = True
 
-    def touches(self, name: str) -> bool:
-        """Whether it sets or cancels this alarm."""
-        return self.clears or name in self.cancelled or name in self.alarms
-
     def fold(self, later: Orders) -> None:
         """Adds what a later handler wants."""
         if later.clears:

@@ -28,6 +28,7 @@ from outlast.testing.tally import Tally, TooManySteps
 _LEASE_S: Final = 3600.0
 """Nobody renews while a test thinks; nobody else is to take over meanwhile."""
 _PAGE: Final = 1_000
+_TRIES: Final = 3
 
 
 class _Place:
@@ -163,16 +164,21 @@ class Hand:
 
     async def serve_calls(self) -> bool:
         """Lets objects serve the calls that wait for them in the store. Whether there were some that could be."""
-        crew, served = self.crew, False
-        known: set[str] = set()
-        while True:
-            waiting = await self.store.calls.waiting(self._node, self._engine._types.names(), _PAGE)
-            if not {each.call for each in waiting} - known:
-                return served
-            served = True
-            known |= {each.call for each in waiting}
+        crew, tries = self.crew, 0
+        last: set[str] = set()
+        served = False
+        while tries < _TRIES:  # one whose object cannot be loaded stays.
+            waiting = {
+                each.call for each in await self.store.calls.waiting(self._node, self._engine._types.names(), _PAGE)
+            }
+            served = served or bool(last - waiting)
+            tries = tries + 1 if waiting == last else 0
+            last = waiting
+            if not waiting:
+                break
             await crew.keeper.inbox.beat()
             await crew.keeper.settled()
+        return served
 
     async def _refuse_more(self, queue: str | None, with_scheduled: bool, steps_max: int) -> None:
         statuses = (READY, SCHEDULED) if with_scheduled else (READY,)

@@ -1,12 +1,16 @@
 """Objects: who owns them, what is written of them, and what an owner who was replaced cannot do."""
 
 import asyncio
+import random
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
-from outlast._model import Answer, ObjectCommit, Owned
+from outlast._model import AlarmMove, Answer, ObjectCommit, Owned
 from outlast._store.contract import Store
 from outlast._store.parts import DELETED_KEPT_S
+from outlast.errors import StoreError
 from tests.store.conftest import OpenStore
 from tests.store.given import NODE, Given
 from tests.store.owners import BOB, TYPE, Owners, after, alarm, commit, wanted
@@ -191,6 +195,42 @@ async def test_all_that_a_commit_writes_comes_with_the_state_or_not_at_all(owner
     assert await owners.waiting() == [full.sends[0].call]
 
 
+@pytest.mark.parametrize(
+    "name", ["finish_alarms", "move_alarms", "clear_alarms", "cancel_alarms", "set_alarms", "post", "answer_calls"]
+)
+async def test_a_commit_that_breaks_off_anywhere_has_written_nothing(owners: Owners, store: Store, name: str) -> None:
+    held = await owners.one()
+    await owners.saved(commit(held, alarms=[alarm(held, "a"), alarm(held, "b"), alarm(held, "c")]))
+    asked = owners.call(sender=BOB)
+    await store.calls.post([asked])
+    full = commit(
+        after(held),
+        state='{"n":2}',
+        moved=[AlarmMove("a", "r1"), AlarmMove("b", "r1", delay_s=60.0)],
+        clears_alarms=True,
+        cancelled=["c"],
+        alarms=[alarm(held, "d")],
+        sends=[owners.call("2")],
+        answers=[_answer(asked.call)],
+    )
+    desk = cast(Any, store.objects)._desk
+    sql = desk.sql
+    broken = replace(sql[name], text="SELECT 1 FROM nowhere", numbered="SELECT 1 FROM nowhere", parameters=())
+    desk.sql = {**sql, name: broken}
+
+    with pytest.raises(StoreError):
+        await store.objects.save(NODE, [full])
+
+    desk.sql = sql
+    assert await owners.state() == '{"n":1}'
+    assert sorted(await owners.due()) == [("1", "a"), ("1", "b"), ("1", "c")]
+    assert await owners.waiting() == [asked.call]
+    await owners.saved(full)
+    assert await owners.state() == '{"n":2}'
+    assert await owners.due() == [("1", "d")]
+    assert await owners.waiting() == [full.sends[0].call]
+
+
 async def test_what_an_earlier_try_has_done_is_not_done_again(owners: Owners, store: Store) -> None:
     """The call that it sent was handled, and its alarm cancelled, before it was written again."""
     held, other = await owners.owned("1", "2")
@@ -331,11 +371,9 @@ async def test_pruning_spares_what_a_call_waits_for_or_an_alarm_will_ring(given:
     store = given.store
     given.world.pin()
     held = await owners.owned("call", "late call", "alarm", "failed", "plain")
-    failed = alarm(held[2], failed_us=given.world.pin())
     for each in held:
         alarms = {"alarm": [alarm(each, delay_s=9e6)], "failed": [alarm(each, failed_us=given.world.pin())]}
         await owners.saved(commit(each, expires_s=60.0, alarms=alarms.get(each.id, [])))
-    assert failed.failed_us is not None
     await store.calls.post([owners.call("call"), owners.call("late call", timeout_s=5.0)])
     await store.objects.release(NODE, None)
     given.world.advance(60.0)
@@ -383,3 +421,76 @@ async def test_of_many_who_want_one_object_exactly_one_owns_it(
 
 def _answer(call: str) -> Answer:
     return Answer(call, '"done"', None)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800"])
+async def test_text_that_would_become_another_is_refused_and_nothing_is_written(
+    owners: Owners, store: Store, text: str
+) -> None:
+    held = await owners.one("a")
+    await store.alarms.set([alarm(held)])
+    doings = [
+        store.objects.activate(NODE, [wanted("new"), wanted(text)]),
+        store.objects.activate(NODE, [wanted("new"), wanted("a", text)]),
+        store.objects.save(NODE, [commit(held, state=text)]),
+        store.objects.save(NODE, [commit(held, alarms=[alarm(held, text)])]),
+        store.objects.save(NODE, [commit(held, sends=[owners.call(text)])]),
+        store.objects.save(NODE, [commit(held, cancelled=[text])]),
+        store.calls.post([owners.call("new"), owners.call("new", key=text)]),
+        store.alarms.set([alarm(held, "new"), alarm(held, text)]),
+        store.alarms.cancel(TYPE, text, None),
+    ]
+
+    for doing in doings:
+        with pytest.raises(StoreError):
+            await doing
+
+    assert [row.id for row in await store.objects.list(TYPE, after="", limit=10)] == ["a"]
+    assert await owners.state("a") == '{"n":0}'
+    assert await owners.due() == [("a", "ring")]
+    assert await owners.waiting() == []
+
+
+@pytest.mark.timeout(180)
+async def test_an_owner_and_who_takes_over_never_both_write(
+    given: Given, owners: Owners, open_store: OpenStore
+) -> None:
+    """20,000 races: what the old owner was told it has written is what the new one finds; else it wrote nothing."""
+    old, new = given.store, await open_store()
+    await given.node(BOB)
+    written = late = 0
+    for turn in range(100):
+        ids = [f"{turn}-{n}" for n in range(200)]
+        held = await owners.owned(*ids)
+        await owners.bury()
+        saves = [commit(each, state='{"by":"old"}') for each in held]
+        doings = [
+            *(old.objects.save(NODE, part) for part in _parts(saves)),
+            *(new.objects.activate(BOB, part) for part in _parts([wanted(id) for id in ids])),
+        ]
+        order = random.sample(range(len(doings)), len(doings))
+        answers = dict(zip(order, await asyncio.gather(*(doings[n] for n in order)), strict=True))
+
+        stale = {key for n, answer in answers.items() if isinstance(answer, list) for key in answer}
+        taken = [each for answer in answers.values() if isinstance(answer, tuple) for each in answer.owned]
+        assert len(taken) == 200
+        for each in taken:
+            if (each.type, each.id) in stale:
+                assert (each.state, each.commits, each.epoch) == ('{"n":0}', 0, 2)
+                late += 1
+            else:
+                assert (each.state, each.commits, each.epoch) == ('{"by":"old"}', 1, 2)
+                written += 1
+        assert await new.objects.save(BOB, [commit(each, state='{"by":"new"}') for each in taken]) == []
+        assert len(await old.objects.save(NODE, [commit(after(each)) for each in held])) == 200
+        assert {row.state for row in await new.objects.list(TYPE, after="", limit=1_000)} == {'{"by":"new"}'}
+        given.database.query("DELETE FROM {objects}")
+
+    assert written + late == 20_000
+    assert written > 0 < late
+
+
+def _parts(items: list[Any]) -> list[list[Any]]:
+    """The items in small batches, in an order of their own."""
+    shuffled = random.sample(items, len(items))
+    return [shuffled[start : start + 20] for start in range(0, len(shuffled), 20)]

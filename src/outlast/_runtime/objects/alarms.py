@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from outlast._model import AlarmRow, ObjectKey
+from outlast._model import AlarmRow
 from outlast._store.objects import Alarms
 
 RINGING_MAX: Final = 1_000
@@ -25,18 +25,20 @@ class AlarmClock:
         *,
         node: Callable[[], str],
         types: Callable[[], Sequence[str]],
-        ring: Callable[[AlarmRow], bool],
+        ring: Callable[[AlarmRow, int], bool],
+        moment: Callable[[], int],
         poll_s: float,
     ) -> None:
         self._alarms = alarms
         self._node = node
         self._types = types
         self._ring = ring
+        self._moment = moment
         self._poll_s = poll_s
         self._ringing: set[Any] = set()
-        self._full = False
+        self._meanwhile: set[Any] = set()
         self._refused = 0
-        self._changed: set[ObjectKey] = set()
+        self._full = False
         self._wake: Callable[[], None] = _nothing
 
     def on_wake(self, wake: Callable[[], None]) -> None:
@@ -49,12 +51,7 @@ class AlarmClock:
             self._wake()
 
     def earlier(self) -> None:
-        """An alarm was set here, or the clock has jumped."""
-        self._wake()
-
-    def changed(self, key: ObjectKey) -> None:
-        """An object here has set or cancelled alarms: what was read before is not true any more."""
-        self._changed.add(key)
+        """An alarm was set here."""
         self._wake()
 
     async def beat(self) -> float:
@@ -63,19 +60,21 @@ class AlarmClock:
         if not node or not types or len(self._ringing) >= RINGING_MAX:
             return self._poll_s
         limit = RINGING_MAX + len(self._ringing) + min(self._refused, REFUSED_MAX)
-        self._changed.clear()
+        self._meanwhile.clear()
+        seen = self._moment()
         due = await self._alarms.due(node, types, limit)
-        rung = self._refused = 0
+        rung = 0
+        self._refused = 0
         for alarm in due.alarms:
             key = (alarm.type, alarm.id, alarm.name, alarm.revision)
-            if key in self._ringing or (alarm.type, alarm.id) in self._changed:
+            if key in self._ringing or key in self._meanwhile:  # of the latter the list may not know that they rang.
                 continue
             self._ringing.add(key)
-            if self._ring(alarm):
+            if self._ring(alarm, seen):
                 rung += 1
             else:
-                self._refused += 1
                 self._ringing.discard(key)
+                self._refused += 1
         self._full = len(due.alarms) >= limit
         if self._full and not rung:
             return 0.05
@@ -83,10 +82,18 @@ class AlarmClock:
 
     def over(self, alarms: Iterable[Any]) -> None:
         """These have rung, or are not at work here any more."""
-        self._ringing.difference_update(alarms)
-        if self._full and len(self._ringing) < RINGING_MAX // 2:
+        over = list(alarms)
+        self._ringing.difference_update(over)
+        self._meanwhile.update(over)
+        if self._refused or (self._full and len(self._ringing) < RINGING_MAX // 2):
             self._full = False
+            self._refused = 0
             self._wake()
+
+    def again(self, alarm: Any) -> None:
+        """This one was not rung after all, and is looked for again."""
+        self.over((alarm,))
+        self._wake()
 
 
 def _nothing() -> None: ...

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 
 from outlast._kernel.failures import read_error
+from outlast._kernel.objects import BUILT_IN, Handling, ObjectType
 from outlast._kernel.raised import heir_of
-from outlast._model import ObjectKey
+from outlast._model import AlarmRow, ObjectKey, WaitingCall
+from outlast._runtime.objects.items import Item
 from outlast.errors import HandlerFailed
 
 
@@ -48,6 +50,27 @@ class Unreadable(Unknown):
     def __init__(self, name: str, error: Exception) -> None:
         self.name = name
         self._error = error
+
+
+def call_item(kind: ObjectType, call: WaitingCall, seen: int, now: float) -> Item:
+    """A stored call as its object takes it."""
+    handling: Handling | None = None
+    args: Mapping[str, Any] = {}
+    if not call.handler.startswith(BUILT_IN):
+        handling = kind.handling(call.handler) or Unknown(kind.name, call.handler)
+        try:
+            args = handling.read_args(call.args)
+        except Exception as error:
+            handling = Unreadable(call.handler, error)
+    until = float("inf") if call.left_s is None else now + call.left_s
+    return Item(call.handler, handling, args, call=call, chain=read_chain(call.chain), seen=seen, until=until)
+
+
+def alarm_item(kind: ObjectType, alarm: AlarmRow, seen: int) -> Item:
+    """An alarm as its object takes it."""
+    handling: Handling | None = kind.ringing(alarm.name)
+    args = {} if handling is None else kind.alarm_args(alarm.name)
+    return Item(alarm.name, handling or Unknown(kind.name, alarm.name), args, alarm=alarm, seen=seen)
 
 
 def what(where: ObjectKey, name: str, happened: bool | None) -> dict[str, Any]:

@@ -50,6 +50,12 @@ class House(Protocol):
     def is_sure(self) -> bool:
         """Whether this node's lease is good beyond doubt."""
 
+    def moment(self) -> int:
+        """A number greater than all before: what was asked for at a greater one was asked for later."""
+
+    def monotonic(self) -> float:
+        """Seconds on the monotonic clock."""
+
     async def confirm(self, resident: Guest) -> bool:
         """Asks the store whether the resident's object is still owned here."""
 
@@ -79,6 +85,9 @@ class House(Protocol):
 
     def served(self, resident: Guest, pending: Pending) -> None:
         """A commit has landed."""
+
+    def outdated(self, item: Item) -> None:
+        """What was listed may no longer be so: it is not begun, and looked for again."""
 
     def dropped(self, items: list[Any]) -> None:
         """Stored calls and alarms that were taken are not being served any more."""

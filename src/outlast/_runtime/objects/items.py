@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from outlast._kernel.objects import Handling, Orders
-from outlast._model import AlarmMove, AlarmRow, Answer, ObjectKey, WaitingCall
+from outlast._model import AlarmMove, AlarmRow, Answer, ObjectCommit, ObjectKey, WaitingCall
 from outlast.errors import CallTimeout
 
 
@@ -34,10 +34,12 @@ class Item:
         call: The stored call that it is; its answer is committed with the state.
         alarm: The alarm that it is.
         chain: The objects whose calls led to this one.
+        seen: Of a stored call or an alarm: the moment (`House.moment`) when the listing was asked for that has it.
+        until: Of a stored call: when it must not be begun any more, on the monotonic clock.
         begun: Whether its handler has begun.
     """
 
-    __slots__ = ("alarm", "args", "begun", "call", "chain", "future", "handling", "name", "timer")
+    __slots__ = ("alarm", "args", "begun", "call", "chain", "future", "handling", "name", "seen", "until")
 
     def __init__(
         self,
@@ -49,6 +51,8 @@ class Item:
         call: WaitingCall | None = None,
         alarm: AlarmRow | None = None,
         chain: tuple[ObjectKey, ...] = (),
+        seen: int = 0,
+        until: float = float("inf"),
     ) -> None:
         self.name = name
         self.handling = handling
@@ -57,8 +61,9 @@ class Item:
         self.call = call
         self.alarm = alarm
         self.chain = chain
+        self.seen = seen
+        self.until = until
         self.begun = False
-        self.timer: asyncio.TimerHandle | None = None
 
     @property
     def is_moot(self) -> bool:
@@ -118,6 +123,8 @@ class Pending:
         moved: What became of alarms.
         answers: Answers to stored calls, with those who are rung for them.
         replies: Who waits in this process.
+        late: Who has seen what it writes, but came when it was under way: that it lands says nothing of who owns the
+            object by now.
         done: Ids of calls and (name, revision) of alarms that are over with it.
         deleted: Whether the object goes.
     """
@@ -128,10 +135,25 @@ class Pending:
     answers: list[Answer] = field(default_factory=list)
     senders: set[str] = field(default_factory=set)
     replies: list[Reply] = field(default_factory=list)
+    late: list[Reply] = field(default_factory=list)
     done: list[Any] = field(default_factory=list)
     deleted: bool = False
 
-    @property
-    def sends(self) -> Sequence[Any]:
-        """One-way calls that go out."""
-        return self.orders.sends
+    def commit(self, key: ObjectKey, epoch: int, number: int, version: int, expires_s: float | None) -> ObjectCommit:
+        """The same, as the store takes it."""
+        orders = self.orders
+        return ObjectCommit(
+            *key,
+            epoch,
+            number,
+            version,
+            self.text,
+            expires_s=expires_s,
+            deleted=self.deleted,
+            moved=self.moved,
+            clears_alarms=orders.clears,
+            cancelled=sorted(orders.cancelled),
+            alarms=[orders.alarms[name] for name in sorted(orders.alarms)],
+            sends=orders.sends,
+            answers=self.answers,
+        )

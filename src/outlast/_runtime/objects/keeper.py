@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from outlast._kernel.objects import CHAIN, Body, Handling, ObjectType, ObjectTypes, Orders
+from outlast._kernel.objects import CHAIN, DELETE, STOP, Body, Handling, ObjectType, ObjectTypes, Orders
 from outlast._model import Activated, AlarmRow, NewCall, ObjectKey, Owned, WaitingCall, Wanted
 from outlast._runtime.doorbell import Doorbell
 from outlast._runtime.events import Events
 from outlast._runtime.gather import Gather
 from outlast._runtime.objects.ailing import Ailing
 from outlast._runtime.objects.alarms import AlarmClock
-from outlast._runtime.objects.answers import Unknown, Unreadable, chain_text, path_of, raised, read_chain, what
+from outlast._runtime.objects.answers import alarm_item, call_item, chain_text, path_of, raised, what
+from outlast._runtime.objects.fading import Fading
 from outlast._runtime.objects.house import Guest
 from outlast._runtime.objects.items import Elsewhere, Item, Pending
 from outlast._runtime.objects.ledger import Ledger
 from outlast._runtime.objects.mail import Inbox, Outbox
 from outlast._runtime.objects.memory import Memory
 from outlast._runtime.objects.resident import Resident
+from outlast._runtime.rounds import wait_for_event
 from outlast._runtime.threads import Threads
 from outlast._store.contract import Store
 from outlast._world import World
@@ -29,6 +32,7 @@ from outlast.errors import CallCycle, CallTimeout, MailboxFull, OwnershipLost
 ACTIVATE_MAX: Final = 500
 """Objects that come to be owned in one transaction at most."""
 CALL_BEAT_S: Final = 1.0
+WELL_S: Final = 0.25
 
 
 class Keeper:
@@ -66,7 +70,7 @@ class Keeper:
         self._doorbell = doorbell
         self._events = events
         self._world = world
-        self._elsewhere: dict[ObjectKey, float] = {}
+        self._elsewhere = Fading(world)
         self._ailing = Ailing(world)
         self.memory = Memory(
             types,
@@ -88,10 +92,10 @@ class Keeper:
             world=world,
         )
         known = self._known_types
-        self.inbox = Inbox(store.calls, node=self.node, types=known, take=self._take_call, poll_s=config.poll_interval)
-        self.alarms = AlarmClock(
-            store.alarms, node=self.node, types=known, ring=self._take_alarm, poll_s=config.poll_interval
-        )
+        self._moments = itertools.count(1)
+        ways: Any = {"node": self.node, "types": known, "moment": self.moment, "poll_s": config.poll_interval}
+        self.inbox = Inbox(store.calls, take=self._take_call, **ways)
+        self.alarms = AlarmClock(store.alarms, ring=self._take_alarm, **ways)
         self._activations: Gather[Wanted, dict[ObjectKey, Owned | str]] = Gather(
             "activation", self._activate, _share, batch_max=ACTIVATE_MAX, events=events, world=world
         )
@@ -110,7 +114,7 @@ class Keeper:
         """Waits until something may be begun again."""
         while not self.node():
             self._well.clear()
-            await self._well.wait()
+            await wait_for_event(self._well, WELL_S)  # a lease that was only late may be good again without a word.
 
     def on_well(self) -> None:
         """Something may be begun again."""
@@ -119,6 +123,14 @@ class Keeper:
     def is_sure(self) -> bool:
         """Whether this node's lease is good beyond doubt."""
         return self._is_sure()
+
+    def moment(self) -> int:
+        """A number greater than all before."""
+        return next(self._moments)
+
+    def monotonic(self) -> float:
+        """Seconds on the monotonic clock."""
+        return self._world.monotonic()
 
     async def confirm(self, resident: Guest) -> bool:
         """Asks the store whether the resident's object is still owned here."""
@@ -204,8 +216,8 @@ class Keeper:
         if pending.done:
             self.dropped(pending.done)
         if pending.orders:
-            if pending.orders.alarms or pending.orders.clears or pending.orders.cancelled:
-                self.alarms.changed(resident.key)
+            if pending.orders.alarms:
+                self.alarms.earlier()
             if pending.orders.sends:
                 self._doorbell.objects("*")
         for sender in pending.senders:
@@ -213,6 +225,13 @@ class Keeper:
         if self._events.wanted:
             name = "object.deleted" if pending.deleted else "object.saved"
             self._events.emit(name, type=resident.key[0], id=resident.key[1])
+
+    def outdated(self, item: Item) -> None:
+        """What was listed may no longer be so: it is not begun, and looked for again."""
+        if item.call is not None:
+            self.inbox.again(item.call.call)
+        elif (alarm := item.alarm) is not None:
+            self.alarms.again((alarm.type, alarm.id, alarm.name, alarm.revision))
 
     def dropped(self, items: list[Any]) -> None:
         """Stored calls and alarms that were taken are not being served any more."""
@@ -265,7 +284,7 @@ class Keeper:
         given = None if isinstance(handling, str) else handling
         local = key is None and self._node is not None and not self._closing
         deadline = self._world.monotonic() + timeout_s
-        while local and (self._node is not None and self._node()) and not self._is_elsewhere(where):
+        while local and (self._node is not None and self._node()) and where not in self._elsewhere:
             resident = self.memory.find(where)
             item = Item(name, given, args, chain=chain)
             try:
@@ -277,19 +296,10 @@ class Keeper:
                 return await self._put(resident, item, deadline, timeout_s)
             except Elsewhere as moved:
                 if moved.node is not None:
-                    self._elsewhere[where] = self._world.monotonic() + CALL_BEAT_S
+                    self._elsewhere.add(where, CALL_BEAT_S)
                 if self._closing:
                     raise self._refusal(where, name) from None
         return await self._call_away(kind, id, name, given, args, chain, deadline, timeout_s, key, keep_s)
-
-    def _is_elsewhere(self, where: ObjectKey) -> bool:
-        until = self._elsewhere.get(where) if self._elsewhere else None
-        if until is None:
-            return False
-        if until < self._world.monotonic():
-            del self._elsewhere[where]
-            return False
-        return True
 
     def _refusal(self, where: ObjectKey, name: str) -> OwnershipLost:
         return OwnershipLost("the engine is closing", **what(where, name, False))
@@ -384,34 +394,21 @@ class Keeper:
     def _known_types(self) -> Sequence[str]:
         return self._types.names()
 
-    def _take_call(self, call: WaitingCall) -> bool:
-        kind = self._types.find(call.type)
-        if kind is None or self._closing or self._ailing.is_ailing((call.type, call.id)):
-            return False
-        handling: Handling | None = None
-        args: Mapping[str, Any] = {}
-        if not call.handler.startswith("~"):
-            handling = kind.handling(call.handler) or Unknown(kind.name, call.handler)
-            try:
-                args = handling.read_args(call.args)
-            except Exception as error:
-                handling = Unreadable(call.handler, error)
-        item = Item(call.handler, handling, args, call=call, chain=read_chain(call.chain))
-        try:
-            self._resident(kind, call.id).put(item)
-        except MailboxFull:
-            return False
-        return True
+    def _take_call(self, call: WaitingCall, seen: int) -> bool:
+        kind = self._kind_to_take(call.type, call.id, anyway=call.handler in (STOP, DELETE))
+        return kind is not None and self._take(kind, call.id, call_item(kind, call, seen, self._world.monotonic()))
 
-    def _take_alarm(self, alarm: AlarmRow) -> bool:
-        kind = self._types.find(alarm.type)
-        if kind is None or self._closing or self._ailing.is_ailing((alarm.type, alarm.id)):
-            return False
-        resident = self._resident(kind, alarm.id)
-        if not resident.takes(alarm):
-            return False
+    def _take_alarm(self, alarm: AlarmRow, seen: int) -> bool:
+        kind = self._kind_to_take(alarm.type, alarm.id)
+        return kind is not None and self._take(kind, alarm.id, alarm_item(kind, alarm, seen))
+
+    def _kind_to_take(self, type: str, id: str, *, anyway: bool = False) -> ObjectType | None:
+        ails = not anyway and self._ailing.is_ailing((type, id))
+        return None if self._closing or ails else self._types.find(type)
+
+    def _take(self, kind: ObjectType, id: str, item: Item) -> bool:
         try:
-            resident.put(_alarm_item(kind, alarm))
+            self._resident(kind, id).put(item)
         except MailboxFull:
             return False
         return True
@@ -422,7 +419,7 @@ class Keeper:
         Raises: What its handler raises; CallError, StoreError.
         """
         while True:
-            item = _alarm_item(kind, alarm)
+            item = alarm_item(kind, alarm, self.moment())
             item.future = asyncio.get_running_loop().create_future()
             try:
                 self._resident(kind, alarm.id).put(item)
@@ -434,9 +431,7 @@ class Keeper:
 
     async def beat(self) -> float:
         """Lets idle objects leave the memory, and forgets what is of no use any more."""
-        if self._elsewhere:
-            now = self._world.monotonic()
-            self._elsewhere = {key: until for key, until in self._elsewhere.items() if until > now}
+        self._elsewhere.tidy()
         self._ailing.tidy()
         return await self.memory.beat()
 
@@ -474,6 +469,8 @@ class Keeper:
                 resident.lose(self._refusal(resident.key, ""))
         await self.ledger.settled()
         await self.outbox.settled()
+        for resident in self.memory:  # one may be being read: its answer would come too late.
+            resident.lose(self._refusal(resident.key, ""))
         if node := self.node():
             if await self._store.objects.release(node, None):
                 self._doorbell.objects("*")
@@ -488,13 +485,6 @@ class Keeper:
                 OwnershipLost("the engine was closed before the answer was committed", **what(resident.key, "", None))
             )
         self.outbox.close(OwnershipLost("the engine was closed while calls waited for their answers"))
-
-
-def _alarm_item(kind: ObjectType, alarm: AlarmRow) -> Item:
-    handling: Handling | None = kind.ringing(alarm.name)
-    if handling is None:
-        return Item(alarm.name, Unknown(kind.name, alarm.name), {}, alarm=alarm)
-    return Item(alarm.name, handling, kind.alarm_args(alarm.name), alarm=alarm)
 
 
 def _share(answers: list[dict[ObjectKey, Owned | str]], items: Sequence[Wanted]) -> list[dict[ObjectKey, Owned | str]]:

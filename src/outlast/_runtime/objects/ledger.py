@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
-from outlast._model import ObjectCommit
+from outlast._model import ObjectCommit, ObjectKey
 from outlast._runtime.events import Events
 from outlast._runtime.objects.resident import Resident
-from outlast._runtime.patience import TRANSIENT, Patience
+from outlast._runtime.patience import Patience
 from outlast._store.objects import Objects
 from outlast._world import World
 from outlast.errors import CallError, StoreError
@@ -72,30 +72,38 @@ class Ledger:
 
     async def _save(self, node: str, taken: Sequence[tuple[Resident, ObjectCommit]]) -> None:
         commits = [commit for _, commit in taken]
+        tries = 0
+
+        def save() -> Awaitable[list[ObjectKey]]:
+            nonlocal tries
+            tries += 1
+            return self._objects.save(node, commits)
+
         try:
-            lost = set(await self._patience.until_done(lambda: self._objects.save(node, commits)))
-        except StoreError as error:
-            if isinstance(error, TRANSIENT):
-                raise
+            lost = set(await self._patience.until_done(save))
+        except Exception as error:  # transient trouble is waited out.
             if len(taken) > 1:  # one that the database refuses must not cost the others theirs.
                 half = len(taken) // 2
                 await self._save(node, taken[:half])
                 await self._save(node, taken[half:])
                 return
             resident, commit = taken[0]
+            is_certain = tries == 1 and isinstance(error, StoreError)
             resident.lose(
                 CallError(
                     f"the changes of {commit.type} {commit.id!r} could not be stored: {error}",
                     type=commit.type,
                     id=commit.id,
-                    happened=False,
-                )
+                    happened=False if is_certain else None,
+                ),
+                is_certain=is_certain,
             )
             return
         for resident, _ in taken:
             if resident.gone:
                 continue
             if resident.key in lost:
-                resident.lose()
+                # Whose reply was lost may be in the row all the same, under what its new owner has written since.
+                resident.lose(is_certain=tries == 1)
             else:
                 resident.land()

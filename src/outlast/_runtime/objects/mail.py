@@ -142,15 +142,18 @@ class Inbox:
         *,
         node: Callable[[], str],
         types: Callable[[], Sequence[str]],
-        take: Callable[[WaitingCall], bool],
+        take: Callable[[WaitingCall, int], bool],
+        moment: Callable[[], int],
         poll_s: float,
     ) -> None:
         self._calls = calls
         self._node = node
         self._types = types
         self._take = take
+        self._moment = moment
         self._poll_s = poll_s
         self._taken: set[str] = set()
+        self._meanwhile: set[str] = set()
         self._refused = 0
         self._wake: Callable[[], None] = _nothing
 
@@ -169,21 +172,32 @@ class Inbox:
         if not node or not types:
             return self._poll_s
         limit = INBOX_MAX + len(self._taken) + min(self._refused, REFUSED_MAX)
+        self._meanwhile.clear()
+        seen = self._moment()
         found = await self._calls.waiting(node, types, limit)
         self._refused = 0
         for call in found:
-            if call.call not in self._taken:
-                self._taken.add(call.call)
-                if not self._take(call):
-                    self._refused += 1
-                    self._taken.discard(call.call)
+            if call.call in self._taken or call.call in self._meanwhile:  # the list may be older than their answers.
+                continue
+            self._taken.add(call.call)
+            if not self._take(call, seen):
+                self._taken.discard(call.call)
+                self._refused += 1
         return 0.05 if len(found) >= limit else self._poll_s
 
     def over(self, calls: Iterable[str]) -> None:
         """These are answered, or not being served here any more."""
-        self._taken.difference_update(calls)
-        if self._refused:
+        over = list(calls)
+        self._taken.difference_update(over)
+        self._meanwhile.update(over)
+        if self._refused:  # there may be room for them now.
+            self._refused = 0
             self._wake()
+
+    def again(self, call: str) -> None:
+        """This one was not begun after all, and is looked for again."""
+        self.over((call,))
+        self._wake()
 
 
 def _share(answers: list[dict[str, Posted]], items: Sequence[NewCall]) -> list[dict[str, Posted]]:

@@ -128,8 +128,10 @@ class Memory:
 
 
 def _given_up_s(kind: ObjectType) -> float | None:
-    """Seconds without a call after which an object is given up; at once where it is kept for a time only, for nobody may
-    own one that is to be deleted."""
+    """Seconds without a call after which an object that has left is given up.
+
+    At once where it is kept for a time only: what somebody owns is not deleted.
+    """
     return 0.0 if kind.retention_s is not None else kind.shutdown_s
 
 

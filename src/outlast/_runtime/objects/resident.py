@@ -8,6 +8,7 @@ built on it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections import deque
 from contextvars import Context
@@ -15,10 +16,13 @@ from typing import Any
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.objects import CHAIN, DELETE, START, STOP, Body, ObjectType, Orders, after_failure, after_ring
-from outlast._model import AlarmMove, AlarmRow, Answer, ObjectCommit, ObjectKey
+from outlast._model import AlarmMove, Answer, ObjectCommit, ObjectKey, Owned
+from outlast._runtime.objects.fading import COMING, Changes
 from outlast._runtime.objects.house import House
 from outlast._runtime.objects.items import Elsewhere, Item, Pending, Reply
-from outlast.errors import CallError, EncodingError, MailboxFull, OwnershipLost, ValueTooLarge
+from outlast._runtime.objects.readers import Readers
+from outlast._runtime.objects.refusals import after_load, full, not_read_only, taken_over, too_much
+from outlast.errors import EncodingError, StoreError, ValueTooLarge
 
 
 class Resident:
@@ -29,16 +33,18 @@ class Resident:
         epoch, commits: As stored.
         version: Of the state that is written next: as stored, until it is loaded.
         node: The node id under which it is owned.
+        owned_since: The moment (`House.moment`) from which on it is owned here.
         used_at: When it was last called, on the monotonic clock.
         gone: Whether it has left: nothing may be put into its mailbox any more.
     """
 
     __slots__ = (
+        "_changes",
         "_current",
         "_house",
         "_mailbox",
+        "_owned",
         "_readers",
-        "_readers_left",
         "_task",
         "_text",
         "body",
@@ -50,6 +56,7 @@ class Resident:
         "kind",
         "landed",
         "node",
+        "owned_since",
         "pending",
         "used_at",
         "version",
@@ -61,18 +68,20 @@ class Resident:
         self.body: Body | None = None
         self.epoch = self.commits = self.version = 0
         self.node = ""
+        self.owned_since = 0
         self.used_at = now
         self.gone = False
         self.pending: Pending | None = None
         self.in_flight: Pending | None = None
         self.landed: asyncio.Event | None = None
         self._house = house
+        self._owned: Owned | None = None
         self._text = ""
         self._mailbox: deque[Item] = deque()
         self._task: asyncio.Task[None] | None = None
         self._current: Item | None = None
-        self._readers = 0
-        self._readers_left: asyncio.Event | None = None
+        self._changes = Changes()
+        self._readers = Readers()
 
     def __len__(self) -> int:
         return len(self._mailbox)
@@ -95,13 +104,7 @@ class Resident:
         if len(self._mailbox) >= self.kind.queue_limit:
             self._mailbox = deque(each for each in self._mailbox if not each.is_moot)
         if len(self._mailbox) >= self.kind.queue_limit:
-            raise MailboxFull(
-                f"{len(self._mailbox):,} calls wait for {self.kind.name} {self.key[1]!r}, which is its queue_limit",
-                type=self.key[0],
-                id=self.key[1],
-                handler=item.name,
-                happened=False,
-            )
+            raise full(self.key, item.name, len(self._mailbox))
         self._mailbox.append(item)
         if self._task is None:
             self._start()
@@ -129,34 +132,26 @@ class Resident:
         assert body is not None
         assert handling is not None
         token = CHAIN.set((*item.chain, self.key))
-        self._readers += 1
         try:
-            try:
+            with self._readers.reading():
                 value = await body.run(handling, item.args)
                 self._check_unchanged(body, item)
                 value = handling.copy_result(value)
-            except BaseException:
-                body.restore(self._text)
-                raise
+        except BaseException:
+            body.restore(self._text)
+            raise
         finally:
             CHAIN.reset(token)
-            self._readers -= 1
-            if self._readers_left is not None and not self._readers:
-                self._readers_left.set()
-        if self.gone or (not self._house.is_sure() and not await self._house.confirm(self)):
+        if self.gone:  # this node may be sure of its lease again: that is another one.
+            raise Elsewhere(None)
+        if not self._house.is_sure() and not await self._house.confirm(self):
             self.lose()
             raise Elsewhere(None)
         return value
 
     def _check_unchanged(self, body: Body, item: Item) -> None:
         if body.orders or body.dump() != self._text:
-            raise CallError(
-                f"handler {item.name!r} of {self.kind.name} is read_only, and has changed the state or set an alarm",
-                type=self.key[0],
-                id=self.key[1],
-                handler=item.name,
-                happened=False,
-            )
+            raise not_read_only(self.key, item.name)
 
     # Serving the mailbox.
 
@@ -168,9 +163,12 @@ class Resident:
                     return
             while self._mailbox and not self.gone:
                 if self._readers:
-                    await self._wait_for_readers()
+                    await self._readers.gone()
                 item = self._mailbox.popleft()
                 if item.is_moot:
+                    continue
+                if not self._is_current(item):
+                    self._house.outdated(item)
                     continue
                 if not self._house.node():
                     self._mailbox.appendleft(item)
@@ -193,56 +191,59 @@ class Resident:
             if self._mailbox and not self.gone:
                 self._start()
 
-    async def _wait_for_readers(self) -> None:
-        self._readers_left = asyncio.Event()
-        while self._readers:
-            self._readers_left.clear()
-            await self._readers_left.wait()
-        self._readers_left = None
+    def _is_current(self, item: Item) -> bool:
+        """Whether what was listed is still so: only what was listed since the object is owned here, and since its
+        handlers have set or cancelled the alarm, has not been served or changed by anybody."""
+        if item.future is not None:
+            return True
+        if item.call is not None:
+            return item.seen > self.owned_since and self._house.monotonic() < item.until
+        if item.alarm is not None:
+            return item.seen > max(self.owned_since, self._changes.since(item.alarm.name))
+        return True
 
     async def _open(self) -> None:
         """Comes to own the object, and loads it. Raises: Elsewhere; what stops it from being loaded."""
-        owned = await self._house.acquire(self.kind, self.key[1])
-        self.epoch, self.commits, self.node = owned.epoch, owned.commits, self._house.node()
-        if not self.node:
-            raise Elsewhere(None)
-        self._text, self.version = owned.state, owned.version
-        while self._mailbox and self._mailbox[0].is_moot:
-            self._mailbox.popleft()
-        if self._mailbox and self._mailbox[0].name in (STOP, DELETE):  # possible where it cannot be loaded, too.
+        owned = self._owned
+        if owned is None:
+            owned = await self._house.acquire(self.kind, self.key[1])
+            self.epoch, self.commits, self.node = owned.epoch, owned.commits, self._house.node()
+            self.owned_since = self._house.moment()
+            if not self.node:
+                raise Elsewhere(None)
+            self._owned, self._text, self.version = owned, owned.state, owned.version
+        head = self._head()
+        if head is None:  # nobody waits for it any more.
+            return
+        if head.name in (STOP, DELETE):  # possible where it cannot be loaded, too.
             self._current = self._mailbox.popleft()
-            await self._built_in(self._current)
+            await self._built_in(head)
             return
         body = self._house.load(self.kind, owned)
         text = body.dump()
         CHAIN.set((self.key,))
-        await self._after_load(body)
+        await after_load(body, self.key)
         after, orders = body.dump(), body.take_orders()
         body.settle(after)
         self.body, self._text, self.version = body, after, self.kind.version
+        self._owned = None
         self._house.loaded(self, owned.is_new)
         if after != text or orders:
-            pending = self._put_off()
-            pending.orders.fold(orders)
+            self._ordered(orders)
             await self.settled()
             if self.gone:
                 raise Elsewhere(None)
 
-    async def _after_load(self, body: Body) -> None:
-        try:
-            answer = body.after_load()
-            if inspect.isawaitable(answer):
-                await answer
-        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise
-            raise CallError(
-                f"after_load of {self.kind.name} raised {type(error).__name__}",
-                type=self.key[0],
-                id=self.key[1],
-                happened=False,
-            ) from error
+    def _head(self) -> Item | None:
+        """What is first to be served, before the object is loaded."""
+        while self._mailbox:
+            head = self._mailbox[0]
+            if not head.is_moot and (head.name not in (STOP, DELETE) or self._is_current(head)):
+                return head
+            self._mailbox.popleft()
+            if not head.is_moot:
+                self._house.outdated(head)
+        return None
 
     async def _cannot_be_loaded(self, error: Exception) -> None:
         """Gives the object up: another process may know how.
@@ -257,7 +258,8 @@ class Resident:
                     self._answered(item, Answer(item.call.call, None, failure_text(error)))
             await self.settled()
         if not self.gone:
-            await self._house.release(self)
+            with contextlib.suppress(StoreError):
+                await self._house.release(self)
 
     async def settled(self) -> None:
         """Waits until all that is pending is committed, or lost."""
@@ -286,17 +288,17 @@ class Resident:
         value: Any = None
         try:
             value = await self._answer(body, item)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            await self._failed(body, item, error)
-        except GeneratorExit:
-            raise
         except BaseException as error:
-            await self._failed(body, item, error)
+            task = asyncio.current_task()
+            if isinstance(error, GeneratorExit) and task is not self._task:
+                raise  # nobody goes on with this coroutine: it is being closed.
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            if not self.gone:
+                await self._failed(body, item, error)
         else:
-            await self._succeeded(item, value)
+            if not self.gone:
+                await self._succeeded(item, value)
 
     async def _answer(self, body: Body, item: Item) -> Any:
         """Runs the handler and takes the new state. Raises: what it raises; EncodingError."""
@@ -308,6 +310,8 @@ class Resident:
             value = await self._house.in_thread(lambda: body.run(handling, item.args))
             if inspect.isawaitable(value):
                 value = await value
+        if self.gone:  # the handler did not heed that it was cancelled.
+            return None
         text = body.dump()
         if handling.read_only:
             self._check_unchanged(body, item)
@@ -325,14 +329,17 @@ class Resident:
         assert self.body is not None
         orders = self.body.take_orders()
         if orders:
-            self._put_off().orders.fold(orders)
-            self._void(orders)
+            self._ordered(orders)
         if item.call is not None:
             self._answered(item, Answer(item.call.call, value, None))
         elif item.alarm is not None:
             self._moved(item, after_ring(item.alarm, self._house.now_us()))
         elif item.future is not None:
             await self._reply(Reply(item.future, value))
+
+    def _ordered(self, orders: Orders) -> None:
+        self._put_off().orders.fold(orders)
+        self._changes.note(orders, COMING)
 
     async def _failed(self, body: Body, item: Item, error: BaseException) -> None:
         body.restore(self._text)
@@ -343,16 +350,8 @@ class Resident:
             wait_s = self._house.retry_s(self.kind, item.alarm.name, item.alarm.attempt + 1)
             self._moved(item, after_failure(item.alarm, failure_text(error), wait_s, self._house.now_us()), error)
         elif item.future is not None:
-            if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)):
-                told: BaseException = CallError(
-                    f"handler {item.name!r} of {self.kind.name} raised {type(error).__name__}",
-                    type=self.key[0],
-                    id=self.key[1],
-                    handler=item.name,
-                    happened=False,
-                )
-                told.__cause__ = error
-                error = told
+            if not isinstance(error, Exception):  # it would end the caller's task, or the whole process.
+                error = too_much(self.key, item.name, error)
             await self._reply(Reply(item.future, error=error))
 
     def _answered(self, item: Item, answer: Answer) -> None:
@@ -363,22 +362,6 @@ class Resident:
         if item.call.sender is not None:
             pending.senders.add(item.call.sender)
 
-    def takes(self, alarm: AlarmRow) -> bool:
-        """Whether an alarm that is due by what is stored still is by what is to be stored."""
-        return not any(left is not None and left.orders.touches(alarm.name) for left in (self.pending, self.in_flight))
-
-    def _void(self, orders: Orders) -> None:
-        """Alarms that wait here and were cancelled or set again meanwhile do not ring."""
-        void = [
-            item
-            for item in self._mailbox
-            if item.alarm is not None and item.future is None and orders.touches(item.alarm.name)
-        ]
-        for item in void:
-            self._mailbox.remove(item)
-        if void:
-            self._house.dropped([(*self.key, item.alarm.name, item.alarm.revision) for item in void if item.alarm])
-
     def _moved(self, item: Item, move: AlarmMove, error: BaseException | None = None) -> None:
         pending = self._put_off()
         pending.moved.append(move)
@@ -388,12 +371,14 @@ class Resident:
 
     async def _reply(self, reply: Reply) -> None:
         """Answers a caller of this process once all that the handler saw is committed."""
-        if (group := self.pending or self.in_flight) is not None:
-            group.replies.append(reply)
+        if self.pending is not None:
+            self.pending.replies.append(reply)
+        elif self.in_flight is not None:
+            self.in_flight.late.append(reply)
         elif self._house.is_sure() or await self._house.confirm(self):
             reply.give()
         else:
-            reply.refuse(self._lost("before its answer could be confirmed"))
+            reply.refuse(taken_over(self.key, "before its answer could be confirmed"))
             self.lose()
 
     async def _built_in(self, item: Item) -> None:
@@ -428,23 +413,7 @@ class Resident:
         assert pending is not None
         assert self.in_flight is None
         self.in_flight, self.pending = pending, None
-        orders = pending.orders
-        return ObjectCommit(
-            self.key[0],
-            self.key[1],
-            self.epoch,
-            self.commits + 1,
-            self.version,
-            pending.text,
-            expires_s=self.kind.retention_s,
-            deleted=pending.deleted,
-            moved=pending.moved,
-            clears_alarms=orders.clears,
-            cancelled=sorted(orders.cancelled),
-            alarms=[orders.alarms[name] for name in sorted(orders.alarms)],
-            sends=orders.sends,
-            answers=pending.answers,
-        )
+        return pending.commit(self.key, self.epoch, self.commits + 1, self.version, self.kind.retention_s)
 
     def land(self) -> None:
         """What was taken is committed."""
@@ -453,34 +422,41 @@ class Resident:
         self.commits += 1
         for reply in pending.replies:
             reply.give()
+        if pending.late:
+            if self._house.is_sure():
+                for reply in pending.late:
+                    reply.give()
+            else:  # one more commit says whether the object is still owned here.
+                self._put_off().replies.extend(pending.late)
+        if pending.orders:
+            self._changes.note(pending.orders, self._house.moment())
+            if self.pending is not None:
+                self._changes.note(self.pending.orders, COMING)
         self._house.served(self, pending)
         if self.landed is not None and self.pending is None:
             self.landed.set()
             self.landed = None
 
-    def lose(self, error: BaseException | None = None) -> None:
-        """The object is no longer owned here, or its commit failed: all that is not committed is void."""
+    def lose(self, error: BaseException | None = None, *, is_certain: bool = False) -> None:
+        """The object is no longer owned here, or its commit failed: all that is not committed is void.
+
+        Args:
+            error: What callers are told, if not that another node owns the object.
+            is_certain: What is under way is known not to be committed.
+        """
         if self.gone:
             return
         if error is None:
             self._house.lost(self)
-        told = error or self._lost("before its changes were committed")
+        told = error or taken_over(self.key, "before its changes were committed")
         current, self._current = self._current, None
         if current is not None and current.begun:
             current.refuse(told)
-        self._leave(Elsewhere(None), told)
+        self._leave(Elsewhere(None), told, is_certain=is_certain)
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
 
-    def _lost(self, when: str) -> OwnershipLost:
-        return OwnershipLost(
-            f"{self.kind.name} {self.key[1]!r} was taken over by another process {when}",
-            type=self.key[0],
-            id=self.key[1],
-            happened=False,
-        )
-
-    def _leave(self, why: BaseException, told: BaseException | None = None) -> None:
+    def _leave(self, why: BaseException, told: BaseException | None = None, *, is_certain: bool = False) -> None:
         """Leaves the memory: what waits is sent on, or gets the error."""
         if self.gone:
             return
@@ -488,11 +464,16 @@ class Resident:
         self.body = None
         self._house.left(self)
         dropped: list[Any] = []
-        for pending in (self.in_flight, self.pending):
+        void = maybe = told or taken_over(self.key, "before its changes were committed")
+        if not is_certain and getattr(void, "happened", None) is not None:
+            maybe = taken_over(self.key, "while its changes were being committed: they may have been", happened=None)
+        for pending, error in ((self.in_flight, maybe), (self.pending, void)):
             if pending is not None:
                 dropped += pending.done
                 for reply in pending.replies:
-                    reply.refuse(told or self._lost("before its changes were committed"))
+                    reply.refuse(error)
+                for reply in pending.late:
+                    reply.refuse(void)
         self.in_flight = self.pending = None
         waiting = [*self._mailbox] if self._current is None else [self._current, *self._mailbox]
         self._mailbox.clear()
@@ -504,7 +485,7 @@ class Resident:
                 dropped.append((*self.key, item.alarm.name, item.alarm.revision))
                 item.refuse(why)
             elif item.begun and not isinstance(why, EncodingError):
-                item.refuse(told or self._lost("while it was at work"))
+                item.refuse(told or taken_over(self.key, "while it was at work"))
             else:
                 item.refuse(why)
         self._house.dropped(dropped)

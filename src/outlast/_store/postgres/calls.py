@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec.structs import astuple
@@ -49,9 +49,14 @@ class Calls:
                 else:
                     met.append((n, node))
             known = await _keyed(desk, [calls[n] for n, _ in met]) if met else {}
+            again: dict[str, NewCall] = {}
             for n, node in met:
                 if call := known.get((calls[n].type, calls[n].id, calls[n].key)):
                     found[n] = Posted(call, node)
+                    if call != calls[n].call:
+                        again[call] = calls[n]
+            if again:
+                await _revive(desk, again)
             left = [n for n, _ in met if n not in found]  # Their key was let go of at that very moment.
         return [found.get(n) or Posted(call.call, None) for n, call in enumerate(calls)]
 
@@ -80,7 +85,21 @@ async def _keyed(desk: Desk, calls: Sequence[NewCall]) -> dict[tuple[str, str, s
         ids=[call.id for call in calls],
         keys=[call.key for call in calls],
     )
-    return {(type, id, key): call for type, id, key, call in rows}
+    return {(type, id, key): call for type, id, key, call in rows if call is not None}
+
+
+async def _revive(desk: Desk, again: Mapping[str, NewCall]) -> None:
+    """Calls are made again: each by the one that has its key."""
+    ordered = sorted(again.items())
+    await desk.run(
+        "revive_calls",
+        calls=[call for call, _ in ordered],
+        senders=[new.sender for _, new in ordered],
+        timeouts_s=[new.timeout_s for _, new in ordered],
+        keeps_s=[new.keep_s for _, new in ordered],
+        late_s=parts.LATE_KEPT_S,
+        now=desk.now(),
+    )
 
 
 async def post_within(transaction: Transaction, calls: Sequence[NewCall]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from msgspec.structs import astuple
 
 from outlast._model import AlarmRow, AlarmsDue, ObjectCommit
 from outlast._store import parts
+from outlast._store.sqlite.columns import objects_text
 from outlast._store.sqlite.desk import Desk, scalar
 
 _PLACE: Final = attrgetter("due_us", "type", "id", "name")
@@ -46,8 +46,8 @@ class Alarms:
 
     async def cancel(self, type: str, id: str, name: str | None) -> int:
         if name is None:
-            return await self._desk.run("clear_alarms", objects=_json([(type, id)]))
-        return await self._desk.run("cancel_alarms", alarms=_json([(type, id, name)]))
+            return await self._desk.run("clear_alarms", objects=objects_text([(type, id)]))
+        return await self._desk.run("cancel_alarms", alarms=objects_text([(type, id, name)]))
 
     async def list(self, type: str, id: str | None, limit: int) -> list[AlarmRow]:
         if id is None:
@@ -60,21 +60,17 @@ class Alarms:
 def move_within(connection: sqlite3.Connection, desk: Desk, batch: Sequence[ObjectCommit], now_us: int) -> None:
     """Writes what commits say of alarms: of those that rang first, of those that are set last."""
     if rows := parts.finished(batch):
-        connection.execute(desk.text("finish_alarms"), {"finished": _json(rows)})
+        connection.execute(desk.text("finish_alarms"), {"finished": objects_text(rows)})
     if rows := parts.moved(batch):
-        connection.execute(desk.text("move_alarms"), {"moved": _json(rows), "now_us": now_us})
+        connection.execute(desk.text("move_alarms"), {"moved": objects_text(rows), "now_us": now_us})
     if rows := parts.cleared(batch):
-        connection.execute(desk.text("clear_alarms"), {"objects": _json(rows)})
+        connection.execute(desk.text("clear_alarms"), {"objects": objects_text(rows)})
     if rows := parts.cancelled(batch):
-        connection.execute(desk.text("cancel_alarms"), {"alarms": _json(rows)})
+        connection.execute(desk.text("cancel_alarms"), {"alarms": objects_text(rows)})
     if alarms := parts.set_by(batch):
         connection.execute(desk.text("set_alarms"), {"alarms": _rows(alarms), "now_us": now_us})
 
 
 def _rows(alarms: Sequence[AlarmRow]) -> str:
     """Alarms as `set_alarms` takes them."""
-    return _json([astuple(row) for row in parts.last_of_each(alarms)])
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    return objects_text([astuple(row) for row in parts.last_of_each(alarms)])

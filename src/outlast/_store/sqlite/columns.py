@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import astuple
 
 from outlast._model import NewInstance
+from outlast.errors import StoreError
+
+_NUL: Final = "\0"
 
 _plain = attrgetter(*NewInstance.__struct_fields__[:12])
 
@@ -22,6 +25,21 @@ def rows_text(rows: Sequence[NewInstance]) -> str:
 def plain_rows_text(rows: Sequence[NewInstance]) -> str:
     """Rows as the `add` statement reads them: those without a parent, a limit, a share or a trace."""
     return msgspec.json.encode([_plain(row) for row in rows]).decode()
+
+
+def objects_text(rows: Sequence[Sequence[Any]]) -> str:
+    """Rows of objects, alarms or calls as their statements read them.
+
+    Raises: StoreError: a text that SQLite would cut off, which would make it another object's, or that is no Unicode.
+    """
+    for row in rows:
+        for value in row:
+            if type(value) is str and _NUL in value:
+                raise StoreError(f"text with a NUL character cannot be stored: {value[:80]!r}")
+    try:
+        return msgspec.json.encode(rows).decode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"text with a lone surrogate cannot be stored: {error.object[:80]!r}") from error
 
 
 def one_row(row: NewInstance, now_us: int) -> dict[str, Any]:

@@ -6,12 +6,11 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from outlast._model import Activated, ObjectCommit, ObjectKey, ObjectRow, Owned, Wanted
 from outlast._store import parts
 from outlast._store.sqlite.alarms import move_within
 from outlast._store.sqlite.calls import answer_within, post_within
+from outlast._store.sqlite.columns import objects_text
 from outlast._store.sqlite.desk import Desk
 from outlast._world import instant
 
@@ -30,7 +29,7 @@ class Objects:
             return Activated([], [])
         desk, now_us = self._desk, self._desk.now_us()
         rows = list({(item.type, item.id): (item.type, item.id, item.version, item.state) for item in wanted}.values())
-        values = {"wanted": _json(rows), "node": node, "now_us": now_us}
+        values = {"wanted": objects_text(rows), "node": node, "now_us": now_us}
 
         def activate(connection: sqlite3.Connection) -> Activated:
             taken = connection.execute(desk.text("activate"), values).fetchall()
@@ -38,7 +37,7 @@ class Objects:
             if len(owned) == len(rows):
                 return Activated(owned, [])
             mine = {(each.type, each.id) for each in owned}
-            rest = _json([row[:2] for row in rows if row[:2] not in mine])
+            rest = objects_text([row[:2] for row in rows if row[:2] not in mine])
             return Activated(owned, connection.execute(desk.text("object_holders"), {"objects": rest}).fetchall())
 
         activated: Activated = await desk.writer.write(activate)
@@ -52,7 +51,7 @@ class Objects:
         is_all_plain = all(item.is_plain for item in batch)
 
         def save(connection: sqlite3.Connection) -> list[ObjectKey]:
-            numbers = _json([(item.type, item.id, item.epoch, item.commit) for item in batch])
+            numbers = objects_text([(item.type, item.id, item.epoch, item.commit) for item in batch])
             ours: Collection[ObjectKey] = ()
             if not is_all_plain:
                 ours = set(connection.execute(desk.text("find_unsaved"), {"node": node, "numbers": numbers}))
@@ -72,7 +71,7 @@ class Objects:
         return stale
 
     async def owned(self, node: str, held: Sequence[tuple[str, str, int]]) -> list[ObjectKey]:
-        return await self._desk.rows("owned_objects", node=node, held=_json(held)) if held else []
+        return await self._desk.rows("owned_objects", node=node, held=objects_text(held)) if held else []
 
     async def release(self, node: str, held: Sequence[tuple[str, str, int]] | None) -> int:
         desk = self._desk
@@ -80,7 +79,7 @@ class Objects:
             return await desk.run("release_all", node=node, now_us=desk.now_us())
         if not held:
             return 0
-        return await desk.run("release_objects", node=node, held=_json(held), now_us=desk.now_us())
+        return await desk.run("release_objects", node=node, held=objects_text(held), now_us=desk.now_us())
 
     async def get(self, type: str, id: str) -> ObjectRow | None:
         found = await self._desk.rows("get_object", type=type, id=id)
@@ -100,7 +99,7 @@ class Objects:
 
         def prune(connection: sqlite3.Connection) -> int:
             values = {"limit": limit, "now_us": now_us}
-            keys = {"objects": _json(connection.execute(desk.text("find_expired_objects"), values).fetchall())}
+            keys = {"objects": objects_text(connection.execute(desk.text("find_expired_objects"), values).fetchall())}
             connection.execute(desk.text("clear_alarms"), keys)
             return connection.execute(desk.text("drop_expired_objects"), keys).rowcount
 
@@ -110,7 +109,7 @@ class Objects:
 
 def _saved(batch: Sequence[ObjectCommit]) -> str:
     """Commits as `save_objects` takes them."""
-    return _json(
+    return objects_text(
         [
             (
                 item.type,
@@ -131,7 +130,3 @@ def _read(row: Sequence[Any]) -> ObjectRow:
     for place in _TIME_PLACES:
         values[place] = instant(values[place])
     return ObjectRow(*values)
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

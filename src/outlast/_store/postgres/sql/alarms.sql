@@ -1,3 +1,6 @@
+-- Keys are looked up one by one, as in objects.sql. Nothing here but the lists and the look for due ones may be served by a partial
+-- index: planned on an empty table it would seem as good as the primary key.
+
 -- name: due_alarms
 -- takes: node; types; list_max; now or null
 -- gives: the clock (microseconds since 1970), seconds until the next alarm of these types that is not due yet (or null), and
@@ -59,30 +62,30 @@ SET due_at = CASE WHEN w.failed THEN a.due_at
 FROM unnest(:types::text[], :ids::text[], :names::text[], :revisions::text[], :dues_at::timestamptz[],
         :delays_s::double precision[], :attempts::integer[], :errors::text[], :failed::boolean[])
     AS w (type, id, name, revision, due_at, delay_s, attempt, error, failed)
-WHERE a.type = ANY (ARRAY[w.type]) AND a.id = ANY (ARRAY[w.id]) AND a.name = ANY (ARRAY[w.name])
-    AND a.revision = w.revision;
+WHERE a.type = ANY (ARRAY[w.type]) AND a.id BETWEEN w.id AND w.id AND a.name BETWEEN w.name AND w.name
+    AND a.revision = ANY (ARRAY[w.revision]);
 
 -- name: finish_alarms
 -- takes: alarms that rang and are done, as parallel arrays, sorted by type, id and name
 -- index: alarms' own key
 DELETE FROM {schema}.alarms AS a
 USING unnest(:types::text[], :ids::text[], :names::text[], :revisions::text[]) AS w (type, id, name, revision)
-WHERE a.type = ANY (ARRAY[w.type]) AND a.id = ANY (ARRAY[w.id]) AND a.name = ANY (ARRAY[w.name])
-    AND a.revision = w.revision;
+WHERE a.type = ANY (ARRAY[w.type]) AND a.id BETWEEN w.id AND w.id AND a.name BETWEEN w.name AND w.name
+    AND a.revision = ANY (ARRAY[w.revision]);
 
 -- name: clear_alarms
 -- takes: objects as parallel arrays, sorted by type and id
 -- index: alarms' own key
 DELETE FROM {schema}.alarms AS a
 USING unnest(:types::text[], :ids::text[]) AS w (type, id)
-WHERE a.type = ANY (ARRAY[w.type]) AND a.id = ANY (ARRAY[w.id]);
+WHERE a.type = ANY (ARRAY[w.type]) AND a.id BETWEEN w.id AND w.id;
 
 -- name: cancel_alarms
 -- takes: alarms as parallel arrays, sorted by type, id and name
 -- index: alarms' own key
 DELETE FROM {schema}.alarms AS a
 USING unnest(:types::text[], :ids::text[], :names::text[]) AS w (type, id, name)
-WHERE a.type = ANY (ARRAY[w.type]) AND a.id = ANY (ARRAY[w.id]) AND a.name = ANY (ARRAY[w.name]);
+WHERE a.type = ANY (ARRAY[w.type]) AND a.id BETWEEN w.id AND w.id AND a.name BETWEEN w.name AND w.name;
 
 -- name: object_alarms
 -- takes: type; id; list_max

@@ -10,7 +10,9 @@ WITH made AS (
         expires_at)
     SELECT p.number, p.call, p.type, p.id, p.handler, p.args, p.sender, p.key, p.chain, p.keep_s,
         COALESCE(:now::timestamptz, now()), COALESCE(:now, now()) + p.timeout_s * interval '1 second',
-        COALESCE(:now, now()) + (p.timeout_s + :late_s::double precision) * interval '1 second'
+        COALESCE(:now, now()) + (p.timeout_s
+            + CASE WHEN p.key IS NULL THEN :late_s::double precision ELSE GREATEST(:late_s, p.keep_s) END)
+            * interval '1 second'
     FROM (
         SELECT nextval('{schema}.calls_number_seq') AS number, g.*
         FROM unnest(:calls::uuid[], :types::text[], :ids::text[], :handlers::text[], :args::text[], :senders::text[],
@@ -32,12 +34,27 @@ ORDER BY g.place;
 
 -- name: find_keyed
 -- takes: type, id and key of calls as parallel arrays
--- gives: type, id, key, and the call that has it
+-- gives: type, id, key, and the call that has it or null
 -- index: calls_key
 -- A statement of its own: what another transaction has stored meanwhile is not in the picture of the one that met it.
-SELECT c.type, c.id, c.key, c.call::text FROM unnest(:types::text[], :ids::text[], :keys::text[]) AS g (type, id, key)
-JOIN {schema}.calls AS c ON c.type = ANY (ARRAY[g.type]) AND c.id = ANY (ARRAY[g.id]) AND c.key = ANY (ARRAY[g.key])
-WHERE c.key IS NOT NULL;
+SELECT g.type, g.id, g.key, (
+        SELECT c.call::text FROM {schema}.calls AS c WHERE c.type = g.type AND c.id = g.id AND c.key = g.key
+    )
+FROM unnest(:types::text[], :ids::text[], :keys::text[]) AS g (type, id, key);
+
+-- name: revive_calls
+-- takes: calls as for post, whose keys others have; late_s; now or null
+-- index: calls' own key
+-- Made again, a call that nobody has answered may be begun as long as the newest one may.
+UPDATE {schema}.calls AS c
+SET deadline_at = GREATEST(c.deadline_at, COALESCE(:now::timestamptz, now()) + w.timeout_s * interval '1 second'),
+    expires_at = GREATEST(c.expires_at, COALESCE(:now, now())
+        + (w.timeout_s + GREATEST(:late_s::double precision, w.keep_s)) * interval '1 second'),
+    sender = COALESCE(w.sender, c.sender)
+FROM unnest(:calls::uuid[], :senders::text[], :timeouts_s::double precision[], :keeps_s::double precision[])
+    AS w (call, sender, timeout_s, keep_s)
+WHERE c.call = ANY (:calls) AND c.call = w.call AND num_nulls(c.answered_at) = 1 AND c.deadline_at IS NOT NULL
+    AND w.timeout_s IS NOT NULL;
 
 -- name: waiting_calls
 -- takes: node; types; list_max; now or null
@@ -71,11 +88,12 @@ SELECT call::text, result, error FROM {schema}.calls WHERE call = ANY (:calls::u
 -- takes: answers as parallel arrays, sorted by call, each with its object; kept_s, how long one without a key is kept; now
 -- or null
 -- index: calls' own key
--- Of those that nobody waits for and no key remembers nothing is kept.
+-- Of those that nobody waits for and no key remembers nothing is kept. What is null is counted, so that no index of calls
+-- without an answer seems to serve.
 WITH gone AS (
     DELETE FROM {schema}.calls AS c
     USING unnest(:calls::uuid[], :types::text[], :ids::text[]) AS w (call, type, id)
-    WHERE c.call = ANY (:calls) AND c.call = w.call AND c.type = w.type AND c.id = w.id AND c.answered_at IS NULL
+    WHERE c.call = ANY (:calls) AND c.call = w.call AND c.type = w.type AND c.id = w.id AND num_nulls(c.answered_at) = 1
         AND c.sender IS NULL AND c.key IS NULL
 )
 UPDATE {schema}.calls AS c
@@ -83,7 +101,7 @@ SET answered_at = COALESCE(:now::timestamptz, now()), result = w.result, error =
     expires_at = COALESCE(:now, now())
         + CASE WHEN c.key IS NULL THEN :kept_s::double precision ELSE c.keep_s END * interval '1 second'
 FROM unnest(:calls, :types, :ids, :results::text[], :errors::text[]) AS w (call, type, id, result, error)
-WHERE c.call = ANY (:calls) AND c.call = w.call AND c.type = w.type AND c.id = w.id AND c.answered_at IS NULL
+WHERE c.call = ANY (:calls) AND c.call = w.call AND c.type = w.type AND c.id = w.id AND num_nulls(c.answered_at) = 1
     AND (c.sender IS NOT NULL OR c.key IS NOT NULL);
 
 -- name: drop_calls

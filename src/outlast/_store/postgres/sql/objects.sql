@@ -1,6 +1,7 @@
--- Rows are found by `= ANY (ARRAY[...])` of each wanted key: unlike `=`, that cannot become a join by hash or by merge, which
--- would read the whole table; what is left to choose is one look into the index for each key, in the order in which they
--- were given. That order is (type, id) in all that locks: two batches of the same objects cannot wait for each other.
+-- A key of two columns is looked up for each object on its own, by `type = ANY (ARRAY[...])` and `id BETWEEN` it and itself:
+-- unlike `=`, these cannot become a join by hash or by merge, which would read the whole table. For the same reason owners are
+-- compared by IS NOT DISTINCT FROM, which no index serves. What is left is one look into the primary key for each object, in the
+-- order in which they were given. That order is (type, id) in all that locks: two batches cannot wait for each other.
 
 -- name: activate
 -- takes: wanted objects as parallel arrays, sorted by type and id; node; now or null
@@ -38,10 +39,9 @@ SELECT type, id, holder, NULL, NULL, NULL, NULL, NULL FROM wanted WHERE holder I
 -- takes: objects as parallel arrays, sorted by type and id
 -- gives: nothing of use; they are locked
 -- index: objects' own key
-SELECT FROM unnest(:types::text[], :ids::text[]) AS w (type, id)
-JOIN {schema}.objects AS o ON o.type = ANY (ARRAY[w.type]) AND o.id = ANY (ARRAY[w.id])
-ORDER BY w.type, w.id
-FOR NO KEY UPDATE OF o;
+SELECT FROM unnest(:types::text[], :ids::text[]) AS w (type, id) CROSS JOIN LATERAL (
+    SELECT FROM {schema}.objects AS o WHERE o.type = w.type AND o.id = w.id FOR NO KEY UPDATE
+) AS locked;
 
 -- name: take_over
 -- takes: wanted objects as for activate, locked by this transaction; node; now or null
@@ -56,7 +56,7 @@ WITH taken AS (
         updated_at = CASE WHEN o.state IS NULL THEN COALESCE(:now, now()) ELSE o.updated_at END,
         expires_at = COALESCE(:now, now()) + o.expires_s * interval '1 second'
     FROM unnest(:types::text[], :ids::text[], :versions::integer[], :states::text[]) AS w (type, id, version, state)
-    WHERE o.type = ANY (ARRAY[w.type]) AND o.id = ANY (ARRAY[w.id])
+    WHERE o.type = ANY (ARRAY[w.type]) AND o.id BETWEEN w.id AND w.id
         AND (o.node IS NULL OR o.node = :node OR (SELECT n.id FROM {schema}.nodes AS n WHERE n.id = o.node) IS NULL)
     RETURNING o.type, o.id, o.version, o.state, o.epoch, o.commits, o.born = o.epoch AS is_new
 )
@@ -92,26 +92,25 @@ SET version = w.version, state = w.state, commits = w.commit, commit_epoch = w.e
 FROM unnest(:types::text[], :ids::text[], :epochs::bigint[], :commits::bigint[], :versions::integer[], :states::text[],
         :expires_s::double precision[])
     AS w (type, id, epoch, commit, version, state, expires_s)
-WHERE o.type = ANY (ARRAY[w.type]) AND o.id = ANY (ARRAY[w.id]) AND o.node = :node AND o.epoch = w.epoch
-    AND o.commits < w.commit
+WHERE o.type = ANY (ARRAY[w.type]) AND o.id BETWEEN w.id AND w.id AND o.node IS NOT DISTINCT FROM :node
+    AND o.epoch = ANY (ARRAY[w.epoch]) AND o.commits < w.commit
 RETURNING o.type, o.id;
 
 -- name: saved_objects
 -- takes: type, id, epoch and number of commits as parallel arrays
 -- gives: type and id of those whose last write is this very commit's: written now, or by an earlier try
 -- index: objects' own key
-SELECT o.type, o.id FROM unnest(:types::text[], :ids::text[], :epochs::bigint[], :commits::bigint[])
+SELECT w.type, w.id FROM unnest(:types::text[], :ids::text[], :epochs::bigint[], :commits::bigint[])
     AS w (type, id, epoch, commit)
-JOIN {schema}.objects AS o ON o.type = ANY (ARRAY[w.type]) AND o.id = ANY (ARRAY[w.id])
-WHERE o.commit_epoch = w.epoch AND o.commits = w.commit;
+WHERE (SELECT o.commit_epoch = w.epoch AND o.commits = w.commit
+    FROM {schema}.objects AS o WHERE o.type = w.type AND o.id = w.id);
 
 -- name: owned_objects
 -- takes: node; type, id and epoch as parallel arrays
 -- gives: type and id of those that the node owns under that epoch
 -- index: objects' own key
-SELECT o.type, o.id FROM unnest(:types::text[], :ids::text[], :epochs::bigint[]) AS w (type, id, epoch)
-JOIN {schema}.objects AS o ON o.type = ANY (ARRAY[w.type]) AND o.id = ANY (ARRAY[w.id])
-WHERE o.node = :node AND o.epoch = w.epoch;
+SELECT w.type, w.id FROM unnest(:types::text[], :ids::text[], :epochs::bigint[]) AS w (type, id, epoch)
+WHERE (SELECT o.node = :node AND o.epoch = w.epoch FROM {schema}.objects AS o WHERE o.type = w.type AND o.id = w.id);
 
 -- name: release_objects
 -- takes: node; type, id and epoch as parallel arrays, sorted by type and id; now or null
@@ -120,7 +119,8 @@ WHERE o.node = :node AND o.epoch = w.epoch;
 UPDATE {schema}.objects AS o
 SET node = NULL, expires_at = COALESCE(:now::timestamptz, now()) + o.expires_s * interval '1 second'
 FROM unnest(:types::text[], :ids::text[], :epochs::bigint[]) AS w (type, id, epoch)
-WHERE o.type = ANY (ARRAY[w.type]) AND o.id = ANY (ARRAY[w.id]) AND o.node = :node AND o.epoch = w.epoch;
+WHERE o.type = ANY (ARRAY[w.type]) AND o.id BETWEEN w.id AND w.id AND o.node IS NOT DISTINCT FROM :node
+    AND o.epoch = ANY (ARRAY[w.epoch]);
 
 -- name: release_all
 -- takes: node; now or null
@@ -168,7 +168,7 @@ WHERE o.expires_at IS NOT NULL AND o.expires_at <= COALESCE(:now::timestamptz, n
         (SELECT n.id FROM {schema}.nodes AS n WHERE n.id = o.node) IS NULL
         AND (SELECT true FROM {schema}.calls AS c WHERE c.type = o.type AND c.id = o.id AND c.answered_at IS NULL
             AND (c.deadline_at IS NULL OR c.deadline_at > COALESCE(:now, now())) LIMIT 1) IS NULL
-        AND (SELECT true FROM {schema}.alarms AS a WHERE a.type = o.type AND a.id = o.id AND a.failed_at IS NULL
+        AND (SELECT true FROM {schema}.alarms AS a WHERE a.type = o.type AND a.id = o.id AND num_nulls(a.failed_at) = 1
             LIMIT 1) IS NULL))
 ORDER BY o.expires_at
 LIMIT :prune_max::bigint
@@ -181,12 +181,12 @@ FOR UPDATE OF o SKIP LOCKED;
 -- Looks again, with a fresh picture: an owner, a call or an alarm may have come before the locks did.
 DELETE FROM {schema}.objects AS o
 USING unnest(:types::text[], :ids::text[]) AS w (type, id)
-WHERE o.type = ANY (ARRAY[w.type]) AND o.id = ANY (ARRAY[w.id])
-    AND o.expires_at <= COALESCE(:now::timestamptz, now())
+WHERE o.type = ANY (ARRAY[w.type]) AND o.id BETWEEN w.id AND w.id
+    AND COALESCE(o.expires_at, 'infinity') <= COALESCE(:now::timestamptz, now())
     AND (o.state IS NULL OR (
         (SELECT n.id FROM {schema}.nodes AS n WHERE n.id = o.node) IS NULL
         AND (SELECT true FROM {schema}.calls AS c WHERE c.type = o.type AND c.id = o.id AND c.answered_at IS NULL
             AND (c.deadline_at IS NULL OR c.deadline_at > COALESCE(:now, now())) LIMIT 1) IS NULL
-        AND (SELECT true FROM {schema}.alarms AS a WHERE a.type = o.type AND a.id = o.id AND a.failed_at IS NULL
+        AND (SELECT true FROM {schema}.alarms AS a WHERE a.type = o.type AND a.id = o.id AND num_nulls(a.failed_at) = 1
             LIMIT 1) IS NULL))
 RETURNING o.type, o.id;

@@ -7,11 +7,30 @@ INSERT INTO {schema}_calls (call, type, id, handler, args, sender, key, chain, k
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]'),
     json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'), json_extract(value, '$[7]'),
     json_extract(value, '$[9]'), :now_us, :now_us + CAST(json_extract(value, '$[8]') * 1000000 AS INTEGER),
-    :now_us + CAST(json_extract(value, '$[8]') * 1000000 AS INTEGER) + :late_us
+    :now_us + CAST(json_extract(value, '$[8]') * 1000000 AS INTEGER)
+        + CASE WHEN json_extract(value, '$[6]') IS NULL THEN :late_us
+            ELSE max(:late_us, CAST(json_extract(value, '$[9]') * 1000000 AS INTEGER)) END
 FROM json_each(:calls)
 WHERE true
 ORDER BY json_each.key
 ON CONFLICT DO NOTHING;
+
+-- name: revive_calls
+-- takes: calls, as for post in the same transaction; late_us; now_us
+-- index: calls_key
+-- Made again, a call that nobody has answered may be begun as long as the newest one may.
+UPDATE {schema}_calls
+SET deadline_us = max(deadline_us, :now_us + w.timeout_us),
+    expires_us = max(expires_us, :now_us + w.timeout_us + max(:late_us, w.keep_us)), sender = COALESCE(w.sender, {schema}_calls.sender)
+FROM (
+    SELECT json_extract(value, '$[0]') AS call, json_extract(value, '$[1]') AS type, json_extract(value, '$[2]') AS id,
+        json_extract(value, '$[5]') AS sender, json_extract(value, '$[6]') AS key,
+        CAST(json_extract(value, '$[8]') * 1000000 AS INTEGER) AS timeout_us,
+        CAST(json_extract(value, '$[9]') * 1000000 AS INTEGER) AS keep_us
+    FROM json_each(:calls)
+) AS w
+WHERE w.key IS NOT NULL AND w.timeout_us IS NOT NULL AND {schema}_calls.type = w.type AND {schema}_calls.id = w.id
+    AND {schema}_calls.key = w.key AND {schema}_calls.call <> w.call AND answered_us IS NULL AND deadline_us IS NOT NULL;
 
 -- name: posted
 -- takes: calls, as for post in the same transaction
@@ -55,8 +74,10 @@ WHERE call IN (SELECT value FROM json_each(:calls)) AND answered_us IS NOT NULL;
 -- index: calls' own key
 -- Of those that nobody waits for and no key remembers nothing is kept.
 DELETE FROM {schema}_calls
-WHERE call IN (SELECT json_extract(value, '$[0]') FROM json_each(:answers)) AND answered_us IS NULL
-    AND sender IS NULL AND key IS NULL;
+WHERE (call, type, id) IN (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+        FROM json_each(:answers))
+    AND +answered_us IS NULL AND sender IS NULL AND key IS NULL;
 
 -- name: answer_calls
 -- takes: answers, a JSON array of [call, type, id, result, error]; kept_s, how long one without a key is kept; now_us
@@ -69,7 +90,8 @@ FROM (
         json_extract(value, '$[3]') AS result, json_extract(value, '$[4]') AS error
     FROM json_each(:answers)
 ) AS w
-WHERE {schema}_calls.call = w.call AND {schema}_calls.type = w.type AND {schema}_calls.id = w.id AND answered_us IS NULL;
+WHERE {schema}_calls.call = w.call AND {schema}_calls.type = w.type AND {schema}_calls.id = w.id
+    AND +answered_us IS NULL;
 
 -- name: drop_calls
 -- takes: calls, a JSON array
