@@ -19,7 +19,10 @@ from outlast import (
     DuplicateKey,
     InstanceCancelled,
     InstanceFailed,
+    Object,
     ResultTimeout,
+    alarm,
+    handler,
     job,
     sync,
 )
@@ -50,6 +53,21 @@ ASYNC_ONLY = {
 @job(name="test_sync.double")
 async def double(number: int) -> int:
     return 2 * number
+
+
+class Tally(Object, name="test_sync.Tally"):
+    count: int = 0
+
+    @handler
+    async def add(self, amount: int = 1) -> int:
+        if amount < 0:
+            raise LookupError("nothing to take")
+        self.count += amount
+        return self.count
+
+    @alarm
+    async def reset(self) -> None:
+        self.count = 0
 
 
 @job(name="test_sync.double_in_thread")
@@ -201,6 +219,41 @@ def test_schedules(engine: sync.Engine) -> None:
         engine.get_schedule("s")
 
 
+def test_objects(engine: sync.Engine) -> None:
+    tally = engine.object(Tally, "a")
+
+    assert (tally.add(5), tally.add()) == (5, 6)
+    with pytest.raises(LookupError, match="nothing to take"):
+        tally.add(-1)
+    assert engine.get_state(tally) == {"count": 6}
+    assert tally.add.with_options(idempotency_key="k", timeout=SOON_S)(4) == 10
+    assert tally.add.with_options(idempotency_key="k")(4) == 10
+    assert engine.whereis(tally) == engine.ensure_started(tally) == engine.nodes()[0].id
+    assert [(each.id, each.state) for each in engine.list_objects(Tally)] == [("a", {"count": 10})]
+    assert engine.get_object(Tally, "a") == engine.get_object("test_sync.Tally", "a") == engine.list_objects(Tally)[0]
+    assert [(each.type, each.objects, each.owned) for each in engine.count_objects()] == [("test_sync.Tally", 1, 1)]
+    engine.stop_object(tally)
+    assert engine.whereis(tally) is None
+    assert engine.delete_object(tally)
+    assert not engine.delete_object(tally)
+    with pytest.raises(NotFound):
+        engine.get_state(tally)
+
+
+def test_one_way_calls_and_alarms_of_objects(engine: sync.Engine) -> None:
+    tally = engine.object(Tally, "a")
+
+    assert tally.add.send(3) is None
+    eventually(lambda: engine.list_objects(Tally) and engine.get_state(tally) == {"count": 3})
+    engine.schedule_alarm(tally, "reset", 3600)
+    assert [each.name for each in engine.list_alarms(tally)] == ["reset"]
+    assert engine.cancel_alarm(tally, "reset")
+    engine.schedule_alarm(tally, "reset", every=timedelta(hours=1))
+    assert engine.cancel_all_alarms(tally) == 1
+    engine.schedule_alarm(tally, "reset", 0)
+    eventually(lambda: engine.get_state(tally) == {"count": 0})
+
+
 def test_pages_follow_each_other(engine: sync.Engine) -> None:
     engine.start_many((double.new(number=number) for number in range(7)), schedule_in=60)
 
@@ -236,6 +289,7 @@ def test_a_start_in_the_callers_transaction(engine: sync.Engine) -> None:
 async def test_a_call_on_a_running_loop_is_refused(url: str) -> None:
     engine = sync.Engine(url, queues={})
     id = "0190a2b3-0000-7000-8000-000000000000"
+    tally = engine.object(Tally, "a")
     calls: dict[str, Any] = {
         "open": engine.open,
         "migrate": engine.migrate,
@@ -276,9 +330,23 @@ async def test_a_call_on_a_running_loop_is_refused(url: str) -> None:
         "limits": engine.limits,
         "findings": engine.findings,
         "standing": engine.standing,
+        "call_object": lambda: tally.add(1),
+        "send_object": lambda: tally.add.send(1),
+        "ensure_started": lambda: engine.ensure_started(tally),
+        "whereis": lambda: engine.whereis(tally),
+        "stop_object": lambda: engine.stop_object(tally),
+        "delete_object": lambda: engine.delete_object(tally),
+        "get_state": lambda: engine.get_state(tally),
+        "get_object": lambda: engine.get_object(Tally, "a"),
+        "list_objects": lambda: engine.list_objects(Tally),
+        "count_objects": engine.count_objects,
+        "schedule_alarm": lambda: engine.schedule_alarm(tally, "reset", 1),
+        "cancel_alarm": lambda: engine.cancel_alarm(tally, "reset"),
+        "cancel_all_alarms": lambda: engine.cancel_all_alarms(tally),
+        "list_alarms": lambda: engine.list_alarms(tally),
         "result": lambda: engine.handle(id).result(),
     }
-    harmless = {"close", "drawing", "handle", "on", "program", "programs", "config"}
+    harmless = {"close", "drawing", "handle", "object", "on", "program", "programs", "config"}
     assert calls.keys() - {"result"} == _public(sync.Engine) - harmless
 
     for name, call in calls.items():

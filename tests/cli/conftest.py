@@ -15,12 +15,13 @@ import pytest
 from click.testing import CliRunner
 
 from harness.waiting import eventually
+from outlast._kernel.objects import OBJECTS
 from outlast._kernel.program import DEFINED
 from outlast.cli import main
 
 SHOP = """
 import asyncio
-from outlast import Await, Done, Machine, job, step, wait_for_approval, workflow
+from outlast import Await, Done, Machine, Object, alarm, handler, job, step, wait_for_approval, workflow
 
 @job(name="shop.add")
 async def add(a: int, b: int = 2) -> int:
@@ -53,6 +54,20 @@ class Checkout(Machine, name="shop.checkout"):
     @step
     async def ship(self, ctx):
         return Done([self.order, ctx.awaited[0].payload])
+
+class Stock(Object, name="shop.Stock"):
+    left: int = 10
+
+    @handler
+    async def take(self, amount: int = 1) -> int:
+        if amount > self.left:
+            raise ValueError(f"only {self.left} left")
+        self.left -= amount
+        return self.left
+
+    @alarm
+    async def refill(self) -> None:
+        self.left = 10
 
 @step
 async def charge(order: int) -> str:
@@ -100,6 +115,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(DEFINED, "_programs", {})
+    monkeypatch.setattr(OBJECTS, "_types", {})
+    monkeypatch.setattr(OBJECTS, "_names", [])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield place
     forget(place)

@@ -381,7 +381,7 @@ async def test_an_alarm_that_was_cancelled_or_set_again_while_it_waited_does_not
     box = engine.object(Box, "a")
     changing = asyncio.create_task(getattr(box, method)())
     await begun.reaches(1)
-    resident = engine._crew.keeper._residents["races.Box", "a"]  # type: ignore[union-attr]
+    resident = engine._crew.keeper.memory._residents["races.Box", "a"]  # type: ignore[union-attr]
     await engine.schedule_alarm(box, "ring", 0.0)
     await until(lambda: len(resident) == 1)
 
@@ -414,7 +414,7 @@ async def test_a_stored_call_whose_time_is_over_is_not_begun(engines: Engines) -
     one, two = await engines.open(), await engines.open()
     busy = asyncio.create_task(one.object(Box, "a").add_slowly(0))
     await begun.reaches(1)
-    resident = one._crew.keeper._residents["races.Box", "a"]  # type: ignore[union-attr]
+    resident = one._crew.keeper.memory._residents["races.Box", "a"]  # type: ignore[union-attr]
     late = two.object(Box, "a").add.with_options(timeout=0.3, idempotency_key="k")
 
     with pytest.raises(errors.CallTimeout) as caught:
@@ -477,7 +477,7 @@ async def test_an_object_that_does_not_load_is_not_tried_again_at_once(engine: E
 async def test_a_lease_that_is_good_again_without_a_word_lets_calls_begin(engine: Engine) -> None:
     box, keeper = engine.object(Box, "a"), engine._crew.keeper  # type: ignore[union-attr]
     assert await box.add(1) == 1
-    node, real = keeper._node, keeper._residents["races.Box", "a"]
+    node, real = keeper._node, keeper.memory._residents["races.Box", "a"]
     looks = iter([node(), ""])
 
     keeper._node = lambda: next(looks, node())

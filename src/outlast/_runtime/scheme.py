@@ -150,6 +150,14 @@ SCHEME: Final[Mapping[str, Kind]] = {
     "rate.unknown": _kind(logging.WARNING, "Somebody waits for a rate limit that no process has declared.", "limit"),
     "limits.opened": _kind(logging.DEBUG, "A round over all gates let somebody through.", "queues"),
     "object.loaded": _kind(logging.DEBUG, "An object came into this process's memory.", "type", "id", "is_new"),
+    "object.load_failed": _kind(
+        logging.WARNING,
+        "An object cannot be loaded: its `after_load` raised, or its state does not fit. What is stored for it waits.",
+        "type",
+        "id",
+        "error",
+        "retry_s",
+    ),
     "object.saved": _kind(logging.DEBUG, "What calls have left of an object is committed.", "type", "id"),
     "object.deleted": _kind(logging.DEBUG, "An object is deleted.", "type", "id"),
     "object.hibernated": _kind(

@@ -7,6 +7,7 @@ from typing import Final
 
 from outlast._model import Node, QueueCounts, Schedule, Standing
 from outlast.cli import terminal
+from outlast.objects import PendingAlarm
 
 Finding = tuple[str, str, str]
 """Level (`ok`, `warning`, `problem`), subject, sentence."""
@@ -82,6 +83,29 @@ def of_schedules(schedules: Sequence[Schedule], standing: Standing, alive: Seque
         elif schedule.enabled and late_s > LAG_S:
             who = "the workers cannot fire it; see their logs" if alive else "no worker is alive"
             yield "problem", "schedule", f"{name} was due {terminal.span(late_s)} ago and has not fired: {who}"
+
+
+def of_alarms(alarms: Sequence[PendingAlarm], standing: Standing, alive: Sequence[Node]) -> Iterator[Finding]:
+    """Which alarms of objects do not ring though they should, or have failed for good; a line for each class."""
+    for type in sorted({alarm.type for alarm in alarms}):
+        mine = [alarm for alarm in alarms if alarm.type == type]
+        failed = [alarm for alarm in mine if alarm.failed]
+        late = [alarm for alarm in mine if not alarm.failed and (standing.now - alarm.due_at).total_seconds() > LAG_S]
+        if failed:
+            yield (
+                "warning",
+                "alarms",
+                f"{len(failed):,} alarms of {type} have failed for good, such as {failed[0].name!r} of "
+                f"{failed[0].id!r}: outlast objects show {type} {failed[0].id}",
+            )
+        if late:
+            waited = terminal.span((standing.now - late[0].due_at).total_seconds())
+            who = f"does any worker know {type}?" if alive else "no worker is alive"
+            yield (
+                "problem",
+                "alarms",
+                f"{len(late):,} alarms of {type} are due, the first for {waited}, and do not ring: {who}",
+            )
 
 
 def of_standing(standing: Standing, queues: Sequence[QueueCounts], alive: Sequence[Node]) -> Iterator[Finding]:

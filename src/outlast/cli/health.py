@@ -9,7 +9,8 @@ import click
 
 from outlast._model import Node
 from outlast.cli import terminal
-from outlast.cli.diagnosis import Finding, of_nodes, of_queues, of_schedules, of_standing, silent_s
+from outlast.cli.diagnosis import Finding, of_alarms, of_nodes, of_queues, of_schedules, of_standing, silent_s
+from outlast.cli.objects import say_counts
 from outlast.cli.options import Choice, shared
 from outlast.cli.queues import say_queues
 from outlast.cli.schedules import all_schedules
@@ -18,20 +19,24 @@ from outlast.cli.schedules import all_schedules
 @click.command()
 @shared
 def stats(choice: Choice) -> None:
-    """Show how many instances there are, by status and by queue, and the workers that live."""
+    """Show how many instances there are, by status and by queue, the objects, and the workers that live."""
     asyncio.run(_stats(choice))
 
 
 async def _stats(choice: Choice) -> None:
     async with choice.opened() as engine:
         totals, queues, nodes = await engine.totals(), await engine.queues(), await engine.nodes()
+        objects = await engine.count_objects()
     if choice.json:
-        terminal.say_json({"totals": totals, "queues": queues, "nodes": nodes})
+        terminal.say_json({"totals": totals, "queues": queues, "objects": objects, "nodes": nodes})
         return
     terminal.say_table(("status", "instances"), sorted(totals.items()), right=("instances",))
     if queues:
         terminal.say("")
         say_queues(queues)
+    if objects:
+        terminal.say("")
+        say_counts(objects)
     terminal.say("")
     if nodes:
         _say_nodes(nodes)
@@ -79,9 +84,11 @@ async def _examine(choice: Choice) -> list[Finding]:
         # What is held before who holds it: a node that registers in between must not be missed.
         standing, queues, nodes = await engine.standing(), await engine.queues(), await engine.nodes()
         schedules = await all_schedules(engine)
+        alarms = [alarm for each in await engine.count_objects() for alarm in await engine.list_alarms(each.type)]
     alive = [node for node in nodes if silent_s(node, standing) <= node.lease_s]
     findings += of_nodes(nodes, alive, standing)
     findings += of_queues(queues, alive)
     findings += of_standing(standing, queues, alive)
     findings += of_schedules(schedules, standing, alive)
+    findings += of_alarms(alarms, standing, alive)
     return findings

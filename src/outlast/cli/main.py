@@ -10,7 +10,20 @@ from typing import Any, Final
 import click
 
 from outlast import __version__
-from outlast.cli import health, instances, journal, limits, logs, queues, schedules, setup, signals, start, terminal
+from outlast.cli import (
+    health,
+    instances,
+    journal,
+    limits,
+    logs,
+    objects,
+    queues,
+    schedules,
+    setup,
+    signals,
+    start,
+    terminal,
+)
 from outlast.cli.demo import demo
 from outlast.cli.options import JSON_KEY, show_traceback
 from outlast.cli.worker import worker
@@ -111,7 +124,7 @@ Exit codes:
   1    what was asked for failed: a job failed, doctor found a problem
   2    wrong usage, or a wrong setting
   3    the database cannot be used
-  4    there is no such instance or job
+  4    there is no such instance, job or object
   130  interrupted by Ctrl-C
 
 \b
@@ -124,7 +137,10 @@ Settings come from options, then OUTLAST_* variables (OUTLAST_DATABASE_URL for t
 @click.version_option(__version__, prog_name="outlast", message="%(prog)s %(version)s")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Durable jobs and machines on SQLite or Postgres: run workers, start work, see and steer what becomes of it."""
+    """Durable jobs, machines, workflows and objects on SQLite or Postgres.
+
+    Run workers, start work, see and steer what becomes of it.
+    """
 
 
 for command in (
@@ -147,6 +163,7 @@ for command in (
     queues.queues,
     limits.limits,
     schedules.schedules,
+    objects.objects,
     health.stats,
     health.doctor,
 ):

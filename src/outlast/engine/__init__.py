@@ -8,15 +8,17 @@ from outlast.engine.engine import Engine, OnConflict
 from outlast.engine.handles import Handle, SignalResult
 from outlast.engine.life import Runnable
 from outlast.engine.messages import Target
-from outlast.engine.objects import ObjectInfo
+from outlast.engine.objects import ALARMS_MAX, ObjectCounts, ObjectInfo, kind_of
 from outlast.engine.schedules import ONE_DAY
 
 __all__ = [
+    "ALARMS_MAX",
     "ONE_DAY",
     "PAGE_MAX",
     "Engine",
     "Handle",
     "Listener",
+    "ObjectCounts",
     "ObjectInfo",
     "OnConflict",
     "Runnable",
@@ -24,4 +26,5 @@ __all__ = [
     "ScheduleChanges",
     "SignalResult",
     "Target",
+    "kind_of",
 ]

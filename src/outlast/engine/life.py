@@ -78,6 +78,7 @@ class Life:
         if self._crew is not None:
             self._crew.doorbell.timer()
             self._crew.doorbell.schedule()
+            self._crew.keeper.alarms.earlier()
 
     async def __aenter__(self) -> Self:
         await self.open()

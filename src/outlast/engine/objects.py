@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from outlast._codec import decode_any, encode
 from outlast._kernel.cron import Cron
@@ -19,6 +20,7 @@ from outlast.engine.checks import checked_limit
 from outlast.engine.schedules import Schedules
 from outlast.errors import CallCycle, CallTimeout, ConfigError, HandlerFailed, NotFound, OwnershipLost
 from outlast.objects import (
+    ORDERED,
     CallOptions,
     HandlerOf,
     Object,
@@ -63,6 +65,21 @@ class ObjectInfo:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectCounts:
+    """How many objects of a type there are.
+
+    Attributes:
+        type: Their name.
+        objects: All of them.
+        owned: Those that a living process owns.
+    """
+
+    type: str
+    objects: int
+    owned: int
+
+
 class Objects(Schedules):
     """The operations on objects."""
 
@@ -89,11 +106,10 @@ class Objects(Schedules):
         return Ref(self._kind_of(cls), id, _Inside(self, orders))
 
     def _kind_of(self, cls: Any) -> ObjectKind:
-        kind: ObjectKind | None = cls.__dict__.get("outlast_kind") if isinstance(cls, type) else None
-        if kind is None:
-            if not isinstance(cls, type) or cls is Object:
-                raise ConfigError(f"an object's class is expected, not {cls!r}")
-            kind = _manual_kind(cls)
+        return self._known(kind_of(cls))
+
+    def _known(self, kind: ObjectKind) -> ObjectKind:
+        """The same, known to this engine from now on."""
         if self._types.find(kind.name) is not kind:
             self._types.add(kind)
             if self._crew is not None:
@@ -111,7 +127,7 @@ class Objects(Schedules):
         options: CallOptions,
     ) -> Awaitable[Any]:
         """See `RemoteHandler.__call__`."""
-        kind, given = ref.outlast_kind, handler.args_of(args, kwargs)
+        kind, given = self._known(ref.outlast_kind), handler.args_of(args, kwargs)
         if current_flow() is not None:
             return self._recorded(kind, handler, ref.id, given, options, one_way=False)
         return self._call(
@@ -148,7 +164,7 @@ class Objects(Schedules):
         options: CallOptions,
     ) -> Awaitable[None]:
         """See `RemoteHandler.send`."""
-        kind, given = ref.outlast_kind, handler.args_of(args, kwargs)
+        kind, given = self._known(ref.outlast_kind), handler.args_of(args, kwargs)
         if current_flow() is not None:
             return self._recorded(kind, handler, ref.id, given, options, one_way=True)
         crew = self._running()
@@ -221,6 +237,15 @@ class Objects(Schedules):
             raise NotFound(f"no {kind.name} has the id {ref.id!r}: it was never called, or was deleted")
         return kind.state_of(row.version, row.state)
 
+    async def get_object(self, cls: type | str, id: str) -> ObjectInfo:
+        """An object as it is stored, by its class or the name of it, and without waking it. Raises: NotFound."""
+        name = cls if isinstance(cls, str) else self._kind_of(cls).name
+        self._running()
+        row = await self._store.objects.get(name, checked_name(id, what="an object's id"))
+        if row is None:
+            raise NotFound(f"no {name} has the id {id!r}: it was never called, or was deleted")
+        return _info(row)
+
     async def list_objects(
         self, cls: type | str, *, after: str = "", limit: int = 50, owned: bool | None = None
     ) -> Sequence[ObjectInfo]:
@@ -238,6 +263,11 @@ class Objects(Schedules):
         self._running()
         rows = await self._store.objects.list(name, after=after, limit=checked_limit(limit), owned=owned)
         return [_info(row) for row in rows]
+
+    async def count_objects(self) -> Sequence[ObjectCounts]:
+        """How many objects of each type there are. Reads the whole table of objects."""
+        self._running()
+        return [ObjectCounts(*each) for each in sorted(await self._store.objects.counts())]
 
     # Alarms.
 
@@ -275,9 +305,18 @@ class Objects(Schedules):
         return await crew.patiently(lambda: self._store.alarms.cancel(ref.outlast_kind.name, ref.id, None))
 
     async def list_alarms(self, object: Any, *, limit: int = ALARMS_MAX) -> Sequence[PendingAlarm]:
-        """The alarms of an object (or, given a class, of all its objects), the earliest first; failed ones last."""
+        """The alarms of an object, the earliest first; failed ones last.
+
+        Args:
+            object: Which; or what `list_objects` says of it; or a class or its name: all its objects.
+            limit: How many at most.
+        """
         self._running()
-        if isinstance(object, type):
+        if isinstance(object, str):
+            rows = await self._store.alarms.list(object, None, limit)
+        elif isinstance(object, ObjectInfo):
+            rows = await self._store.alarms.list(object.type, object.id, limit)
+        elif isinstance(object, type):
             rows = await self._store.alarms.list(self._kind_of(object).name, None, limit)
         else:
             ref = self._checked_ref(object)
@@ -286,6 +325,7 @@ class Objects(Schedules):
 
     def _checked_ref(self, object: Any) -> Ref:
         if isinstance(object, Ref):
+            self._known(object.outlast_kind)
             return object
         raise ConfigError(f"an object is what engine.object(Class, id) returns, not {object!r}")
 
@@ -309,18 +349,20 @@ class _Inside:
         given = handler.args_of(args, kwargs)
         call = keeper.new_send(ref.outlast_kind, ref.id, handler, given, options.idempotency_key)
         self._orders().sends.append(call)
-        return _done()
+        return ORDERED
 
 
-async def _done() -> None: ...
+_MANUAL: Final[WeakKeyDictionary[type, ObjectKind]] = WeakKeyDictionary()
 
 
-_MANUAL: Final[dict[type, ObjectKind]] = {}
+def kind_of(cls: Any) -> ObjectKind:
+    """What objects of a class are; that of a plain class with `handle_...` methods is made once.
 
-
-def _manual_kind(cls: type) -> ObjectKind:
-    """The type of a plain class with `handle_...` methods. Made once. Raises: DefinitionError."""
-    kind = _MANUAL.get(cls)
+    Raises: ConfigError, DefinitionError.
+    """
+    if not isinstance(cls, type) or cls is Object:
+        raise ConfigError(f"an object's class is expected, not {cls!r}")
+    kind: ObjectKind | None = cls.__dict__.get("outlast_kind") or _MANUAL.get(cls)
     if kind is None:
         kind = _MANUAL[cls] = make_kind(cls)
     return kind
@@ -363,6 +405,8 @@ def _info(row: ObjectRow) -> ObjectInfo:
 
 def _pending(row: AlarmRow) -> PendingAlarm:
     return PendingAlarm(
+        row.type,
+        row.id,
         row.name,
         instant(row.due_us or 0),
         row.attempt,

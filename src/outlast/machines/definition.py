@@ -16,9 +16,10 @@ RESERVED: Final = frozenset({"on_error", "outlast_program", "start_request", "st
 
 
 def upgrade(*, from_version: int) -> Callable[[F], F]:
-    """Marks a function `(state: dict) -> dict` in a machine's body that makes state of one version fit the next.
+    """Marks a function `(state: dict) -> dict` in a machine's or an object's body: it makes state of one version fit
+    the next.
 
-    Instances of that version are then run by this class; upgrades follow one another up to the class's version.
+    Instances and objects of that version are then run by this class; upgrades follow one another up to its version.
 
     Raises: DefinitionError.
     """

@@ -14,9 +14,10 @@ await engine.object(Counter, "user-123").increment(5)
 from outlast.objects.handlers import alarm, handler
 from outlast.objects.kind import HandlerOf, ObjectKind
 from outlast.objects.object import Object, PendingAlarm, alarm_row, make_kind
-from outlast.objects.refs import Caller, CallOptions, Ref, RemoteHandler
+from outlast.objects.refs import ORDERED, Caller, CallOptions, Ref, RemoteHandler
 
 __all__ = [
+    "ORDERED",
     "CallOptions",
     "Caller",
     "HandlerOf",

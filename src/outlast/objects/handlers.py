@@ -5,18 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from outlast._kernel.backoff import Backoff, check_policy, exponential
 from outlast.errors import DefinitionError
+from outlast.objects.kind import ALARM_ATTEMPTS
 from outlast.objects.refs import RemoteHandler
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
-
-ALARM_ATTEMPTS: Final = 10
-"""Times that an alarm's handler is tried, unless it says otherwise."""
 
 
 class Handler(Generic[P, R]):

@@ -13,13 +13,15 @@ from typing import Any, Final, NotRequired, Required, TypedDict
 import msgspec
 
 from outlast._codec import Codec, decode_any, encode
-from outlast._kernel.backoff import checked_delay_s
+from outlast._kernel.backoff import checked_delay_s, exponential
 from outlast._kernel.objects import Handling, Orders, Surroundings
 from outlast._kernel.signatures import Signature
 from outlast.errors import EncodingError
 
 CATCH_ALL: Final = "on_alarm"
 """The method that takes alarms without a handler of their own."""
+ALARM_ATTEMPTS: Final = 10
+"""Times that an alarm's handler is tried, unless it says otherwise."""
 _PLAIN: Final = frozenset({type(None), bool, int, str, float})
 """Types of values that need no copying."""
 
@@ -199,11 +201,14 @@ class ObjectKind:
         return {} if handler is None or handler.takes_nothing else handler.args_of((alarm,), {})
 
     def retry_s(self, alarm: str, failures: int, dice: Random) -> float | None:
-        """Seconds until an alarm whose handler has failed so often is tried again; None: it is not."""
+        """Seconds until an alarm whose handler has failed so often is tried again; None: it is not.
+
+        One without a handler is tried as often as any: a process with newer code may take the object over meanwhile.
+        """
         handler = self.ringing(alarm)
-        if handler is None or failures >= handler.max_attempts:
+        if failures >= (ALARM_ATTEMPTS if handler is None else handler.max_attempts):
             return None
-        return checked_delay_s(handler.backoff, failures, dice)
+        return checked_delay_s(exponential() if handler is None else handler.backoff, failures, dice)
 
     def __repr__(self) -> str:
         return f"<object type {self.name!r} version {self.version}>"
@@ -224,6 +229,8 @@ class ObjectBody:
         fields, self._unknown = kind.read(text)
         self._fields.update(fields)
         self._fields["outlast_body"] = self
+        if not hasattr(kind.cls, "id"):  # a plain class, which does not inherit it.
+            self._fields["id"] = id
 
     @property
     def orders(self) -> Orders:
@@ -240,8 +247,9 @@ class ObjectBody:
         return handling.function(self.instance, **args)  # type: ignore[attr-defined]
 
     def after_load(self) -> Any:
-        """Calls the object's own `after_load`."""
-        return self.instance.after_load()
+        """Calls the object's own `after_load`; a plain class may have none."""
+        own = getattr(self.instance, "after_load", None)
+        return None if own is None else own()
 
     def dump(self) -> str:
         """Its state as text. Raises: EncodingError."""

@@ -17,8 +17,8 @@ from outlast._world import instant, instant_us
 from outlast.config import checked_name, duration_s
 from outlast.config.values import whole
 from outlast.errors import ConfigError, DefinitionError, did_you_mean
-from outlast.objects.handlers import ALARM_ATTEMPTS, Alarm, Handler
-from outlast.objects.kind import CATCH_ALL, AlarmOf, HandlerOf, ObjectBody, ObjectKind, default_of
+from outlast.objects.handlers import Alarm, Handler
+from outlast.objects.kind import ALARM_ATTEMPTS, CATCH_ALL, AlarmOf, HandlerOf, ObjectBody, ObjectKind, default_of
 
 T = TypeVar("T")
 
@@ -49,6 +49,7 @@ class PendingAlarm:
     """An alarm of an object.
 
     Attributes:
+        type, id: The object.
         name: Its name.
         due_at: When it rings, an aware instant in UTC.
         attempt: Failures of its handler so far.
@@ -58,6 +59,8 @@ class PendingAlarm:
         failed: Whether it has failed for good, and will not ring.
     """
 
+    type: str
+    id: str
     name: str
     due_at: datetime
     attempt: int
@@ -80,7 +83,8 @@ class Object:
             (default): never.
         queue_limit: Calls that may wait for one object (default 10,000); more get `MailboxFull`.
         call_timeout: Seconds that a caller waits for an answer, unless it says otherwise (default 5).
-        retention: Seconds that an object is kept after its last change; None (default): for ever.
+        retention: Seconds that an object is kept after it was used last and has left the memory; None (default): for
+            ever. One with an alarm still to ring, or with a call that waits, stays.
     """
 
     outlast_kind: ClassVar[ObjectKind]
@@ -284,6 +288,8 @@ def _fields_of(cls: type, name: str) -> tuple[dict[str, Any], dict[str, Callable
                 found = _MISSING
         elif found is not _MISSING:
             defaults[field] = default_of(found)
+        elif field == "state" and not issubclass(cls, Object):
+            found = defaults[field] = dict
         if found is _MISSING:
             raise DefinitionError(
                 f"object {name!r}: field {field!r} needs a default, for an object exists from its first call"

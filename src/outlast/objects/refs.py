@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar
@@ -34,6 +34,17 @@ class CallOptions:
 
 
 PLAIN: Final = CallOptions()
+
+
+class Ordered:
+    """A one-way call that goes out with its handler's commit. Awaiting it is not needed, so that a plain `def` can
+    send, too."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield from ()
+
+
+ORDERED: Final = Ordered()
 
 
 class Caller(Protocol):
@@ -116,6 +127,8 @@ class RemoteHandler(Generic[P, R]):
 
     def send(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, None]:
         """Sends a one-way call: stored when this returns, handled at least once, and its answer is dropped.
+
+        In an object's own handler it goes out with that handler's commit; there awaiting it is not needed.
 
         Raises: ArgumentError, EncodingError, StoreError.
         """

@@ -40,6 +40,7 @@ from outlast.engine import ONE_DAY, Listener, OnConflict, Runnable, ScheduleChan
 from outlast.errors import ConfigError, DuplicateKey, EngineStateError
 from outlast.graphs import Graph
 from outlast.sync.handles import Handle
+from outlast.sync.objects import Objects
 from outlast.sync.portal import Portal, refuse_on_loop
 
 __all__ = ["Engine", "Handle"]
@@ -48,7 +49,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Engine:
+class Engine(Objects):
     """Every operation of `outlast.Engine` under its name, for callers without an event loop.
 
     Safe to share between threads. Arguments, defaults and errors are those of `outlast.Engine`; a call made on a

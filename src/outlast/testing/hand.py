@@ -28,6 +28,7 @@ from outlast.testing.tally import Tally, TooManySteps
 _LEASE_S: Final = 3600.0
 """Nobody renews while a test thinks; nobody else is to take over meanwhile."""
 _PAGE: Final = 1_000
+_TRIES: Final = 3
 
 
 class _Place:
@@ -110,6 +111,10 @@ class Hand:
         """The engine's store."""
         return self._engine._store
 
+    def host(self) -> None:
+        """Keeps objects in this process, as a worker would; their alarms ring when somebody rings them."""
+        self.crew.host_objects(lambda: self._node)
+
     async def register(self) -> None:
         """Becomes a node; a new one each time."""
         self._node = self._engine._world.new_node_id()
@@ -118,6 +123,7 @@ class Hand:
 
     async def retire(self) -> None:
         """Is no node any more."""
+        await self.crew.keeper.drain(self._engine.config.drain_timeout)
         await self.store.leases.retire(self._node)
 
     async def drain(self, queue: str | None, with_scheduled: bool, steps_max: int) -> Tally:
@@ -128,7 +134,7 @@ class Hand:
         tally = Tally()
         try:
             with self._counting(tally):
-                while await self._go_on(tally, queue, with_scheduled, steps_max):
+                while await self._go_on(tally, queue, with_scheduled, steps_max) or await self.serve_calls():
                     pass
         finally:
             self._draining = False
@@ -155,6 +161,24 @@ class Hand:
             or await self._look_at_the_clock()
             or (with_scheduled and (await self._wait_for_tokens(queue) or await self._hurry_first(queue)))
         )
+
+    async def serve_calls(self) -> bool:
+        """Lets objects serve the calls that wait for them in the store. Whether there were some that could be."""
+        crew, tries = self.crew, 0
+        last: set[str] = set()
+        served = False
+        while tries < _TRIES:  # one whose object cannot be loaded stays.
+            waiting = {
+                each.call for each in await self.store.calls.waiting(self._node, self._engine._types.names(), _PAGE)
+            }
+            served = served or bool(last - waiting)
+            tries = tries + 1 if waiting == last else 0
+            last = waiting
+            if not waiting:
+                break
+            await crew.keeper.inbox.beat()
+            await crew.keeper.settled()
+        return served
 
     async def _refuse_more(self, queue: str | None, with_scheduled: bool, steps_max: int) -> None:
         statuses = (READY, SCHEDULED) if with_scheduled else (READY,)
@@ -207,7 +231,8 @@ class Hand:
 
     async def _die(self) -> None:
         """This node is dead: another takes over what it held."""
-        await self.retire()
+        await self.store.leases.retire(self._node)
+        self.crew.keeper.bury()
         await self.store.leases.reclaim(_PAGE, self._engine.config.max_crashes, overdue=False)
         await self.register()
 
@@ -311,6 +336,9 @@ async def by_hand(
 
         async with by_hand(app.engine, url="sqlite://") as engine: ...
 
+    Objects live here, too: a call is answered at once, since its caller waits for it. One-way calls are served in the
+    background, and all of them at the end of a `drain`; alarms ring in `fire_alarm` and `drain_alarms` alone.
+
     Args:
         engine: Your application's engine, closed; for as long as the block lasts it works on the test's database.
             None: a new one.
@@ -336,6 +364,7 @@ async def by_hand(
         async with engine:
             hand = _HANDS[engine] = Hand(engine, clock)
             await hand.register()
+            hand.host()
             await engine._declare_schedules()
             try:
                 yield engine

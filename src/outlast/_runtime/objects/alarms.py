@@ -10,6 +10,8 @@ from outlast._store.objects import Alarms
 
 RINGING_MAX: Final = 1_000
 """Alarms at work at once; more wait where they are."""
+REFUSED_MAX: Final = 20_000
+"""Alarms looked past at most that their objects cannot take now."""
 
 
 class AlarmClock:
@@ -35,7 +37,7 @@ class AlarmClock:
         self._poll_s = poll_s
         self._ringing: set[Any] = set()
         self._meanwhile: set[Any] = set()
-        self._refused = False
+        self._refused = 0
         self._full = False
         self._wake: Callable[[], None] = _nothing
 
@@ -57,12 +59,12 @@ class AlarmClock:
         node, types = self._node(), self._types()
         if not node or not types or len(self._ringing) >= RINGING_MAX:
             return self._poll_s
-        limit = RINGING_MAX + len(self._ringing)
+        limit = RINGING_MAX + len(self._ringing) + min(self._refused, REFUSED_MAX)
         self._meanwhile.clear()
         seen = self._moment()
         due = await self._alarms.due(node, types, limit)
         rung = 0
-        self._refused = False
+        self._refused = 0
         for alarm in due.alarms:
             key = (alarm.type, alarm.id, alarm.name, alarm.revision)
             if key in self._ringing or key in self._meanwhile:  # of the latter the list may not know that they rang.
@@ -72,7 +74,7 @@ class AlarmClock:
                 rung += 1
             else:
                 self._ringing.discard(key)
-                self._refused = True
+                self._refused += 1
         self._full = len(due.alarms) >= limit
         if self._full and not rung:
             return 0.05
@@ -84,7 +86,8 @@ class AlarmClock:
         self._ringing.difference_update(over)
         self._meanwhile.update(over)
         if self._refused or (self._full and len(self._ringing) < RINGING_MAX // 2):
-            self._full = self._refused = False
+            self._full = False
+            self._refused = 0
             self._wake()
 
     def again(self, alarm: Any) -> None:

@@ -35,6 +35,12 @@ class House(Protocol):
     def load(self, kind: ObjectType, owned: Owned) -> Body:
         """The object in memory. Raises: EncodingError."""
 
+    def loaded(self, resident: Guest, is_new: bool) -> None:
+        """The object is in memory, and its `after_load` has run."""
+
+    def load_failed(self, resident: Guest, error: BaseException) -> None:
+        """The object is owned, and cannot be loaded."""
+
     def node(self) -> str:
         """This node's id; empty while nothing may be begun."""
 
@@ -61,9 +67,6 @@ class House(Protocol):
 
     async def release(self, resident: Guest) -> None:
         """Gives the object up."""
-
-    async def refuse(self, resident: Guest) -> None:
-        """Gives the object up, for it cannot be loaded here, and takes nothing for it for a while."""
 
     async def in_thread(self, call: Callable[[], Any]) -> Any:
         """Runs a plain function on a thread."""

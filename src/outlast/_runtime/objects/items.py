@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from outlast._kernel.objects import Handling, Orders
-from outlast._model import AlarmMove, AlarmRow, Answer, ObjectKey, WaitingCall
+from outlast._model import AlarmMove, AlarmRow, Answer, ObjectCommit, ObjectKey, WaitingCall
 from outlast.errors import CallTimeout
 
 
@@ -139,7 +139,21 @@ class Pending:
     done: list[Any] = field(default_factory=list)
     deleted: bool = False
 
-    @property
-    def sends(self) -> Sequence[Any]:
-        """One-way calls that go out."""
-        return self.orders.sends
+    def commit(self, key: ObjectKey, epoch: int, number: int, version: int, expires_s: float | None) -> ObjectCommit:
+        """The same, as the store takes it."""
+        orders = self.orders
+        return ObjectCommit(
+            *key,
+            epoch,
+            number,
+            version,
+            self.text,
+            expires_s=expires_s,
+            deleted=self.deleted,
+            moved=self.moved,
+            clears_alarms=orders.clears,
+            cancelled=sorted(orders.cancelled),
+            alarms=[orders.alarms[name] for name in sorted(orders.alarms)],
+            sends=orders.sends,
+            answers=self.answers,
+        )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from outlast._kernel.objects import CHAIN, Body, Handling, ObjectType, ObjectTypes, Orders
+from outlast._kernel.objects import CHAIN, DELETE, STOP, Body, Handling, ObjectType, ObjectTypes, Orders
 from outlast._model import Activated, AlarmRow, NewCall, ObjectKey, Owned, WaitingCall, Wanted
 from outlast._runtime.doorbell import Doorbell
 from outlast._runtime.events import Events
 from outlast._runtime.gather import Gather
+from outlast._runtime.objects.ailing import Ailing
 from outlast._runtime.objects.alarms import AlarmClock
 from outlast._runtime.objects.answers import alarm_item, call_item, chain_text, path_of, raised, what
 from outlast._runtime.objects.fading import Fading
@@ -21,22 +20,19 @@ from outlast._runtime.objects.house import Guest
 from outlast._runtime.objects.items import Elsewhere, Item, Pending
 from outlast._runtime.objects.ledger import Ledger
 from outlast._runtime.objects.mail import Inbox, Outbox
+from outlast._runtime.objects.memory import Memory
 from outlast._runtime.objects.resident import Resident
 from outlast._runtime.rounds import wait_for_event
 from outlast._runtime.threads import Threads
 from outlast._store.contract import Store
 from outlast._world import World
 from outlast.config import Config
-from outlast.errors import CallCycle, CallTimeout, MailboxFull, OwnershipLost, StoreError
+from outlast.errors import CallCycle, CallTimeout, MailboxFull, OwnershipLost
 
 ACTIVATE_MAX: Final = 500
 """Objects that come to be owned in one transaction at most."""
-TIDY_MAX: Final = 1_000
-"""Idle objects looked at in one go."""
 CALL_BEAT_S: Final = 1.0
 WELL_S: Final = 0.25
-LOAD_AGAIN_S: Final = 5.0
-"""Seconds before stored calls and alarms are tried again on an object that could not be loaded."""
 
 
 class Keeper:
@@ -74,10 +70,15 @@ class Keeper:
         self._doorbell = doorbell
         self._events = events
         self._world = world
-        self._residents: OrderedDict[ObjectKey, Resident] = OrderedDict()
         self._elsewhere = Fading(world)
-        self._left: dict[ObjectKey, tuple[int, str, float]] = {}
-        self._resident_max = config.resident_objects
+        self._ailing = Ailing(world)
+        self.memory = Memory(
+            types,
+            resident_max=config.resident_objects,
+            release=store.objects.release,
+            events=events,
+            world=world,
+        )
         self._well = asyncio.Event()
         self._closing = False
         self.bytes_max = config.payload_bytes_max
@@ -92,13 +93,16 @@ class Keeper:
         )
         known = self._known_types
         self._moments = itertools.count(1)
-        self._unwell = Fading(world)
         ways: Any = {"node": self.node, "types": known, "moment": self.moment, "poll_s": config.poll_interval}
         self.inbox = Inbox(store.calls, take=self._take_call, **ways)
         self.alarms = AlarmClock(store.alarms, ring=self._take_alarm, **ways)
         self._activations: Gather[Wanted, dict[ObjectKey, Owned | str]] = Gather(
             "activation", self._activate, _share, batch_max=ACTIVATE_MAX, events=events, world=world
         )
+
+    def move_in(self, node: Callable[[], str]) -> None:
+        """Keeps objects as another node than the engine's own, whose lease is always good: for the test kit."""
+        self._node, self._is_sure = node, lambda: True
 
     # What residents need (`resident.House`).
 
@@ -139,20 +143,13 @@ class Keeper:
 
     def left(self, resident: Resident) -> None:
         """The resident has left the memory."""
-        if self._residents.get(resident.key) is resident:
-            del self._residents[resident.key]
+        self.memory.drop(resident)
 
     async def release(self, resident: Guest) -> None:
         """Gives the object up."""
         await self._store.objects.release(resident.node, [(*resident.key, resident.epoch)])
         self._events.emit("object.released", type=resident.key[0], id=resident.key[1])
         self._doorbell.objects("*")
-
-    async def refuse(self, resident: Guest) -> None:
-        """Gives an object up that cannot be loaded here, and takes nothing for it for a while."""
-        self._unwell.add(resident.key, LOAD_AGAIN_S)
-        with contextlib.suppress(StoreError):
-            await self.release(resident)
 
     async def in_thread(self, call: Callable[[], Any]) -> Any:
         """Runs a plain function on a thread."""
@@ -177,10 +174,23 @@ class Keeper:
 
     def load(self, kind: ObjectType, owned: Owned) -> Body:
         """The object in memory. Raises: EncodingError."""
-        body = kind.load(owned.id, owned.version, owned.state, self)
+        return kind.load(owned.id, owned.version, owned.state, self)
+
+    def loaded(self, resident: Guest, is_new: bool) -> None:
+        """The object is in memory, and its `after_load` has run."""
+        self._ailing.well(resident.key)
         if self._events.wanted:
-            self._events.emit("object.loaded", type=owned.type, id=owned.id, is_new=owned.is_new)
-        return body
+            self._events.emit("object.loaded", type=resident.key[0], id=resident.key[1], is_new=is_new)
+
+    def load_failed(self, resident: Guest, error: BaseException) -> None:
+        """The object is owned, and cannot be loaded."""
+        self._events.emit(
+            "object.load_failed",
+            type=resident.key[0],
+            id=resident.key[1],
+            error=f"{type(error).__name__}: {error}",
+            retry_s=self._ailing.failed(resident.key),
+        )
 
     def failed(self, resident: Guest, item: Item, error: BaseException) -> None:
         """A handler has raised."""
@@ -275,15 +285,14 @@ class Keeper:
         local = key is None and self._node is not None and not self._closing
         deadline = self._world.monotonic() + timeout_s
         while local and (self._node is not None and self._node()) and where not in self._elsewhere:
-            resident = self._residents.get(where)
+            resident = self.memory.find(where)
             item = Item(name, given, args, chain=chain)
             try:
                 if resident is None:
                     resident = self._resident(kind, id)
                 elif given is not None and given.read_only and given.is_async and resident.can_read:
-                    resident.used_at = self._world.monotonic()
-                    self._residents.move_to_end(where)
-                    return await resident.read(item)
+                    self.memory.use(resident)
+                    return await self._read(resident, item, deadline, timeout_s)
                 return await self._put(resident, item, deadline, timeout_s)
             except Elsewhere as moved:
                 if moved.node is not None:
@@ -296,18 +305,26 @@ class Keeper:
         return OwnershipLost("the engine is closing", **what(where, name, False))
 
     def _resident(self, kind: ObjectType, id: str) -> Resident:
-        key = (kind.name, id)
-        resident = self._residents.get(key)
-        now = self._world.monotonic()
+        resident = self.memory.find((kind.name, id))
         if resident is None:
-            resident = self._residents[key] = Resident(kind, id, self, now)
-            self._left.pop(key, None)
-            if len(self._residents) > self._resident_max:
-                self._evict()
+            resident = Resident(kind, id, self, self._world.monotonic())
+            self.memory.add(resident)
         else:
-            resident.used_at = now
-            self._residents.move_to_end(key)
+            self.memory.use(resident)
         return resident
+
+    async def _read(self, resident: Resident, item: Item, deadline: float, timeout_s: float) -> Any:
+        try:
+            async with asyncio.timeout(max(0.0, deadline - self._world.monotonic())) as time:
+                return await resident.read(item)
+        except TimeoutError:
+            if not time.expired():  # the handler's own.
+                raise
+            raise CallTimeout(
+                f"{resident.key[0]}.{item.name} of {resident.key[1]!r} gave no answer within {timeout_s:g} s; "
+                "it only reads, and was stopped",
+                **what(resident.key, item.name, False),
+            ) from None
 
     async def _put(self, resident: Resident, item: Item, deadline: float, timeout_s: float) -> Any:
         loop = asyncio.get_running_loop()
@@ -379,15 +396,16 @@ class Keeper:
         return self._types.names()
 
     def _take_call(self, call: WaitingCall, seen: int) -> bool:
-        kind = self._kind_to_take(call.type, call.id)
+        kind = self._kind_to_take(call.type, call.id, anyway=call.handler in (STOP, DELETE))
         return kind is not None and self._take(kind, call.id, call_item(kind, call, seen, self._world.monotonic()))
 
     def _take_alarm(self, alarm: AlarmRow, seen: int) -> bool:
         kind = self._kind_to_take(alarm.type, alarm.id)
         return kind is not None and self._take(kind, alarm.id, alarm_item(kind, alarm, seen))
 
-    def _kind_to_take(self, type: str, id: str) -> ObjectType | None:
-        return None if self._closing or (type, id) in self._unwell else self._types.find(type)
+    def _kind_to_take(self, type: str, id: str, *, anyway: bool = False) -> ObjectType | None:
+        ails = not anyway and self._ailing.is_ailing((type, id))
+        return None if self._closing or ails else self._types.find(type)
 
     def _take(self, kind: ObjectType, id: str, item: Item) -> bool:
         try:
@@ -396,79 +414,63 @@ class Keeper:
             return False
         return True
 
-    # Leaving the memory.
+    async def ring(self, kind: ObjectType, alarm: AlarmRow) -> None:
+        """Rings an alarm, due or not, and waits until what came of it is committed: for the test kit.
 
-    def _evict(self) -> None:
-        """The least recently used idle objects leave the memory until there is room."""
-        for key, resident in list(self._residents.items())[: len(self._residents) - self._resident_max + 16]:
-            if len(self._residents) <= self._resident_max:
+        Raises: What its handler raises; CallError, StoreError.
+        """
+        while True:
+            item = alarm_item(kind, alarm, self.moment())
+            item.future = asyncio.get_running_loop().create_future()
+            try:
+                self._resident(kind, alarm.id).put(item)
+                await item.future
                 return
-            if resident.is_idle:
-                self._hibernate(key, resident)
-
-    def _hibernate(self, key: ObjectKey, resident: Resident) -> None:
-        resident.leave_idle()
-        if resident.kind.shutdown_s is not None:
-            self._left[key] = (resident.epoch, resident.node, resident.used_at + resident.kind.shutdown_s)
-        if self._events.wanted:
-            self._events.emit("object.hibernated", type=key[0], id=key[1])
+            except Elsewhere as moved:
+                if moved.node is not None or self._closing:
+                    raise self._refusal((kind.name, alarm.id), alarm.name) from None
 
     async def beat(self) -> float:
-        """Lets idle objects leave the memory, and gives up those that were idle for long."""
-        now = self._world.monotonic()
-        spans = [kind.hibernate_s for kind in self._types if kind.hibernate_s is not None]
-        spans += [kind.shutdown_s for kind in self._types if kind.shutdown_s is not None]
-        least_s = min(spans, default=3_600.0)
-        looked = 0
-        for key, resident in list(self._residents.items()):
-            idle_s = now - resident.used_at
-            if idle_s < least_s or looked >= TIDY_MAX:
-                break
-            looked += 1
-            ends_s = min(resident.kind.hibernate_s or 1e18, resident.kind.shutdown_s or 1e18)
-            if resident.is_idle and idle_s >= ends_s:
-                self._hibernate(key, resident)
-        over = [key for key, (_, _, ends_at) in self._left.items() if ends_at <= now]
-        by_node: dict[str, list[tuple[str, str, int]]] = {}
-        for key in over:
-            epoch, node, _ = self._left.pop(key)
-            by_node.setdefault(node, []).append((*key, epoch))
-        for node, held in by_node.items():
-            await self._store.objects.release(node, held)
+        """Lets idle objects leave the memory, and forgets what is of no use any more."""
         self._elsewhere.tidy()
-        self._unwell.tidy()
-        return 0.0 if looked >= TIDY_MAX else max(0.05, min(5.0, least_s / 4))
+        self._ailing.tidy()
+        return await self.memory.beat()
 
     @property
     def resident_count(self) -> int:
         """Objects in memory."""
-        return len(self._residents)
+        return len(self.memory)
 
     def bury(self) -> None:
         """Others have taken over all that this process held."""
-        for resident in list(self._residents.values()):
+        for resident in self.memory:
             resident.lose()
-        self._left.clear()
+        self.memory.forget_owned()
 
     # The end.
 
     def tasks(self) -> list[asyncio.Task[None]]:
         """What is at work now."""
-        running = [resident.task for resident in self._residents.values() if resident.task is not None]
+        running = [resident.task for resident in self.memory if resident.task is not None]
         return [*running, *self.ledger.tasks(), *self.outbox.tasks(), *self._activations.tasks()]
+
+    async def settled(self) -> None:
+        """Waits until nothing is at work, and all that was left is committed."""
+        while running := self.tasks():
+            await asyncio.wait(running)
 
     async def drain(self, timeout_s: float) -> None:
         """Takes nothing any more, lets what was taken end, commits it, and gives every object up."""
         self._closing = True
-        running = [resident.task for resident in self._residents.values() if resident.task is not None]
+        running = [resident.task for resident in self.memory if resident.task is not None]
         if running:
             await asyncio.wait(running, timeout=timeout_s)
-        for resident in list(self._residents.values()):
+        for resident in self.memory:
             if resident.task is not None:
                 resident.lose(self._refusal(resident.key, ""))
         await self.ledger.settled()
         await self.outbox.settled()
-        for resident in list(self._residents.values()):  # one may be being read: its answer would come too late.
+        for resident in self.memory:  # one may be being read: its answer would come too late.
             resident.lose(self._refusal(resident.key, ""))
         if node := self.node():
             if await self._store.objects.release(node, None):
@@ -479,7 +481,7 @@ class Keeper:
         self._closing = True
         self.ledger.close()
         self._activations.close()
-        for resident in list(self._residents.values()):
+        for resident in self.memory:
             resident.lose(
                 OwnershipLost("the engine was closed before the answer was committed", **what(resident.key, "", None))
             )

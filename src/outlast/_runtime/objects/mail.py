@@ -17,6 +17,8 @@ ANSWERS_MAX: Final = 1_000
 """Answers that are looked for at once."""
 INBOX_MAX: Final = 1_000
 """Calls that are taken at once."""
+REFUSED_MAX: Final = 20_000
+"""Calls looked past at most that their objects cannot take now."""
 
 
 class Outbox:
@@ -152,7 +154,7 @@ class Inbox:
         self._poll_s = poll_s
         self._taken: set[str] = set()
         self._meanwhile: set[str] = set()
-        self._refused = False
+        self._refused = 0
         self._wake: Callable[[], None] = _nothing
 
     def on_wake(self, wake: Callable[[], None]) -> None:
@@ -169,18 +171,18 @@ class Inbox:
         node, types = self._node(), self._types()
         if not node or not types:
             return self._poll_s
-        limit = INBOX_MAX + len(self._taken)
+        limit = INBOX_MAX + len(self._taken) + min(self._refused, REFUSED_MAX)
         self._meanwhile.clear()
         seen = self._moment()
         found = await self._calls.waiting(node, types, limit)
-        self._refused = False
+        self._refused = 0
         for call in found:
             if call.call in self._taken or call.call in self._meanwhile:  # the list may be older than their answers.
                 continue
             self._taken.add(call.call)
             if not self._take(call, seen):
                 self._taken.discard(call.call)
-                self._refused = True
+                self._refused += 1
         return 0.05 if len(found) >= limit else self._poll_s
 
     def over(self, calls: Iterable[str]) -> None:
@@ -189,7 +191,7 @@ class Inbox:
         self._taken.difference_update(over)
         self._meanwhile.update(over)
         if self._refused:  # there may be room for them now.
-            self._refused = False
+            self._refused = 0
             self._wake()
 
     def again(self, call: str) -> None:

@@ -8,17 +8,21 @@ built on it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections import deque
+from contextvars import Context
 from typing import Any
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.objects import CHAIN, DELETE, START, STOP, Body, ObjectType, Orders, after_failure, after_ring
-from outlast._model import AlarmMove, Answer, ObjectCommit, ObjectKey
+from outlast._model import AlarmMove, Answer, ObjectCommit, ObjectKey, Owned
 from outlast._runtime.objects.fading import COMING, Changes
 from outlast._runtime.objects.house import House
 from outlast._runtime.objects.items import Elsewhere, Item, Pending, Reply
-from outlast.errors import CallError, EncodingError, MailboxFull, OwnershipLost, ValueTooLarge
+from outlast._runtime.objects.readers import Readers
+from outlast._runtime.objects.refusals import after_load, full, not_read_only, taken_over, too_much
+from outlast.errors import EncodingError, StoreError, ValueTooLarge
 
 
 class Resident:
@@ -27,6 +31,7 @@ class Resident:
     Attributes:
         key: Its type and id.
         epoch, commits: As stored.
+        version: Of the state that is written next: as stored, until it is loaded.
         node: The node id under which it is owned.
         owned_since: The moment (`House.moment`) from which on it is owned here.
         used_at: When it was last called, on the monotonic clock.
@@ -38,8 +43,8 @@ class Resident:
         "_current",
         "_house",
         "_mailbox",
+        "_owned",
         "_readers",
-        "_readers_left",
         "_task",
         "_text",
         "body",
@@ -54,13 +59,14 @@ class Resident:
         "owned_since",
         "pending",
         "used_at",
+        "version",
     )
 
     def __init__(self, kind: ObjectType, id: str, house: House, now: float) -> None:
         self.kind = kind
         self.key: ObjectKey = (kind.name, id)
         self.body: Body | None = None
-        self.epoch = self.commits = 0
+        self.epoch = self.commits = self.version = 0
         self.node = ""
         self.owned_since = 0
         self.used_at = now
@@ -69,13 +75,13 @@ class Resident:
         self.in_flight: Pending | None = None
         self.landed: asyncio.Event | None = None
         self._house = house
+        self._owned: Owned | None = None
         self._text = ""
         self._mailbox: deque[Item] = deque()
         self._task: asyncio.Task[None] | None = None
         self._current: Item | None = None
         self._changes = Changes()
-        self._readers = 0
-        self._readers_left: asyncio.Event | None = None
+        self._readers = Readers()
 
     def __len__(self) -> int:
         return len(self._mailbox)
@@ -96,19 +102,16 @@ class Resident:
     def put(self, item: Item) -> None:
         """Takes an item. Raises: MailboxFull."""
         if len(self._mailbox) >= self.kind.queue_limit:
-            raise MailboxFull(
-                f"{len(self._mailbox):,} calls wait for {self.kind.name} {self.key[1]!r}, which is its queue_limit",
-                type=self.key[0],
-                id=self.key[1],
-                handler=item.name,
-                happened=False,
-            )
+            self._mailbox = deque(each for each in self._mailbox if not each.is_moot)
+        if len(self._mailbox) >= self.kind.queue_limit:
+            raise full(self.key, item.name, len(self._mailbox))
         self._mailbox.append(item)
         if self._task is None:
             self._start()
 
     def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="outlast-object")
+        # In a context of its own: it serves many callers, and must not take the first one's for all.
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="outlast-object", context=Context())
 
     # Reading in the caller's own task.
 
@@ -129,20 +132,16 @@ class Resident:
         assert body is not None
         assert handling is not None
         token = CHAIN.set((*item.chain, self.key))
-        self._readers += 1
         try:
-            try:
+            with self._readers.reading():
                 value = await body.run(handling, item.args)
                 self._check_unchanged(body, item)
                 value = handling.copy_result(value)
-            except BaseException:
-                body.restore(self._text)
-                raise
+        except BaseException:
+            body.restore(self._text)
+            raise
         finally:
             CHAIN.reset(token)
-            self._readers -= 1
-            if self._readers_left is not None and not self._readers:
-                self._readers_left.set()
         if self.gone:  # this node may be sure of its lease again: that is another one.
             raise Elsewhere(None)
         if not self._house.is_sure() and not await self._house.confirm(self):
@@ -152,13 +151,7 @@ class Resident:
 
     def _check_unchanged(self, body: Body, item: Item) -> None:
         if body.orders or body.dump() != self._text:
-            raise CallError(
-                f"handler {item.name!r} of {self.kind.name} is read_only, and has changed the state or set an alarm",
-                type=self.key[0],
-                id=self.key[1],
-                handler=item.name,
-                happened=False,
-            )
+            raise not_read_only(self.key, item.name)
 
     # Serving the mailbox.
 
@@ -166,9 +159,11 @@ class Resident:
         try:
             if self.body is None:
                 await self._open()
+                if self.gone:
+                    return
             while self._mailbox and not self.gone:
                 if self._readers:
-                    await self._wait_for_readers()
+                    await self._readers.gone()
                 item = self._mailbox.popleft()
                 if item.is_moot:
                     continue
@@ -188,8 +183,8 @@ class Resident:
             self._leave(Elsewhere(None))
             raise
         except Exception as error:
-            if self.body is None and self.node and not self.gone:  # another process may know how to load it.
-                await self._house.refuse(self)
+            if self.body is None and self.node and not self.gone:
+                await self._cannot_be_loaded(error)
             self._leave(error)
         finally:
             self._task = None
@@ -199,41 +194,72 @@ class Resident:
     def _is_current(self, item: Item) -> bool:
         """Whether what was listed is still so: only what was listed since the object is owned here, and since its
         handlers have set or cancelled the alarm, has not been served or changed by anybody."""
+        if item.future is not None:
+            return True
         if item.call is not None:
             return item.seen > self.owned_since and self._house.monotonic() < item.until
         if item.alarm is not None:
             return item.seen > max(self.owned_since, self._changes.since(item.alarm.name))
         return True
 
-    async def _wait_for_readers(self) -> None:
-        self._readers_left = asyncio.Event()
-        while self._readers:
-            self._readers_left.clear()
-            await self._readers_left.wait()
-        self._readers_left = None
-
     async def _open(self) -> None:
         """Comes to own the object, and loads it. Raises: Elsewhere; what stops it from being loaded."""
-        owned = await self._house.acquire(self.kind, self.key[1])
-        self.epoch, self.commits, self.node = owned.epoch, owned.commits, self._house.node()
-        self.owned_since = self._house.moment()
-        if not self.node:
-            raise Elsewhere(None)
+        owned = self._owned
+        if owned is None:
+            owned = await self._house.acquire(self.kind, self.key[1])
+            self.epoch, self.commits, self.node = owned.epoch, owned.commits, self._house.node()
+            self.owned_since = self._house.moment()
+            if not self.node:
+                raise Elsewhere(None)
+            self._owned, self._text, self.version = owned, owned.state, owned.version
+        head = self._head()
+        if head is None:  # nobody waits for it any more.
+            return
+        if head.name in (STOP, DELETE):  # possible where it cannot be loaded, too.
+            self._current = self._mailbox.popleft()
+            await self._built_in(head)
+            return
         body = self._house.load(self.kind, owned)
-        self._text = body.dump()
+        text = body.dump()
         CHAIN.set((self.key,))
-        answer = body.after_load()
-        if inspect.isawaitable(answer):
-            await answer
-        self.body = body
-        text, orders = body.dump(), body.take_orders()
-        if text != self._text or orders:
-            body.settle(text)
-            self._text = text
+        await after_load(body, self.key)
+        after, orders = body.dump(), body.take_orders()
+        body.settle(after)
+        self.body, self._text, self.version = body, after, self.kind.version
+        self._owned = None
+        self._house.loaded(self, owned.is_new)
+        if after != text or orders:
             self._ordered(orders)
             await self.settled()
             if self.gone:
                 raise Elsewhere(None)
+
+    def _head(self) -> Item | None:
+        """What is first to be served, before the object is loaded."""
+        while self._mailbox:
+            head = self._mailbox[0]
+            if not head.is_moot and (head.name not in (STOP, DELETE) or self._is_current(head)):
+                return head
+            self._mailbox.popleft()
+            if not head.is_moot:
+                self._house.outdated(head)
+        return None
+
+    async def _cannot_be_loaded(self, error: Exception) -> None:
+        """Gives the object up: another process may know how.
+
+        Callers elsewhere hear of what its own code raised. Calls with a key, or that nobody waits for, stay until it
+        can be loaded.
+        """
+        self._house.load_failed(self, error)
+        if not isinstance(error, EncodingError):
+            for item in self._mailbox:
+                if item.call is not None and item.call.sender is not None and item.call.key is None:
+                    self._answered(item, Answer(item.call.call, None, failure_text(error)))
+            await self.settled()
+        if not self.gone:
+            with contextlib.suppress(StoreError):
+                await self._house.release(self)
 
     async def settled(self) -> None:
         """Waits until all that is pending is committed, or lost."""
@@ -322,18 +348,10 @@ class Resident:
             self._answered(item, Answer(item.call.call, None, failure_text(error)))
         elif item.alarm is not None:
             wait_s = self._house.retry_s(self.kind, item.alarm.name, item.alarm.attempt + 1)
-            self._moved(item, after_failure(item.alarm, failure_text(error), wait_s, self._house.now_us()))
+            self._moved(item, after_failure(item.alarm, failure_text(error), wait_s, self._house.now_us()), error)
         elif item.future is not None:
             if not isinstance(error, Exception):  # it would end the caller's task, or the whole process.
-                told: BaseException = CallError(
-                    f"handler {item.name!r} of {self.kind.name} raised {type(error).__name__}",
-                    type=self.key[0],
-                    id=self.key[1],
-                    handler=item.name,
-                    happened=False,
-                )
-                told.__cause__ = error
-                error = told
+                error = too_much(self.key, item.name, error)
             await self._reply(Reply(item.future, error=error))
 
     def _answered(self, item: Item, answer: Answer) -> None:
@@ -344,10 +362,12 @@ class Resident:
         if item.call.sender is not None:
             pending.senders.add(item.call.sender)
 
-    def _moved(self, item: Item, move: AlarmMove) -> None:
+    def _moved(self, item: Item, move: AlarmMove, error: BaseException | None = None) -> None:
         pending = self._put_off()
         pending.moved.append(move)
         pending.done.append((*self.key, move.name, move.revision))
+        if item.future is not None:
+            pending.replies.append(Reply(item.future, error=error))
 
     async def _reply(self, reply: Reply) -> None:
         """Answers a caller of this process once all that the handler saw is committed."""
@@ -358,7 +378,7 @@ class Resident:
         elif self._house.is_sure() or await self._house.confirm(self):
             reply.give()
         else:
-            reply.refuse(self._lost("before its answer could be confirmed"))
+            reply.refuse(taken_over(self.key, "before its answer could be confirmed"))
             self.lose()
 
     async def _built_in(self, item: Item) -> None:
@@ -393,23 +413,7 @@ class Resident:
         assert pending is not None
         assert self.in_flight is None
         self.in_flight, self.pending = pending, None
-        orders = pending.orders
-        return ObjectCommit(
-            self.key[0],
-            self.key[1],
-            self.epoch,
-            self.commits + 1,
-            self.kind.version,
-            pending.text,
-            expires_s=self.kind.retention_s,
-            deleted=pending.deleted,
-            moved=pending.moved,
-            clears_alarms=orders.clears,
-            cancelled=sorted(orders.cancelled),
-            alarms=[orders.alarms[name] for name in sorted(orders.alarms)],
-            sends=orders.sends,
-            answers=pending.answers,
-        )
+        return pending.commit(self.key, self.epoch, self.commits + 1, self.version, self.kind.retention_s)
 
     def land(self) -> None:
         """What was taken is committed."""
@@ -444,21 +448,13 @@ class Resident:
             return
         if error is None:
             self._house.lost(self)
-        told = error or self._lost("before its changes were committed")
+        told = error or taken_over(self.key, "before its changes were committed")
         current, self._current = self._current, None
         if current is not None and current.begun:
             current.refuse(told)
         self._leave(Elsewhere(None), told, is_certain=is_certain)
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
-
-    def _lost(self, when: str, *, happened: bool | None = False) -> OwnershipLost:
-        return OwnershipLost(
-            f"{self.kind.name} {self.key[1]!r} was taken over by another process {when}",
-            type=self.key[0],
-            id=self.key[1],
-            happened=happened,
-        )
 
     def _leave(self, why: BaseException, told: BaseException | None = None, *, is_certain: bool = False) -> None:
         """Leaves the memory: what waits is sent on, or gets the error."""
@@ -468,9 +464,9 @@ class Resident:
         self.body = None
         self._house.left(self)
         dropped: list[Any] = []
-        void = maybe = told or self._lost("before its changes were committed")
+        void = maybe = told or taken_over(self.key, "before its changes were committed")
         if not is_certain and getattr(void, "happened", None) is not None:
-            maybe = self._lost("while its changes were being committed: they may have been", happened=None)
+            maybe = taken_over(self.key, "while its changes were being committed: they may have been", happened=None)
         for pending, error in ((self.in_flight, maybe), (self.pending, void)):
             if pending is not None:
                 dropped += pending.done
@@ -487,8 +483,9 @@ class Resident:
                 dropped.append(item.call.call)
             elif item.alarm is not None:
                 dropped.append((*self.key, item.alarm.name, item.alarm.revision))
+                item.refuse(why)
             elif item.begun and not isinstance(why, EncodingError):
-                item.refuse(told or self._lost("while it was at work"))
+                item.refuse(told or taken_over(self.key, "while it was at work"))
             else:
                 item.refuse(why)
         self._house.dropped(dropped)
