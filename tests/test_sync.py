@@ -379,7 +379,10 @@ def test_a_forked_child_opens_its_own(url: str) -> None:
 
 
 INTERRUPTED = """
+import signal
 from outlast import sync
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs this in the background may have it ignored.
 
 @job
 async def never():
@@ -392,6 +395,8 @@ async def double(number: int) -> int:
 engine = sync.Engine(URL, drain_timeout=0)
 handle = engine.start(never.new())
 try:
+    while handle.get().status != "running":
+        pass
     say("waiting")
     handle.result()
 except KeyboardInterrupt:
