@@ -88,7 +88,10 @@ class Searches(Life):
         self._running()
         one_of("by", by, ("status", "program", "queue"))
         id = None if parent is None else checked_id(getattr(parent, "id", parent))
-        return await self._store.instances.count(replace(_wanted(filters), parent=id), by)
+        wanted = replace(_wanted(filters), parent=id)
+        if by == "status" and wanted == Filter():
+            return await self._store.instances.totals()  # the quickest way to read it all.
+        return await self._store.instances.count(wanted, by)
 
     async def set_tags(self, id: str, tags: Mapping[str, str | None]) -> dict[str, str]:
         """Gives an instance other tags, whatever its status: those named change, None takes one away, others stay.

@@ -288,6 +288,10 @@ class Engine:
         """See `outlast.Engine.provide_input`."""
         return self._call(lambda engine: engine.provide_input(target, name, answer))
 
+    def cancel_input(self, target: Target, name: str, reason: str = "") -> SignalResult:
+        """See `outlast.Engine.cancel_input`."""
+        return self._call(lambda engine: engine.cancel_input(target, name, reason))
+
     def children(
         self, target: Target, *, round: int | None = None, after: Instance | None = None, limit: int = 100
     ) -> Sequence[Instance]:

@@ -28,10 +28,11 @@ class Instances:
 
     async def add(self, rows: Sequence[NewInstance]) -> list[Held]:
         desk = self._desk
-        if any(row.tags is not None for row in rows):
-            changed = await desk.transact(lambda transaction: _add_tagged(transaction, rows))
-        elif not all(map(is_plain, rows)):
-            changed = await desk.run("add_full", shielded=False, **columns_of(rows), now=desk.now())
+        if not all(map(is_plain, rows)):
+            if any(row.tags is not None for row in rows):
+                changed = await desk.transact(lambda transaction: _add_tagged(transaction, rows))
+            else:
+                changed = await desk.run("add_full", shielded=False, **columns_of(rows), now=desk.now())
         elif len(rows) == 1:
             changed = await desk.run("add_one", shielded=False, **one_row(rows[0]), now=desk.now())
         elif rows:
