@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -139,4 +139,4 @@ class Schedule:
     auto_disabled_at: datetime | None
     created_at: datetime
     updated_at: datetime
-    tags: dict[str, str]
+    tags: dict[str, str] = field(default_factory=dict)
