@@ -20,6 +20,7 @@ from outlast import (
 )
 from outlast.errors import InputCancelled, InvalidAnswer, NotFound
 from outlast.testing import assert_done, assert_failed, assert_status, clock_of, drain
+from tests.engine.given import Ear
 from tests.workflows.programs import ship
 
 ADDRESS = [
@@ -124,6 +125,23 @@ async def test_an_answer_that_was_given_is_not_called_off(hand: Engine) -> None:
     await drain(hand)
 
     assert await assert_done(hand, handle) == "approved"
+
+
+async def test_what_is_asked_and_what_became_of_it_is_told(hand: Engine) -> None:
+    ear = Ear(hand)
+    answered, cancelled, late = [await hand.start(approval.new(3600)) for _ in range(3)]
+    await drain(hand)
+    await hand.provide_input(answered, "manager", True)
+    await hand.cancel_input(cancelled, "manager")
+    await drain(hand)
+    clock_of(hand).jump(hours(1))
+    await drain(hand)
+
+    for handle, result in ((answered, "answered"), (cancelled, "cancelled"), (late, "late")):
+        facts = {"id": handle.id, "program": "people.approval", "key": "input:manager#1", "input": "manager"}
+        assert len(ear.all("input.asked", **facts)) == 1
+        (closed,) = ear.all("input.closed", **facts)
+        assert closed["result"] == result
 
 
 async def test_no_answer_looks_like_a_call_off(hand: Engine) -> None:

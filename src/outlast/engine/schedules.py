@@ -171,6 +171,7 @@ class Schedules(Journals):
         row = await crew.patiently(trigger)
         crew.doorbell.work([row.queue])
         if self._events.wanted:
+            self._events.emit("schedule.triggered", schedule=row.name, id=id, queue=row.queue)
             self._events.emit("instance.started", id=id, program=row.program, queue=row.queue)
         program = self._catalogue.find(row.program, row.version)
         return Handle(self, id, getattr(program, "read_result", None))
@@ -217,14 +218,20 @@ class Schedules(Journals):
     async def _changed(self, name: str, change: Callable[[ScheduleRow, datetime], ScheduleRow]) -> Schedule:
         crew, schedules = self._running(), self._store.schedules
 
+        switched = False
+
         async def write() -> ScheduleRow:
+            nonlocal switched
             while True:
                 row = await self._row(name)
                 made = change(row, (await schedules.glance()).now)
+                switched = switched or made.enabled != row.enabled
                 if made == row or await schedules.change(made):
                     return await self._row(name)
 
         row = await crew.patiently(write)
+        if switched:
+            self._events.emit("schedule.switched", schedule=row.name, enabled=row.enabled)
         crew.doorbell.schedule()
         return read_schedule(row)
 
