@@ -66,8 +66,8 @@ SCHEME: Final[Mapping[str, Kind]] = {
     ),
     "step.recorded": _kind(
         logging.DEBUG,
-        "A workflow's step is committed to its journal under `key`. `status`: done, failed, or retrying: after `attempt` "
-        "failed attempts it is tried again.",
+        "A workflow's step is committed to its journal under `key`. `status`: done, failed, or retrying: after "
+        "`attempt` failed attempts it is tried again.",
         "id",
         "program",
         "queue",
