@@ -15,7 +15,7 @@ def drained(url: str, folder: Path) -> None:
 
     async def run() -> None:
         shop = importlib.import_module("shop")
-        async with by_hand(url=url, programs=[shop.buy, shop.Checkout]) as engine:
+        async with by_hand(url=url, programs=[shop.buy, shop.ask, shop.Checkout]) as engine:
             await drain(engine)
 
     asyncio.run(run())
@@ -51,6 +51,19 @@ def test_a_workflow_is_started_shown_answered_and_ends(outlast: Outlast, url: st
 
     assert outlast("show", id, "--url", url, "--json").json["result"] == ["charged 7", "approved"]
     assert outlast("pending", "--url", url).err == "nobody is asked for anything\n"
+
+
+def test_what_is_asked_and_ends_soon_is_shown(outlast: Outlast, url: str, folder: Path) -> None:
+    begun(outlast, url, folder)
+    asks = outlast("start", "shop:ask", "--url", url).out.strip()
+    drained(url, folder)
+
+    def asked(until: str) -> list[str]:
+        return [each["instance"] for each in outlast("pending", "--until", until, "--url", url, "--json").json]
+
+    assert asked("30m") == []
+    assert asked("2h") == asked("2099-01-01T00:00:00Z") == [asks]
+    assert outlast("pending", "--until", "soon", "--url", url).code == 2
 
 
 def test_an_input_is_called_off(outlast: Outlast, url: str, folder: Path) -> None:

@@ -25,9 +25,9 @@ def merged_by(written: Sequence[Settlement]) -> dict[str, dict[str, str | None]]
     """What outcomes have recorded of tags, by instance: the later changes win."""
     found: dict[str, dict[str, str | None]] = {}
     for item in written:
-        if item.entries:
-            for entry in sorted((each for each in item.entries if each.kind == TAGS), key=lambda each: each.number):
-                found.setdefault(item.id, {}).update(_read(entry.value or "{}"))
+        entries = [entry for entry in item.entries or () if entry.kind == TAGS]
+        for entry in sorted(entries, key=lambda each: each.number):
+            found.setdefault(item.id, {}).update(_read(entry.value or "{}"))
     return found
 
 
