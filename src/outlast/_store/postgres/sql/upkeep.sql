@@ -51,6 +51,7 @@ FOR UPDATE OF i SKIP LOCKED;
 
 -- name: remove
 -- takes: ids, as given by lock_removable in the same transaction
+-- index: primary key
 DELETE FROM {schema}.instances WHERE id = ANY (:ids::uuid[]) AND finished_at IS NOT NULL;
 
 -- name: server
