@@ -15,7 +15,7 @@ def drained(url: str, folder: Path) -> None:
 
     async def run() -> None:
         shop = importlib.import_module("shop")
-        async with by_hand(url=url, programs=[shop.buy]) as engine:
+        async with by_hand(url=url, programs=[shop.buy, shop.ask, shop.Checkout]) as engine:
             await drain(engine)
 
     asyncio.run(run())
@@ -51,6 +51,48 @@ def test_a_workflow_is_started_shown_answered_and_ends(outlast: Outlast, url: st
 
     assert outlast("show", id, "--url", url, "--json").json["result"] == ["charged 7", "approved"]
     assert outlast("pending", "--url", url).err == "nobody is asked for anything\n"
+
+
+def test_what_is_asked_and_ends_soon_is_shown(outlast: Outlast, url: str, folder: Path) -> None:
+    begun(outlast, url, folder)
+    asks = outlast("start", "shop:ask", "--url", url).out.strip()
+    drained(url, folder)
+
+    def asked(until: str) -> list[str]:
+        return [each["instance"] for each in outlast("pending", "--until", until, "--url", url, "--json").json]
+
+    assert asked("30m") == []
+    assert asked("2h") == asked("2099-01-01T00:00:00Z") == [asks]
+    assert outlast("pending", "--until", "soon", "--url", url).code == 2
+
+
+def test_an_input_is_called_off(outlast: Outlast, url: str, folder: Path) -> None:
+    id = begun(outlast, url, folder)
+
+    assert outlast("pending", "--url", url, "--until", "2h").err == "nobody is asked for anything\n"
+    assert outlast("input", id, "manager", "--url", url).code == 2
+    assert outlast("input", id, "manager", "true", "--cancel", "--url", url).code == 2
+    assert outlast("input", id, "manager", "true", "--reason", "x", "--url", url).code == 2
+    assert outlast("input", id, "manager", "--cancel", "--reason", "sold out", "--url", url).out == "delivered\n"
+    drained(url, folder)
+
+    shown = outlast("show", id, "--url", url, "--json").json
+    assert (shown["status"], shown["error"]["message"]) == ("failed", "input 'manager' was called off: sold out")
+
+
+def test_who_waits_for_a_signal_is_shown(outlast: Outlast, url: str, folder: Path) -> None:
+    begun(outlast, url, folder)
+    assert outlast("pending", "--signals", "--url", url).err == "nobody waits for a signal\n"
+    waits = outlast("start", "shop:Checkout", "--arg", "order=1", "--url", url).out.strip()
+    drained(url, folder)
+
+    assert waits in outlast("pending", "--signals", "--url", url).out
+    shown = outlast("pending", "--signal", "payment", "--url", url, "--json").json
+    assert [(each["id"], each["awaits"]) for each in shown] == [(waits, ["payment"])]
+    assert outlast("pending", "--signal", "other", "--url", url).err == "nobody waits for 'other'\n"
+    assert outlast("pending", "--signals", "--until", "2h", "--url", url).err == "nobody waits for a signal\n"
+    assert outlast("pending", "--signals", "--name", "x", "--url", url).code == 2
+    assert [each["id"] for each in outlast("list", "--waiting-for", "payment", "--url", url, "--json").json] == [waits]
 
 
 def test_a_workflow_is_drawn_before_and_while_it_runs(outlast: Outlast, url: str, folder: Path) -> None:

@@ -64,6 +64,10 @@ class Activation(Protocol):
         """Children of this instance, by (round, number), those after a place in that order."""
 
 
+RUNNING: Final[ContextVar[Activation | None]] = ContextVar("outlast_running", default=None)
+"""The activation that this code belongs to: in steps of workflows and in threads, too; not in a workflow's own code."""
+
+
 class Program(Protocol):
     """What a shape makes of the user's code. The runtime knows nothing else of it."""
 

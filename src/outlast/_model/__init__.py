@@ -29,6 +29,7 @@ from outlast._model.views import (
     Standing,
 )
 from outlast._model.work import (
+    TAGS,
     Asked,
     Claim,
     Committed,
@@ -44,6 +45,7 @@ from outlast._model.work import (
 
 __all__ = [
     "OVERDUE_S",
+    "TAGS",
     "Asked",
     "Beat",
     "Claim",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -121,6 +121,7 @@ class Instance:
         concurrency_key, rate_limit, rate_weight: What must let it through before its step runs.
         blocked_on: What a blocked instance waits for, `k:` a key or `r:` a rate limit; or None.
         fair_key, fair_weight: Whose share it counts against, or None.
+        tags: What it is found by: texts by name.
     """
 
     id: str
@@ -155,6 +156,7 @@ class Instance:
     blocked_on: str | None = None
     fair_key: str | None = None
     fair_weight: float = 1.0
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +220,16 @@ class Row(NamedTuple):
     blocked_on: str | None = None
     fair_key: str | None = None
     fair_weight: float = 1.0
+    tags: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which instances to list. None means any; `before` is the id after which to go on (newest first)."""
+    """Which instances to list. None means any; `before` is the id after which to go on (newest first).
+
+    `tags` are (name, value); all of them must fit. `waiting_for` is a signal's name. `roots` leaves out children,
+    `parent` all but an instance's own.
+    """
 
     status: tuple[str, ...] | None = None
     program: str | None = None
@@ -231,6 +238,11 @@ class Filter:
     created_after_us: int | None = None
     created_before_us: int | None = None
     id_prefix: str | None = None
+    ended_before_us: int | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    waiting_for: str | None = None
+    roots: bool = False
+    parent: str | None = None
     before: str | None = None
     limit: int = 50
 

@@ -15,7 +15,8 @@ class NewInstance(msgspec.Struct, gc=False):
     """An instance to insert. `delay_s` counts from the store's now; `due_us` is absolute; at most one is set.
 
     A child names its `parent`, the parent's `round` of children and its number `child` within it. `concurrency_key` and
-    `rate_limit` are texts as `_kernel.limits` writes them. `trace` is the caller's trace context (W3C traceparent).
+    `rate_limit` are texts as `_kernel.limits` writes them. `trace` is the caller's trace context (W3C traceparent),
+    `tags` a JSON object of texts by name.
     """
 
     id: str
@@ -39,6 +40,7 @@ class NewInstance(msgspec.Struct, gc=False):
     fair_key: str | None = None
     fair_weight: float = 1.0
     trace: str | None = None
+    tags: str | None = None
 
 
 class Claim(msgspec.Struct, array_like=True, gc=False):
@@ -100,11 +102,16 @@ class Taken(list[Claim]):
         self.fair_after = fair_after
 
 
+TAGS: Final = "tags"
+"""The kind of an entry that gives its instance other tags."""
+
+
 class Entry(msgspec.Struct, array_like=True, gc=False):
     """What an outcome records in its instance's journal: a step, a wait, a child.
 
     `key` is unique within the instance, `number` the order. `status` is `done`, `failed`, `retrying` or `waiting`;
-    `wake_s` are seconds until it is looked at again in any case.
+    `wake_s` are seconds until it is looked at again in any case. An entry of the kind `tags` changes the instance's
+    tags to those in its `value`, too; null takes one away.
     """
 
     key: str

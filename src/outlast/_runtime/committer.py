@@ -18,6 +18,7 @@ from outlast._model import Settlement
 from outlast._runtime.doorbell import Doorbell
 from outlast._runtime.events import Events
 from outlast._runtime.patience import TRANSIENT, Patience
+from outlast._runtime.telling import tell_of_entries
 from outlast._runtime.waiters import Waiters
 from outlast._store.contract import Claims, Limits
 from outlast._world import World
@@ -234,6 +235,8 @@ class Committer:
         settled = [(item.id, item.epoch, item.status) for item, _, _ in batch]
         emit("commit.stop", count=count, stale=count - len(batch), settled=settled, duration_s=duration_s)
         for item, queue, program in batch:
+            if item.entries:
+                tell_of_entries(emit, item, program, queue)
             for child in item.born:
                 emit("instance.started", id=child.id, program=child.program, queue=child.queue, parent=item.id)
             if item.status in _FINAL:

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Again, Failed, Moved, Outcome, Recorded
-from outlast._kernel.program import Catalogue, Program
+from outlast._kernel.program import RUNNING, Catalogue, Program
 from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._kernel.settle import may_run_ahead, settle
 from outlast._model import Claim, Letter, NewInstance, Row, Settlement
@@ -174,7 +174,7 @@ class Run:
 
 
 _UNCOUNTED: Final = itertools.count()
-CURRENT: ContextVar[Run | None] = ContextVar("outlast_step", default=None)
+CURRENT = cast("ContextVar[Run | None]", RUNNING)
 """The run whose step this code belongs to; in threads of steps, too."""
 
 

@@ -61,4 +61,5 @@ class Starts:
             fair_key=options.fair_key,
             fair_weight=options.fair_weight,
             trace=None if self._tracing is None else self._tracing.context(),
+            tags=options.tags,
         )

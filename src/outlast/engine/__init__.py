@@ -9,11 +9,14 @@ from outlast.engine.handles import Handle, SignalResult
 from outlast.engine.life import Runnable
 from outlast.engine.messages import Target
 from outlast.engine.schedules import ONE_DAY
+from outlast.engine.searches import By, Filters
 
 __all__ = [
     "ONE_DAY",
     "PAGE_MAX",
+    "By",
     "Engine",
+    "Filters",
     "Handle",
     "Listener",
     "OnConflict",

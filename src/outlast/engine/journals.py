@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from outlast._codec import decode_any
+from outlast._codec import clean_text, decode_any
 from outlast._kernel.failures import read_error
-from outlast._kernel.forms import checked_answer
+from outlast._kernel.forms import called_off, checked_answer
 from outlast._model import Asked, Note, PendingInput, RecordedStep
 from outlast.engine.checks import checked_limit
 from outlast.engine.drawing import drawn_run
@@ -66,6 +66,21 @@ class Journals(Messages):
 
         Raises: NotFound: it asks for nothing of that name. InvalidAnswer: the answer does not fit; nothing is stored.
         """
+        id, key, request = await self._asked(target, name)
+        return await self.signal(id, f"~answer:{key}", checked_answer(request, answer), dedup_key=f"answer:{key}")
+
+    async def cancel_input(self, target: Target, name: str, reason: str = "") -> SignalResult:
+        """Calls off what an instance asks people for: its wait raises `InputCancelled`, which the workflow may catch.
+
+        Returns: `delivered`; `duplicate`: it has been answered or called off already.
+
+        Raises: NotFound: it asks for nothing of that name.
+        """
+        id, key, _ = await self._asked(target, name)
+        return await self.signal(id, f"~answer:{key}", called_off(clean_text(reason)), dedup_key=f"answer:{key}")
+
+    async def _asked(self, target: Target, name: str) -> tuple[str, str, dict[str, Any]]:
+        """The instance, the request's key, and what is asked. Raises: NotFound."""
         id = await self._id_of(target)
         asked = {}
         for note in await self._notes(id):
@@ -75,8 +90,7 @@ class Journals(Messages):
         if name not in asked:
             waits = f"; it asks for {', '.join(map(repr, asked))}" if asked else ""
             raise NotFound(f"instance {id} asks for no input called {name!r}{waits}")
-        key, request = asked[name]
-        return await self.signal(id, f"~answer:{key}", checked_answer(request, answer), dedup_key=f"answer:{key}")
+        return id, *asked[name]
 
     def drawing(self, name: str) -> Graph:
         """A workflow as its code says, before it runs. Raises: UnknownProgram. ConfigError: it is no workflow."""

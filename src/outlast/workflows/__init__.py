@@ -13,6 +13,7 @@ async def process_order(order: Order) -> Receipt:
 
 from outlast.workflows.branches import each, parallel
 from outlast.workflows.children import call_child, start_child
+from outlast.workflows.facts import report_progress, set_tags
 from outlast.workflows.loop import current_flow
 from outlast.workflows.people import (
     wait_for_approval,
@@ -46,6 +47,8 @@ __all__ = [
     "each",
     "make_step",
     "parallel",
+    "report_progress",
+    "set_tags",
     "sleep",
     "sleep_until",
     "start_child",

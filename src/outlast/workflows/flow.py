@@ -13,7 +13,8 @@ from outlast._kernel.outcomes import Failed, Finished, Outcome, Parked
 from outlast._kernel.program import Activation
 from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._kernel.states import COMPENSATED, COMPENSATION_FAILED
-from outlast._model import Letter, NewInstance
+from outlast._kernel.tags import refuse_many
+from outlast._model import TAGS, Letter, NewInstance
 from outlast.errors import StepFailed, ValueTooLarge, WorkflowError, WorkflowTimeout
 from outlast.workflows.book import Book
 from outlast.workflows.calls import OUTCOMES, Call, Calls
@@ -64,6 +65,7 @@ class Flow:
         self._life: Wait | None = None
         self._doom: str | None = None
         self._closing = False
+        self._tag_names: set[str] = set()
 
     async def run(self) -> Outcome:
         """Runs until the code has ended or waits for what is not here."""
@@ -247,6 +249,22 @@ class Flow:
             self._book.put(entry, lambda: _set(future), started=row)
         await future
         return id
+
+    def report(self, fraction: float, note: str) -> None:
+        """Shows how far the workflow is."""
+        self._activation.report(fraction, note)
+
+    async def set_tags(self, changes: dict[str, str | None]) -> None:
+        """Records other tags of the instance."""
+        self._tag_names.update(changes)
+        refuse_many(len(self._tag_names))
+        key, future = self.key(TAGS), self._loop.create_future()
+        if (note := self._book.notes.get(key)) is not None:
+            self._book.recall(note.number, lambda: _set(future))
+        elif self._doom is None:
+            entry = self._book.entry(key, TAGS, "done", value=encode(changes, what="tags"))
+            self._book.put(entry, lambda: _set(future))
+        await future
 
     def seconds_until(self, moment: datetime) -> float:
         """Seconds from now until an instant."""

@@ -35,6 +35,7 @@ _COLUMNS: Final = (
     "fair_keys",
     "fair_weights",
     "traces",
+    "tags",
 )
 """The fields of a new instance, in their order, as the arrays that `add` takes."""
 
@@ -59,7 +60,7 @@ def columns_of(rows: Sequence[NewInstance]) -> dict[str, Any]:
 
 
 def plain_columns_of(rows: Sequence[NewInstance]) -> dict[str, Any]:
-    """Rows as the `add` statement takes them: those without a parent, a limit, a share or a trace."""
+    """Rows as the `add` statement takes them: those without a parent, a limit, a share, a trace or tags."""
     if any(row.correlation_key is not None for row in rows):
         rows = sorted(rows, key=lambda row: row.correlation_key or "")
     columns = dict(zip(_COLUMNS, zip(*map(_plain, rows), strict=True), strict=False))

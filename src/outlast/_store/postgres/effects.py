@@ -15,6 +15,7 @@ from outlast._store.postgres.barriers import lower
 from outlast._store.postgres.columns import columns_of
 from outlast._store.postgres.desk import Transaction
 from outlast._store.postgres.journal import record_within
+from outlast._store.postgres.tags import retag_by, tag_new
 
 
 async def settle_within(transaction: Transaction, batch: Sequence[Settlement], values: dict[str, Any]) -> Committed:
@@ -26,6 +27,7 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
     queues: set[str] = set()
     await _consume(transaction, written)
     await record_within(transaction, written)
+    await retag_by(transaction, written)
     queues |= await _spawn(transaction, [item for item in written if item.children is not None])
     queues |= await _start(transaction, started_rows(written))
     queues |= await _recheck(transaction, [item for item in written if item.status == WAITING and item.awaits])
@@ -72,6 +74,7 @@ async def _spawn(transaction: Transaction, parents: Sequence[Settlement]) -> set
     rows, added = children_rows(parents), 0
     for chunk in chunks(rows):
         added += await transaction.run("add_full", **columns_of(chunk), now=transaction.now)
+    await tag_new(transaction, rows)
     ids, rounds = [item.id for item in parents], [item.round for item in parents]
     landed = {item.id: len(item.children or ()) for item in parents}
     if added < len(rows):
@@ -86,6 +89,7 @@ async def _start(transaction: Transaction, rows: list[NewInstance]) -> set[str]:
     """Inserts children for which no round waits. Returns queues that received work."""
     for chunk in chunks(rows):
         await transaction.run("add_full", **columns_of(chunk), now=transaction.now)
+    await tag_new(transaction, rows)
     return ready_queues(rows)
 
 

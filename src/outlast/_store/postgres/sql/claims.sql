@@ -178,8 +178,10 @@ SELECT id::text, epoch FROM {schema}.instances WHERE node = :node AND status = '
 
 -- name: report
 -- takes: reports as parallel arrays, sorted by id
+-- Who has parked meanwhile has said it all the same, as long as nobody has claimed it since.
 -- index: primary key
 UPDATE {schema}.instances AS i SET progress = o.fraction, progress_note = o.note
 FROM unnest(:ids::uuid[], :epochs::bigint[], :fractions::double precision[], :notes::text[])
     AS o (id, epoch, fraction, note)
-WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';
+WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch
+    AND (i.status = 'running' OR i.status = 'waiting');

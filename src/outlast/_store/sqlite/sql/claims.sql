@@ -155,6 +155,7 @@ SELECT id, epoch FROM {schema}_instances WHERE status = 'running' AND node = :no
 
 -- name: report
 -- takes: reports, a JSON array of [id, epoch, fraction, note]
+-- Who has parked meanwhile has said it all the same, as long as nobody has claimed it since.
 -- index: primary key
 UPDATE {schema}_instances SET progress = o.fraction, progress_note = o.note
 FROM (
@@ -162,4 +163,5 @@ FROM (
         CAST(json_extract(value, '$[2]') AS REAL) AS fraction, json_extract(value, '$[3]') AS note
     FROM json_each(:reports)
 ) AS o
-WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';
+WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch
+    AND ({schema}_instances.status = 'running' OR {schema}_instances.status = 'waiting');

@@ -15,6 +15,15 @@ FROM (
 -- takes: ids, as given by find_expired in the same transaction
 DELETE FROM {schema}_instances WHERE id IN (SELECT value FROM json_each(:ids)) AND finished_us IS NOT NULL;
 
+-- name: removable
+-- takes: ids, a JSON array
+-- gives: one JSON array of those that have ended, but no children of parents that have not: these may ask for their results
+-- index: primary key
+SELECT json_group_array(i.id) FROM {schema}_instances AS i
+WHERE i.id IN (SELECT value FROM json_each(:ids)) AND i.finished_us IS NOT NULL
+    AND (i.parent IS NULL OR NOT EXISTS (
+        SELECT 1 FROM {schema}_instances AS p WHERE p.id = i.parent AND p.finished_us IS NULL));
+
 -- name: standing
 -- takes: late_us: what was due before this is overdue
 -- gives: counts of quarantined, overdue and ownerless instances, and when the first overdue one was due
