@@ -57,7 +57,7 @@ class Activation(Protocol):
     async def cancel(self, id: str, reason: str) -> None:
         """Ends another instance and its descendants as cancelled, if it has not ended."""
 
-    async def record(self, outcome: Recorded) -> None:
+    def record(self, outcome: Recorded) -> Awaitable[None]:
         """Makes durable what was recorded, and goes on. Raises: CancelledError: the claim is lost."""
 
     async def children(self, round: int | None, after: tuple[int, int] | None, limit: int) -> Sequence[Row]:

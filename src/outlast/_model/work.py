@@ -203,7 +203,7 @@ class Settlement(msgspec.Struct, gc=False):
     commits: int | None = None
     awaits: list[str] | None = None
     wake_s: float | None = None
-    consumed: list[str] | None = None
+    consumed: Sequence[str] | None = None
     shown: list[str] | None = None
     children: list[NewInstance] | None = None
     need: int | None = None
@@ -213,8 +213,8 @@ class Settlement(msgspec.Struct, gc=False):
     parent: str | None = None
     round: int | None = None
     frees: str | None = None
-    entries: list[Entry] | None = None
-    started: list[NewInstance] | None = None
+    entries: Sequence[Entry] | None = None
+    started: Sequence[NewInstance] | None = None
 
     @property
     def born(self) -> list[NewInstance]:

@@ -95,12 +95,12 @@ class Committer:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-committer")
 
-    async def durable(self, settlement: Settlement, queue: str, program: str = "") -> bool:
-        """Takes an outcome and waits until it is durable. False: the claim was no longer ours."""
+    def durable(self, settlement: Settlement, queue: str, program: str = "") -> asyncio.Future[bool]:
+        """Takes an outcome; the answer comes when it is durable. False: the claim was no longer ours."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._answers[settlement.id] = future
         self.put(settlement, queue, program)
-        return await future
+        return future
 
     def release(self, claims: list[tuple[str, int]], queue: str) -> None:
         """Gives claims of a queue back that were not run, or whose run does not count."""

@@ -17,7 +17,7 @@ from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Again, Failed, Moved, Outcome, Recorded
 from outlast._kernel.program import Catalogue, Program
 from outlast._kernel.requests import StartOptions, StartRequest
-from outlast._kernel.settle import may_run_ahead, settle
+from outlast._kernel.settle import may_run_ahead, recorded, settle
 from outlast._model import Claim, Letter, NewInstance, Row, Settlement
 from outlast._runtime.events import Events
 from outlast._runtime.progress import ProgressBook
@@ -58,8 +58,8 @@ class Sink(Protocol):
     def put(self, settlement: Settlement, queue: str, program: str) -> None:
         """Takes an outcome."""
 
-    async def durable(self, settlement: Settlement, queue: str, program: str) -> bool:
-        """Takes an outcome and waits until it is durable. False: the claim was no longer ours."""
+    def durable(self, settlement: Settlement, queue: str, program: str) -> Awaitable[bool]:
+        """Takes an outcome; the answer comes when it is durable. False: the claim was no longer ours."""
 
     def release(self, claims: list[tuple[str, int]], queue: str) -> None:
         """Gives claims back that were not run."""
@@ -164,9 +164,9 @@ class Run:
         """See `kernel.program.Activation`."""
         await self.executor.cancel_tree(id, reason)
 
-    async def record(self, outcome: Recorded) -> None:
+    def record(self, outcome: Recorded) -> Awaitable[None]:
         """See `kernel.program.Activation`."""
-        await self.executor.record(self, outcome)
+        return self.executor.record(self, outcome)
 
     async def children(self, round: int | None, after: tuple[int, int] | None, limit: int) -> Sequence[Row]:
         """See `kernel.program.Activation`."""
@@ -346,8 +346,7 @@ class Executor:
         claim = run.claim
         if run.why is not None:
             raise asyncio.CancelledError
-        settlement = self._settlement(run, outcome, ahead=True)
-        if not await self.sink.durable(settlement, run.queue, claim.program):
+        if not await self.sink.durable(recorded(claim, outcome), run.queue, claim.program):
             run.why = run.why or Why.LOST
             raise asyncio.CancelledError
         claim.commits, claim.kept = claim.commits + 1, True

@@ -12,9 +12,10 @@ from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Await, Cancel, Done, Next, Retry, Spawn, Stop
 from outlast._kernel.program import DOING, Activation
 from outlast.errors import ArgumentError, EncodingError, StepTimeout, ValueTooLarge, WorkflowError
+from outlast.workflows import eager
 from outlast.workflows.book import Book
 from outlast.workflows.recall import failure_of
-from outlast.workflows.steps import STEP, Step, StepInfo
+from outlast.workflows.steps import STEP, Step
 
 OUTCOMES: Final = (Await, Cancel, Done, Next, Retry, Spawn, Stop)
 _UNCHANGING: Final = (str, int, float, bool, bytes, type(None))
@@ -59,8 +60,7 @@ class Calls:
         note = self._book.notes.get(call.key)
         if note is not None and note.status in ("done", "failed"):
             call.number = note.number
-            status, value, error = note.status, note.value, note.error
-            self._book.recall(note.number, lambda: self._answer(call, status, value, error))
+            self._book.recall(note.number, functools.partial(self._answer, call, note.status, note.value, note.error))
             return
         if note is not None:
             call.attempt = note.attempt
@@ -95,14 +95,17 @@ class Calls:
                 self.running.add(call.task)
                 call.task.add_done_callback(self._over)
 
-    async def run_alone(self) -> bool:
-        """Runs the only step that was called, when nothing else runs, to its end. Whether there was one."""
-        if len(self._waiting) != 1 or self.running or self._waiting[0].due_at is not None or self._book.has_results:
-            return False
+    @property
+    def is_alone(self) -> bool:
+        """Whether one step is to begin, and nothing else goes on."""
+        waiting = self._waiting
+        return len(waiting) == 1 and not self.running and waiting[0].due_at is None and not self._book.has_results
+
+    def begin_alone(self) -> asyncio.Task[None] | None:
+        """Begins the only step that was called. The task to be awaited, or None when it is over already."""
         call = self._waiting.pop()
-        call.task = self._loop.create_task(self._execute(call))
-        await call.task
-        return True
+        call.task = eager.begin(self._execute(call), self._loop)
+        return call.task
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self.running.discard(task)
@@ -111,12 +114,17 @@ class Calls:
         self._book.news.set()
 
     async def _execute(self, call: Call) -> None:
-        DOING.set((call.key, call.attempt))  # in a task of its own: nobody has to take it back.
-        claim = self._activation.claim
-        STEP.set(StepInfo(claim.id, claim.program, call.key, call.attempt))
-        began = self._loop.time()
+        place = (call.key, call.attempt)
+        DOING.set(place)  # in a task of its own: nobody has to take it back.
+        STEP.set((self._activation.claim, place))
+        began, step = self._loop.time(), call.step
         try:
-            text = self._written(call, await self._attempt(call))
+            if step.is_async and step.timeout_s is None:  # most often.
+                args, kwargs = _copied(call)
+                value = await step.function(*args, **kwargs)
+            else:
+                value = await self._attempt(call)
+            text = self._written(call, value)
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a step are its failures, not ours.
             if _is_from_outside(error):
                 raise
@@ -126,7 +134,7 @@ class Calls:
             call.key, "step", "done", call.attempt, value=text, duration_s=self._loop.time() - began
         )
         call.number = entry.number
-        self._book.put(entry, lambda: self._answer(call, "done", text, None))
+        self._book.put(entry, functools.partial(self._answer, call, "done", text, None))
 
     def _written(self, call: Call, value: Any) -> str:
         if isinstance(value, OUTCOMES):
@@ -170,11 +178,13 @@ class Calls:
             else:
                 call.due_at, call.task = self._loop.time() + delay_s, None
                 self._waiting.append(call)
-                columns = {"error": text, "duration_s": duration_s, "wake_s": delay_s}
-                book.put(book.entry(call.key, "step", "retrying", call.attempt, **columns))
+                entry = book.entry(
+                    call.key, "step", "retrying", call.attempt, error=text, duration_s=duration_s, wake_s=delay_s
+                )
+                book.put(entry)
                 return
         entry = book.entry(call.key, "step", "failed", call.attempt, error=text, duration_s=duration_s)
-        book.put(entry, lambda: self._answer(call, "failed", None, text))
+        book.put(entry, functools.partial(self._answer, call, "failed", None, text))
 
     def _answer(self, call: Call, status: str, value: str | None, error: str | None) -> None:
         """Gives what was recorded to the code that waits for it: read back, so that a later run gets the same."""
@@ -216,7 +226,10 @@ def _is_from_outside(error: BaseException) -> bool:
 def _copied(call: Call) -> tuple[Any, Any]:
     """The arguments as a step may change them: copies, where they can be stored. A later run would see no change."""
     args, kwargs = call.args, call.kwargs
-    if all(isinstance(value, _UNCHANGING) for value in (*args, *kwargs.values())):
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if not isinstance(value, _UNCHANGING):
+            break
+    else:
         return args, kwargs
     signature = call.step.signature
     try:

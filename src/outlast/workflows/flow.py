@@ -151,8 +151,10 @@ class Flow:
             if self._activation.stopping:
                 if not self._calls.running and not self._book.has_results:
                     self._activation.let_go()
-            elif self._waits or self._life is not None or not await self._calls.run_alone():
+            elif self._waits or self._life is not None or not self._calls.is_alone:
                 self._calls.begin()
+            elif (task := self._calls.begin_alone()) is not None:
+                await task
             self._book.raise_fault()
             while self._abandoned:  # before that is recorded: cancelling twice harms nobody.
                 await self._activation.cancel(self._abandoned.pop(), "its parent waits for it no longer")
