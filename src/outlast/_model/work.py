@@ -222,6 +222,11 @@ class Settlement(msgspec.Struct, gc=False):
         return [*(self.children or ()), *(self.started or ())]
 
     @property
+    def only_records(self) -> bool:
+        """Whether the claim goes on with the same step, and has recorded something."""
+        return self.status == "running" and self.step is None and self.commits is not None
+
+    @property
     def is_plain(self) -> bool:
         """Whether it writes what a plain job's outcome does, and nothing else."""
         return (

@@ -103,13 +103,14 @@ class Claims:
             values = _plain_columns(batch)
             changed = await desk.run("commit", **values, now=desk.now())
         else:
-            values = _columns(batch)
             if any(item.has_effects for item in batch):
+                others = [item for item in batch if not item.only_records]
+                values = _columns(others) if others else {}
                 return await desk.transact(lambda transaction: settle_within(transaction, batch, values))
-            changed = await desk.run("commit_full", **values, now=desk.now())
+            changed = await desk.run("commit_full", **_columns(batch), now=desk.now())
         if changed == len(batch):
             return Committed([], [])
-        return Committed(stale(batch, await desk.rows("settled", **fences(values))), [])
+        return Committed(stale(batch, await desk.rows("settled", **fences(batch))), [])
 
     async def release(self, claims: Sequence[tuple[str, int]]) -> None:
         if claims:

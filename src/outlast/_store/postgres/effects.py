@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -16,12 +17,22 @@ from outlast._store.postgres.columns import columns_of
 from outlast._store.postgres.desk import Transaction
 from outlast._store.postgres.journal import record_within
 
+_fence = attrgetter("id", "epoch", "commits")
+_first = itemgetter(0)
+
 
 async def settle_within(transaction: Transaction, batch: Sequence[Settlement], values: dict[str, Any]) -> Committed:
-    """Writes outcomes with all that follows from them. Effects come only from what this very call has written."""
-    ours = {row[0] for row in await transaction.rows("lock_ours", **fences(values))}
-    changed = await transaction.run("commit_full", **values, now=transaction.now)
-    lost = [] if changed == len(batch) else stale(batch, await transaction.rows("settled", **fences(values)))
+    """Writes outcomes with all that follows from them. Effects come only from what this very call has written.
+
+    `values` are the columns of those that do more than record something.
+    """
+    fenced, changed = fences(batch), 0
+    ours = {row[0] for row in await transaction.rows("lock_ours", **fenced)}
+    if recorded := [item for item in batch if item.only_records]:
+        changed += await transaction.run("commit_recorded", **(fences(recorded) if values else fenced))
+    if values:
+        changed += await transaction.run("commit_full", **values, now=transaction.now)
+    lost = [] if changed == len(batch) else stale(batch, await transaction.rows("settled", **fenced))
     written = [item for item in batch if item.id in ours]
     queues: set[str] = set()
     await _consume(transaction, written)
@@ -33,9 +44,10 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
     return Committed(lost, sorted(queues))
 
 
-def fences(values: dict[str, Any]) -> dict[str, Any]:
-    """The part of a batch that says which claims these are."""
-    return {name: values[name] for name in ("ids", "epochs", "commits")}
+def fences(batch: Sequence[Settlement]) -> dict[str, Any]:
+    """Which claims these are, as parallel arrays, sorted by id."""
+    ids, epochs, commits = zip(*sorted(map(_fence, batch), key=_first), strict=True)
+    return {"ids": ids, "epochs": epochs, "commits": commits}
 
 
 def stale(batch: Sequence[Settlement], settled: Iterable[Sequence[Any]]) -> list[str]:

@@ -144,6 +144,16 @@ FROM unnest(:ids::uuid[], :epochs::bigint[], :statuses::text[], :attempts::integ
 WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running'
     AND (o.commits IS NULL OR i.commits = o.commits);
 
+-- name: commit_recorded
+-- As commit, for claims that have recorded something and go on.
+-- takes: ids, epochs and commits as parallel arrays, sorted by id; their rows are locked
+-- gives: the count of rows changed, as commit
+-- index: primary key
+UPDATE {schema}.instances AS i
+SET awaits = NULL, wake_at = NULL, deadline_at = NULL, commit_epoch = i.epoch, commits = i.commits + 1
+FROM unnest(:ids::uuid[], :epochs::bigint[], :commits::bigint[]) AS o (id, epoch, commits)
+WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running' AND i.commits = o.commits;
+
 -- name: lock_ours
 -- takes: ids, epochs and commits of a batch as for commit
 -- gives: ids of those whose claim is ours, locked: what commit will write in the same transaction, and nobody has before
