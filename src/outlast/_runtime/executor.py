@@ -7,7 +7,7 @@ import contextvars
 import enum
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from random import Random
@@ -19,6 +19,7 @@ from outlast._kernel.program import Catalogue, Program
 from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._kernel.settle import may_run_ahead, recorded, settle
 from outlast._model import Claim, Letter, NewInstance, Row, Settlement
+from outlast._runtime.eager import Eager
 from outlast._runtime.events import Events
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.starts import Starts
@@ -133,6 +134,10 @@ class Run:
         self.threaded = True
         return self.executor.threads.run(call)
 
+    def begin(self, coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
+        """See `kernel.program.Activation`."""
+        return self.executor.eager.begin(coroutine)
+
     def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
         """See `kernel.program.Activation`."""
         return self.executor.starts.row(request, options)
@@ -214,6 +219,7 @@ class Executor:
         self.starts = starts
         self.threads = threads
         self.progress = progress
+        self.eager = Eager()
         self.running: dict[str, Run] = {}
         self.suspect: str | None = None  # the one instance, claimed here, that processes have died over; see Lane.
         self.asks_for_suspects = False  # a lane is claiming, and may get one.

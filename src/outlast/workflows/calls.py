@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from outlast._kernel.backoff import checked_delay_s
@@ -12,7 +13,6 @@ from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Await, Cancel, Done, Next, Retry, Spawn, Stop
 from outlast._kernel.program import DOING, Activation
 from outlast.errors import ArgumentError, EncodingError, StepTimeout, ValueTooLarge, WorkflowError
-from outlast.workflows import eager
 from outlast.workflows.book import Book
 from outlast.workflows.recall import failure_of
 from outlast.workflows.steps import STEP, Step
@@ -101,11 +101,12 @@ class Calls:
         waiting = self._waiting
         return len(waiting) == 1 and not self.running and waiting[0].due_at is None and not self._book.has_results
 
-    def begin_alone(self) -> asyncio.Task[None] | None:
-        """Begins the only step that was called. The task to be awaited, or None when it is over already."""
-        call = self._waiting.pop()
-        call.task = eager.begin(self._execute(call), self._loop)
-        return call.task
+    def begin_alone(self) -> Awaitable[None] | None:
+        """Begins the only step that was called. The rest, to be awaited, or None: it is over.
+
+        Nobody can give it up meanwhile: the workflow's code waits for it, and does not run.
+        """
+        return self._activation.begin(self._execute(self._waiting.pop()))
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self.running.discard(task)

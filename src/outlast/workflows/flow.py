@@ -153,8 +153,8 @@ class Flow:
                     self._activation.let_go()
             elif self._waits or self._life is not None or not self._calls.is_alone:
                 self._calls.begin()
-            elif (task := self._calls.begin_alone()) is not None:
-                await task
+            elif (rest := self._calls.begin_alone()) is not None:
+                await rest
             self._book.raise_fault()
             while self._abandoned:  # before that is recorded: cancelling twice harms nobody.
                 await self._activation.cancel(self._abandoned.pop(), "its parent waits for it no longer")
