@@ -89,7 +89,8 @@ def settle(
 def recorded(claim: Claim, outcome: Recorded) -> Settlement:
     """The write for what a claim has recorded; it goes on, so it counts what it has written."""
     made = Settlement(claim.id, claim.epoch, states.RUNNING, claim.attempt, commits=claim.commits)
-    made.entries, made.started, made.consumed = outcome.entries or None, outcome.started or None, outcome.consumed or None
+    made.entries, made.started = outcome.entries or None, outcome.started or None
+    made.consumed = outcome.consumed or None
     return made
 
 

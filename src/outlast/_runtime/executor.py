@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import enum
-import itertools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Again, Failed, Moved, Outcome, Recorded
@@ -110,7 +109,7 @@ class Run:
         self.threaded = False
         self.begun = False
         self.steps = 0
-        self.lines = _UNCOUNTED if executor.scribe is None else itertools.count(1)
+        self.lines: Iterator[int] | None = None  # numbers for what its steps say, once they say something.
         self.task: asyncio.Task[None] | None = None
 
     def facts(self) -> dict[str, Any]:
@@ -178,7 +177,6 @@ class Run:
         return await self.executor.instances.children(self.claim.id, round=round, after=after, limit=limit)
 
 
-_UNCOUNTED: Final = itertools.count()
 CURRENT: ContextVar[Run | None] = ContextVar("outlast_step", default=None)
 """The run whose step this code belongs to; in threads of steps, too."""
 

@@ -6,7 +6,6 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from outlast._kernel.outcomes import Recorded
 from outlast._kernel.program import Activation
@@ -25,12 +24,11 @@ class Book:
 
     Attributes:
         notes: What was recorded before this activation, by key.
-        news: Set whenever something has happened that the workflow may wait for.
     """
 
     def __init__(self, activation: Activation) -> None:
         self.notes: dict[str, Note] = {note.key: note for note in activation.claim.notes}
-        self.news = asyncio.Event()
+        self._news: asyncio.Event | None = None
         self._activation = activation
         self._numbers = {key: note.number for key, note in self.notes.items()}
         self._last = max(self._numbers.values(), default=0)
@@ -41,6 +39,18 @@ class Book:
         self._recalled: list[tuple[int, int, Resolve]] = []
         self._recalls = 0
         self._told: deque[Resolve] = deque()
+
+    @property
+    def news(self) -> asyncio.Event:
+        """Set whenever something has happened that the workflow may wait for. It is made for the first who waits."""
+        if self._news is None:
+            self._news = asyncio.Event()
+            self._news.set()  # whatever has happened before.
+        return self._news
+
+    def _tell_news(self) -> None:
+        if self._news is not None:
+            self._news.set()
 
     def number(self, key: str) -> int:
         """The place of a key in the order in which keys were first seen."""
@@ -78,7 +88,7 @@ class Book:
         self._outbox.append((entry, resolve, used, started))
         if resolve is not None:
             self._awaited += 1
-        self.news.set()
+        self._tell_news()
 
     def recall(self, number: int, resolve: Resolve) -> None:
         """Something was asked for that is recorded already."""
@@ -112,7 +122,7 @@ class Book:
             self._fault = error
         finally:
             self._writer = None
-            self.news.set()
+            self._tell_news()
 
     def write(self) -> Awaitable[None]:
         """Makes durable what was put, after what is being written."""
@@ -141,7 +151,7 @@ class Book:
     def fault(self, error: BaseException) -> None:
         """Something went wrong that is not the workflow's: the activation ends with it."""
         self._fault = error
-        self.news.set()
+        self._tell_news()
 
     def raise_fault(self) -> None:
         """Raises what went wrong, if anything has."""

@@ -22,9 +22,23 @@ _UNCHANGING: Final = (str, int, float, bool, bytes, type(None))
 
 
 class Call:
-    """A step that was called."""
+    """A step that was called. When it is called itself, it tells the workflow's code what was recorded."""
 
-    __slots__ = ("args", "attempt", "due_at", "future", "key", "kwargs", "number", "step", "task", "text")
+    __slots__ = (
+        "args",
+        "attempt",
+        "due_at",
+        "error",
+        "future",
+        "key",
+        "kwargs",
+        "number",
+        "status",
+        "step",
+        "task",
+        "text",
+        "undoable",
+    )
 
     def __init__(self, key: str, step: Step[Any, Any], args: Any, kwargs: Any, future: asyncio.Future[Any]) -> None:
         self.key = key
@@ -34,9 +48,24 @@ class Call:
         self.future = future
         self.attempt = 0
         self.number = 0
-        self.text = "null"  # its result, as it was recorded.
+        self.status = ""  # what was recorded: `done` or `failed`, with the result's text or the error's.
+        self.text = "null"
+        self.error: str | None = None
+        self.undoable: dict[str, Call] | None = None  # where it is to be found once it has succeeded.
         self.due_at: float | None = None
         self.task: asyncio.Task[None] | None = None
+
+    def __call__(self) -> None:
+        """Gives what was recorded to the code that waits for it: read back, so that a later run gets the same."""
+        undoable, self.undoable = self.undoable, None
+        if self.status == "failed":
+            if not self.future.done():
+                self.future.set_exception(failure_of(self.step.outlast_step_name, self.error))
+            return
+        if undoable is not None:
+            undoable[self.key] = self
+        if not self.future.done():
+            self.future.set_result(self.step.signature.read_result(self.text))
 
 
 class Calls:
@@ -57,10 +86,12 @@ class Calls:
 
     def add(self, call: Call) -> None:
         """A step was called: its recorded result is told in its turn; otherwise it runs, now or when it is due."""
+        if call.step.outlast_compensate is not None:
+            call.undoable = self.undoable
         note = self._book.notes.get(call.key)
         if note is not None and note.status in ("done", "failed"):
-            call.number = note.number
-            self._book.recall(note.number, functools.partial(self._answer, call, note.status, note.value, note.error))
+            call.number, call.status, call.text, call.error = note.number, note.status, note.value or "null", note.error
+            self._book.recall(note.number, call)
             return
         if note is not None:
             call.attempt = note.attempt
@@ -134,8 +165,8 @@ class Calls:
         entry = self._book.entry(
             call.key, "step", "done", call.attempt, value=text, duration_s=self._loop.time() - began
         )
-        call.number = entry.number
-        self._book.put(entry, functools.partial(self._answer, call, "done", text, None))
+        call.number, call.status, call.text = entry.number, "done", text
+        self._book.put(entry, call)
 
     def _written(self, call: Call, value: Any) -> str:
         if isinstance(value, OUTCOMES):
@@ -185,19 +216,8 @@ class Calls:
                 book.put(entry)
                 return
         entry = book.entry(call.key, "step", "failed", call.attempt, error=text, duration_s=duration_s)
-        book.put(entry, functools.partial(self._answer, call, "failed", None, text))
-
-    def _answer(self, call: Call, status: str, value: str | None, error: str | None) -> None:
-        """Gives what was recorded to the code that waits for it: read back, so that a later run gets the same."""
-        if status == "failed":
-            if not call.future.done():
-                call.future.set_exception(failure_of(call.step.outlast_step_name, error))
-            return
-        call.text = value or "null"
-        if call.step.outlast_compensate is not None:
-            self.undoable[call.key] = call
-        if not call.future.done():
-            call.future.set_result(call.step.signature.read_result(call.text))
+        call.status, call.error = "failed", text
+        book.put(entry, call)
 
     def newest_first(self) -> list[Call]:
         """What can be undone, the newest first."""

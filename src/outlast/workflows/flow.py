@@ -18,7 +18,7 @@ from outlast.errors import StepFailed, ValueTooLarge, WorkflowError, WorkflowTim
 from outlast.workflows.book import Book
 from outlast.workflows.calls import OUTCOMES, Call, Calls
 from outlast.workflows.children import ChildWait, started_as
-from outlast.workflows.loop import BRANCH, FlowLoop, Suspended, fresh_context
+from outlast.workflows.loop import BRANCH, FlowLoop, Suspended
 from outlast.workflows.people import InputWait
 from outlast.workflows.steps import Step
 from outlast.workflows.waiting import Wait
@@ -29,6 +29,7 @@ FAILURE: Final = "~failure"
 """The key under which is recorded that a workflow has failed and is being undone: it never goes forward again."""
 UNDO: Final = "~undo/"
 """What keys of compensations begin with."""
+_NO_KWARGS: Final[dict[str, Any]] = {}
 LOOK_S: Final = 0.5
 """Seconds between looks for signals while steps of other branches run."""
 
@@ -70,7 +71,7 @@ class Flow:
         try:
             self._look_back()
             try:
-                main = await self._drive(self._body())
+                main = await self._drive(self._begin())
             except _Doomed as doomed:
                 return await self._fail(doomed.text)
             if isinstance(main, Parked):
@@ -86,6 +87,11 @@ class Flow:
             return await self._fail(_text_of(error))
         finally:
             await self._close()
+
+    def _begin(self) -> Coroutine[Any, Any, Any]:
+        body = self._body
+        del self._body  # its arguments are the coroutine's from here on.
+        return body()
 
     def _look_back(self) -> None:
         """What was decided before: that it has failed, or that its time is up."""
@@ -141,7 +147,7 @@ class Flow:
 
         Where it has failed already, only until it would do something that is not recorded.
         """
-        main = self._loop.create_task(coroutine, context=fresh_context())
+        main = self._loop.begin(coroutine)
         while True:
             self._loop.turn()
             if self._book.tell_next():
@@ -196,7 +202,7 @@ class Flow:
 
     def call(self, step: Step[Any, Any], args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
         """A step was called: its key is taken now, whenever it is awaited."""
-        return self._called(self.key(step.outlast_step_name), step, args, kwargs)
+        return self._called(self.key(step.outlast_step_name), step, args, kwargs or _NO_KWARGS)
 
     async def _called(self, key: str, step: Step[Any, Any], args: Any, kwargs: Any) -> Any:
         call = Call(key, step, args, kwargs, self._loop.create_future())

@@ -20,8 +20,15 @@ from outlast._store.turns import fair_share, turned
 
 _claims = msgspec.json.Decoder(list[Claim])
 _plain = attrgetter("id", "epoch", "status", "attempt", "result", "error", "delay_s", "retention_s")
-_fence = attrgetter("id", "epoch", "commits")
 _UNREAD: Final = tuple(Settlement.__struct_fields__.index(name) for name in ("children", "entries", "started"))
+
+
+class _Fence(msgspec.Struct, array_like=True, gc=False):
+    """Which claim an outcome is of. Thousands of tuples a second would keep the garbage collector busy."""
+
+    id: str
+    epoch: int
+    commits: int | None
 
 
 class Claims:
@@ -112,12 +119,16 @@ class Claims:
         await self._desk.run("report", reports=_json(reports))
 
 
-def _columns(item: Settlement) -> tuple[Any, ...]:
+def _fence(item: Settlement) -> _Fence:
+    return _Fence(item.id, item.epoch, item.commits)
+
+
+def _columns(item: Settlement) -> list[Any]:
     """The fields of a settlement in their order; those that only Python reads are left empty."""
     values = list(astuple(item))
     for place in _UNREAD:
         values[place] = None
-    return tuple(values)
+    return values
 
 
 def _json(value: Any) -> str:
