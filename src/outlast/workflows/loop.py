@@ -61,14 +61,14 @@ class FlowLoop(asyncio.AbstractEventLoop):
         ready = self._ready
         if not ready:
             return
-        entered = self._enter()
+        current, hooks = self._enter()
         try:
             while ready:
                 handle = ready.popleft()
                 if not handle._cancelled:
                     handle._run()
         finally:
-            self._leave(*entered)
+            self._leave(current, hooks)
 
     def _enter(self) -> tuple[Any, Any]:
         """From here on the workflow's code runs: on this loop, and with this loop's way of ending generators."""

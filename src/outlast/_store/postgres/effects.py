@@ -27,7 +27,8 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
     `values` are the columns of those that do more than record something.
     """
     fenced, changed = fences(batch), 0
-    ours = {row[0] for row in await transaction.rows("lock_ours", **fenced)}
+    ((locked,),) = await transaction.rows("lock_ours", **fenced)
+    ours = set(locked or ())
     if recorded := [item for item in batch if item.only_records]:
         changed += await transaction.run("commit_recorded", **(fences(recorded) if values else fenced))
     if values:
@@ -45,9 +46,13 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
 
 
 def fences(batch: Sequence[Settlement]) -> dict[str, Any]:
-    """Which claims these are, as parallel arrays, sorted by id."""
+    """Which claims these are, as texts of parallel arrays, sorted by id: the driver looks at each element of others."""
     ids, epochs, commits = zip(*sorted(map(_fence, batch), key=_first), strict=True)
-    return {"ids": ids, "epochs": epochs, "commits": commits}
+    return {"ids": _array(ids), "epochs": _array(epochs), "commits": _array(commits)}
+
+
+def _array(values: Iterable[str | int | None]) -> str:
+    return f"{{{','.join(['NULL' if value is None else str(value) for value in values])}}}"
 
 
 def stale(batch: Sequence[Settlement], settled: Iterable[Sequence[Any]]) -> list[str]:
