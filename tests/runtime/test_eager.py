@@ -206,7 +206,8 @@ async def test_timeouts_and_groups_work_in_the_first_slice(eager: Eager) -> None
 
     async def quick() -> None:
         async with asyncio.timeout(60):
-            seen.append("quick")
+            await done(None)
+        seen.append("quick")
 
     for code in (timed, grouped, quick, timed):
         await done(eager.begin(code()))
@@ -287,13 +288,13 @@ def test_a_spare_task_is_for_one_loop(caplog: pytest.LogCaptureFixture) -> None:
 
     async def quick() -> None: ...
 
-    async def main() -> None:
+    async def main(eager: Eager) -> None:
         await done(eager.begin(quick()))
         await done(eager.begin(code()))
         await done(eager.begin(quick()))
 
-    asyncio.run(main())
-    asyncio.run(main())
+    asyncio.run(main(eager))
+    asyncio.run(main(eager))
     del eager
     gc.collect()
 
