@@ -138,6 +138,7 @@ INDEXES = {
     "take": {"instances_ready", "instances_fair", "instances_pkey"},
     "commit": {"instances_pkey"},
     "commit_full": {"instances_pkey"},
+    "commit_recorded": {"instances_pkey"},
     "settled": {"instances_pkey"},
     "release": {"instances_pkey"},
     "report": {"instances_pkey"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from random import Random
@@ -45,6 +45,9 @@ class Activation(Protocol):
     def in_thread(self, call: Callable[[], Any]) -> Awaitable[Any]:
         """Runs blocking code on a thread of the engine's own pool, with this context's variables."""
 
+    def begin(self, coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
+        """Runs a coroutine, in a task of its own, until it first waits. The rest, to be awaited; None: it is over."""
+
     def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
         """A described start as a row to insert. Raises: ValueTooLarge, ConfigError."""
 
@@ -57,7 +60,7 @@ class Activation(Protocol):
     async def cancel(self, id: str, reason: str) -> None:
         """Ends another instance and its descendants as cancelled, if it has not ended."""
 
-    async def record(self, outcome: Recorded) -> None:
+    def record(self, outcome: Recorded) -> Awaitable[None]:
         """Makes durable what was recorded, and goes on. Raises: CancelledError: the claim is lost."""
 
     async def children(self, round: int | None, after: tuple[int, int] | None, limit: int) -> Sequence[Row]:

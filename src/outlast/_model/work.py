@@ -210,7 +210,7 @@ class Settlement(msgspec.Struct, gc=False):
     commits: int | None = None
     awaits: list[str] | None = None
     wake_s: float | None = None
-    consumed: list[str] | None = None
+    consumed: Sequence[str] | None = None
     shown: list[str] | None = None
     children: list[NewInstance] | None = None
     need: int | None = None
@@ -220,13 +220,18 @@ class Settlement(msgspec.Struct, gc=False):
     parent: str | None = None
     round: int | None = None
     frees: str | None = None
-    entries: list[Entry] | None = None
-    started: list[NewInstance] | None = None
+    entries: Sequence[Entry] | None = None
+    started: Sequence[NewInstance] | None = None
 
     @property
     def born(self) -> list[NewInstance]:
         """All children that it inserts."""
         return [*(self.children or ()), *(self.started or ())]
+
+    @property
+    def only_records(self) -> bool:
+        """Whether the claim goes on with the same step, and has recorded something."""
+        return self.status == "running" and self.step is None and self.commits is not None
 
     @property
     def is_plain(self) -> bool:

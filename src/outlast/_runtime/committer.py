@@ -27,6 +27,8 @@ from outlast.errors import StoreError
 _FINAL: Final = frozenset(FINAL)
 Item = tuple[Settlement, str, str]
 """An outcome, the queue and the program it came from."""
+SPLIT_MIN: Final = 64
+"""From so many outcomes on that somebody waits for, two halves take turns: while one is written, the other one runs."""
 UNFLUSHED_BATCHES: Final = 4
 """Batches of outcomes that may be waiting for the database before lanes stop starting steps."""
 
@@ -96,12 +98,12 @@ class Committer:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-committer")
 
-    async def durable(self, settlement: Settlement, queue: str, program: str = "") -> bool:
-        """Takes an outcome and waits until it is durable. False: the claim was no longer ours."""
+    def durable(self, settlement: Settlement, queue: str, program: str = "") -> asyncio.Future[bool]:
+        """Takes an outcome; the answer comes when it is durable. False: the claim was no longer ours."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._answers[settlement.id] = future
         self.put(settlement, queue, program)
-        return await future
+        return future
 
     def release(self, claims: list[tuple[str, int]], queue: str) -> None:
         """Gives claims of a queue back that were not run, or whose run does not count."""
@@ -125,11 +127,13 @@ class Committer:
             await asyncio.shield(self._task)
 
     async def _flush(self) -> None:
+        at_most = self._first_batch()
         try:
             while self._pending or self._released:
                 try:
                     if self._pending:  # first: a claim that is given back may have a step on its way.
-                        await self._next_batch()
+                        batch_max, at_most = at_most, self._batch_max
+                        await self._next_batch(batch_max)
                     if self._released:
                         await self._give_back()
                 except Exception as error:
@@ -140,9 +144,19 @@ class Committer:
         finally:
             self._task = None
 
-    async def _next_batch(self) -> None:
-        batch = self._pending[: self._batch_max]
-        del self._pending[: self._batch_max]
+    def _first_batch(self) -> int:
+        """How many outcomes to write first, when nothing was being written.
+
+        Runs that wait for their outcomes would all wait for one commit, and the next commit for all of them, in turns
+        for ever: database and process would never work at the same time.
+        """
+        if len(self._answers) < SPLIT_MIN:
+            return self._batch_max
+        return min(self._batch_max, (len(self._pending) + 1) // 2)
+
+    async def _next_batch(self, batch_max: int) -> None:
+        batch = self._pending[:batch_max]
+        del self._pending[:batch_max]
         self._in_flight = len(batch)
         self._holding = {item.id for item, _, _ in batch}
         try:

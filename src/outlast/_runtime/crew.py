@@ -374,6 +374,7 @@ class Crew:
             async with asyncio.timeout(1.0):
                 await self.committer.settled()
         await self.committer.close()
+        self.executor.eager.close()
         self._tasks, self._lane_tasks = [], []
         self.waiters.close()
         await self.threads.close()

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import enum
-import itertools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from random import Random
-from typing import Any, Final, Protocol, cast
+from typing import Any, Protocol, cast
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Again, Failed, Moved, Outcome, Recorded
 from outlast._kernel.program import RUNNING, Catalogue, Program
 from outlast._kernel.requests import StartOptions, StartRequest
-from outlast._kernel.settle import may_run_ahead, settle
+from outlast._kernel.settle import may_run_ahead, recorded, settle
 from outlast._model import Claim, Letter, NewInstance, Row, Settlement
+from outlast._runtime.eager import Eager
 from outlast._runtime.events import Events
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.starts import Starts
@@ -58,8 +58,8 @@ class Sink(Protocol):
     def put(self, settlement: Settlement, queue: str, program: str) -> None:
         """Takes an outcome."""
 
-    async def durable(self, settlement: Settlement, queue: str, program: str) -> bool:
-        """Takes an outcome and waits until it is durable. False: the claim was no longer ours."""
+    def durable(self, settlement: Settlement, queue: str, program: str) -> Awaitable[bool]:
+        """Takes an outcome; the answer comes when it is durable. False: the claim was no longer ours."""
 
     def release(self, claims: list[tuple[str, int]], queue: str) -> None:
         """Gives claims back that were not run."""
@@ -109,7 +109,7 @@ class Run:
         self.threaded = False
         self.begun = False
         self.steps = 0
-        self.lines = _UNCOUNTED if executor.scribe is None else itertools.count(1)
+        self.lines: Iterator[int] | None = None  # numbers for what its steps say, once they say something.
         self.task: asyncio.Task[None] | None = None
 
     def facts(self) -> dict[str, Any]:
@@ -132,6 +132,10 @@ class Run:
         """See `kernel.program.Activation`."""
         self.threaded = True
         return self.executor.threads.run(call)
+
+    def begin(self, coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
+        """See `kernel.program.Activation`."""
+        return self.executor.eager.begin(coroutine)
 
     def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
         """See `kernel.program.Activation`."""
@@ -164,16 +168,15 @@ class Run:
         """See `kernel.program.Activation`."""
         await self.executor.cancel_tree(id, reason)
 
-    async def record(self, outcome: Recorded) -> None:
+    def record(self, outcome: Recorded) -> Awaitable[None]:
         """See `kernel.program.Activation`."""
-        await self.executor.record(self, outcome)
+        return self.executor.record(self, outcome)
 
     async def children(self, round: int | None, after: tuple[int, int] | None, limit: int) -> Sequence[Row]:
         """See `kernel.program.Activation`."""
         return await self.executor.instances.children(self.claim.id, round=round, after=after, limit=limit)
 
 
-_UNCOUNTED: Final = itertools.count()
 CURRENT = cast("ContextVar[Run | None]", RUNNING)
 """The run whose step this code belongs to; in threads of steps, too."""
 
@@ -214,6 +217,7 @@ class Executor:
         self.starts = starts
         self.threads = threads
         self.progress = progress
+        self.eager = Eager()
         self.running: dict[str, Run] = {}
         self.suspect: str | None = None  # the one instance, claimed here, that processes have died over; see Lane.
         self.asks_for_suspects = False  # a lane is claiming, and may get one.
@@ -346,8 +350,7 @@ class Executor:
         claim = run.claim
         if run.why is not None:
             raise asyncio.CancelledError
-        settlement = self._settlement(run, outcome, ahead=True)
-        if not await self.sink.durable(settlement, run.queue, claim.program):
+        if not await self.sink.durable(recorded(claim, outcome), run.queue, claim.program):
             run.why = run.why or Why.LOST
             raise asyncio.CancelledError
         claim.commits, claim.kept = claim.commits + 1, True

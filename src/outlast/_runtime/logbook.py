@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import threading
 import traceback
@@ -30,6 +31,7 @@ BATCH_MAX: Final = 500
 """Lines that share one transaction."""
 BUFFER_MAX: Final = 10_000
 """Lines that wait to be written; beyond, the oldest are dropped."""
+_counting: Final = threading.Lock()
 _LEVEL_MAX: Final = 2**31 - 1
 _KNOWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record carries: all else came with `extra`."""
@@ -119,7 +121,10 @@ class LogBook:
 
     def _put(self, run: Run, place: Place, level: int, message: str, source: str, fields: str | None) -> None:
         claim = run.claim
-        number = line_number(claim.epoch, next(run.lines))
+        if (lines := run.lines) is None:
+            with _counting:  # threads of one step may say their first lines at the same time.
+                lines = run.lines = run.lines or itertools.count(1)
+        number = line_number(claim.epoch, next(lines))
         line = Line(claim.id, number, self._world.wall_us(), min(level, _LEVEL_MAX), message, source, *place, fields)
         if len(self._lines) == BUFFER_MAX:
             self._dropped += 1

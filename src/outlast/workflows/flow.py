@@ -19,7 +19,7 @@ from outlast.errors import StepFailed, ValueTooLarge, WorkflowError, WorkflowTim
 from outlast.workflows.book import Book
 from outlast.workflows.calls import OUTCOMES, Call, Calls
 from outlast.workflows.children import ChildWait, started_as
-from outlast.workflows.loop import BRANCH, FlowLoop, Suspended, fresh_context
+from outlast.workflows.loop import BRANCH, FlowLoop, Suspended
 from outlast.workflows.people import InputWait
 from outlast.workflows.steps import Step
 from outlast.workflows.waiting import Wait
@@ -30,6 +30,7 @@ FAILURE: Final = "~failure"
 """The key under which is recorded that a workflow has failed and is being undone: it never goes forward again."""
 UNDO: Final = "~undo/"
 """What keys of compensations begin with."""
+_NO_KWARGS: Final[dict[str, Any]] = {}
 LOOK_S: Final = 0.5
 """Seconds between looks for signals while steps of other branches run."""
 
@@ -72,7 +73,7 @@ class Flow:
         try:
             self._look_back()
             try:
-                main = await self._drive(self._body())
+                main = await self._drive(self._begin())
             except _Doomed as doomed:
                 return await self._fail(doomed.text)
             if isinstance(main, Parked):
@@ -88,6 +89,11 @@ class Flow:
             return await self._fail(_text_of(error))
         finally:
             await self._close()
+
+    def _begin(self) -> Coroutine[Any, Any, Any]:
+        body = self._body
+        del self._body  # its arguments are the coroutine's from here on.
+        return body()
 
     def _look_back(self) -> None:
         """What was decided before: that it has failed, or that its time is up."""
@@ -143,7 +149,7 @@ class Flow:
 
         Where it has failed already, only until it would do something that is not recorded.
         """
-        main = self._loop.create_task(coroutine, context=fresh_context())
+        main = self._loop.begin(coroutine)
         while True:
             self._loop.turn()
             if self._book.tell_next():
@@ -153,8 +159,10 @@ class Flow:
             if self._activation.stopping:
                 if not self._calls.running and not self._book.has_results:
                     self._activation.let_go()
-            elif self._waits or self._life is not None or not await self._calls.run_alone():
+            elif self._waits or self._life is not None or not self._calls.is_alone:
                 self._calls.begin()
+            elif (rest := self._calls.begin_alone()) is not None:
+                await rest
             self._book.raise_fault()
             while self._abandoned:  # before that is recorded: cancelling twice harms nobody.
                 await self._activation.cancel(self._abandoned.pop(), "its parent waits for it no longer")
@@ -196,7 +204,7 @@ class Flow:
 
     def call(self, step: Step[Any, Any], args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
         """A step was called: its key is taken now, whenever it is awaited."""
-        return self._called(self.key(step.outlast_step_name), step, args, kwargs)
+        return self._called(self.key(step.outlast_step_name), step, args, kwargs or _NO_KWARGS)
 
     async def _called(self, key: str, step: Step[Any, Any], args: Any, kwargs: Any) -> Any:
         call = Call(key, step, args, kwargs, self._loop.create_future())

@@ -43,7 +43,6 @@ class Branch:
 
 
 BRANCH: Final[ContextVar[Branch]] = ContextVar("outlast_branch")
-_NOWHERE: Final = Branch()
 
 
 class FlowLoop(asyncio.AbstractEventLoop):
@@ -62,14 +61,14 @@ class FlowLoop(asyncio.AbstractEventLoop):
         ready = self._ready
         if not ready:
             return
-        entered = self._enter()
+        current, hooks = self._enter()
         try:
             while ready:
                 handle = ready.popleft()
-                if not handle.cancelled():
+                if not handle._cancelled:
                     handle._run()
         finally:
-            self._leave(*entered)
+            self._leave(current, hooks)
 
     def _enter(self) -> tuple[Any, Any]:
         """From here on the workflow's code runs: on this loop, and with this loop's way of ending generators."""
@@ -114,9 +113,16 @@ class FlowLoop(asyncio.AbstractEventLoop):
         context = copy_context() if context is None else context
         parent = context.get(BRANCH)
         called = getattr(coro, "__qualname__", type(coro).__name__).rpartition(".")[2]
-        nested = parent is not None and parent is not _NOWHERE
-        context.run(BRANCH.set, Branch(f"{parent.key(called)}/") if parent is not None and nested else Branch())
+        context.run(BRANCH.set, Branch() if parent is None else Branch(f"{parent.key(called)}/"))
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
+        self.tasks.append(task)
+        return task
+
+    def begin(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task for the workflow's own body, or for what undoes it: it begins no branch."""
+        context = copy_context()
+        context.run(BRANCH.set, Branch())
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=self, context=context)
         self.tasks.append(task)
         return task
 
@@ -183,13 +189,6 @@ def _refuse(what: str) -> Callable[..., NoReturn]:
 for _name in dir(asyncio.AbstractEventLoop):
     if not _name.startswith("_") and _name not in vars(FlowLoop):
         setattr(FlowLoop, _name, _refuse(_name))
-
-
-def fresh_context() -> Context:
-    """The context of a workflow's own body: no branch yet."""
-    context = copy_context()
-    context.run(BRANCH.set, _NOWHERE)
-    return context
 
 
 def current_flow() -> Any:

@@ -107,12 +107,13 @@ class Workflow(Generic[P, R]):
     async def run(self, activation: Activation) -> Outcome:
         """Runs the function from its beginning, as far as it comes."""
         try:
-            arguments = self._signature.decode(activation.claim.state)
+            call: Callable[..., Coroutine[Any, Any, Any]] = self.function
+            body = functools.partial(call, **self._signature.decode(activation.claim.state))
         except EncodingError as error:
             return Unreadable(failure_text(error))
-        call: Callable[..., Coroutine[Any, Any, Any]] = self.function
-        body = functools.partial(call, **arguments)
-        return await Flow(activation, body, self._signature.encode_result, self.lifetime_s).run()
+        flow = Flow(activation, body, self._signature.encode_result, self.lifetime_s)
+        del body  # the flow lets go of it as soon as it runs.
+        return await flow.run()
 
     async def failed(self, activation: Activation, error: BaseException) -> Outcome:
         """What goes wrong outside of the workflow's own code ends it."""

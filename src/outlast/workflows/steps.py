@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 from outlast._kernel.backoff import Backoff, check_policy, exponential
 from outlast._kernel.marks import is_method, mark_step
 from outlast._kernel.signatures import Signature
+from outlast._model import Claim
 from outlast.config import checked_name, duration_s
 from outlast.errors import DefinitionError, WorkflowError
 from outlast.workflows.loop import current_flow
@@ -46,12 +47,16 @@ class StepInfo:
         return f"{self.id}:{self.key}"
 
 
-STEP: Final[ContextVar[StepInfo | None]] = ContextVar("outlast_step_info", default=None)
+STEP: Final[ContextVar[tuple[Claim, tuple[str, int]] | None]] = ContextVar("outlast_step_info", default=None)
+"""The claim whose step this code belongs to, the step's key, and its failed attempts."""
 
 
 def current_step() -> StepInfo | None:
     """The workflow's step that this code belongs to (in its threads, too), or None."""
-    return STEP.get()
+    if (found := STEP.get()) is None:
+        return None
+    claim, place = found
+    return StepInfo(claim.id, claim.program, *place)
 
 
 @dataclass(frozen=True, slots=True)

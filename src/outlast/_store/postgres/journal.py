@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import astuple
 
 from outlast._model import Asked, Note, Settlement
-from outlast._store.postgres.columns import is_id
+from outlast._store.postgres.columns import is_id, named_columns
 from outlast._store.postgres.desk import Desk, Transaction
 
 _COLUMNS: Final = (
@@ -46,5 +46,4 @@ async def record_within(transaction: Transaction, written: Sequence[Settlement])
     """Records what outcomes of this transaction bring."""
     entries = sorted((item.id, *astuple(entry)) for item in written for entry in item.entries or ())
     if entries:
-        values = dict(zip(_COLUMNS, zip(*entries, strict=True), strict=True))
-        await transaction.run("record", **values, now=transaction.now)
+        await transaction.run("record", **named_columns(_COLUMNS, entries), now=transaction.now)
