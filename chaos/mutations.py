@@ -13,6 +13,7 @@ from outlast._kernel import limits
 from outlast._kernel.limits import Verdict
 from outlast._model import Beat, Claim, Committed, Settlement
 from outlast._runtime import lane
+from outlast._runtime.residents import Residents
 from outlast._runtime.upkeep import Reaper
 from outlast._store.contract import Journal
 from outlast._store.postgres import effects as postgres_effects
@@ -115,8 +116,8 @@ def forgets_journal(engine: Engine) -> None:
     """Every fifth claim of workflows is run as if these had recorded nothing."""
     hand_notes, count = lane.hand_notes, itertools.count(1)
 
-    async def hand_some(journal: Journal, taken: Iterable[Claim]) -> None:
-        await hand_notes(journal, [claim for claim in taken if next(count) % 5])
+    async def hand_some(journal: Journal, taken: Iterable[Claim], residents: Residents) -> None:
+        await hand_notes(journal, [claim for claim in taken if next(count) % 5], residents)
 
     lane.hand_notes = hand_some
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+from collections.abc import Sequence
 from typing import Any, Final
 
 from outlast._kernel.backoff import checked_delay_s
@@ -75,9 +76,13 @@ class Calls:
             self._waiting.remove(call)
 
     @property
-    def waiting(self) -> bool:
-        """Whether steps wait to be begun, or for their next attempt."""
-        return bool(self._waiting)
+    def waiting(self) -> Sequence[Call]:
+        """Steps that wait to be begun, or for their next attempt."""
+        return self._waiting
+
+    def move(self, activation: Activation) -> None:
+        """Belongs to another activation from now on."""
+        self._activation = activation
 
     def due(self) -> list[float]:
         """When steps that wait for their next attempt are due, on the real loop's clock."""

@@ -54,7 +54,7 @@ class FlowLoop(asyncio.AbstractEventLoop):
         self.is_suspended = False
         self._ready: deque[asyncio.Handle] = deque()
         self._real = asyncio.get_running_loop()
-        self.tasks: list[asyncio.Task[Any]] = []
+        self.tasks: dict[asyncio.Task[Any], Context] = {}
         self._generators: set[AsyncGenerator[Any, Any]] = set()
 
     def turn(self) -> None:
@@ -117,7 +117,7 @@ class FlowLoop(asyncio.AbstractEventLoop):
         nested = parent is not None and parent is not _NOWHERE
         context.run(BRANCH.set, Branch(f"{parent.key(called)}/") if parent is not None and nested else Branch())
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
-        self.tasks.append(task)
+        self.tasks[task] = context
         return task
 
     def close_tasks(self) -> None:
@@ -136,6 +136,11 @@ class FlowLoop(asyncio.AbstractEventLoop):
         self._ready.clear()
         self.tasks.clear()
         self.is_suspended = False
+
+    def forget_ended(self) -> None:
+        """Keeps only what may go on."""
+        self.tasks = {task: context for task, context in self.tasks.items() if not task.done()}
+        self._generators = {each for each in self._generators if getattr(each, "ag_frame", each) is not None}
 
     def get_debug(self) -> bool:
         """See `asyncio.AbstractEventLoop`."""
