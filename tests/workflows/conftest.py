@@ -28,6 +28,12 @@ def residents_max(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
+def runs(residents_max: int) -> int:
+    """How often the code in front of a workflow's last wait runs in all."""
+    return 1 if residents_max else 2
+
+
+@pytest.fixture
 async def hand(store_url: str, residents_max: int) -> AsyncIterator[Engine]:
     """An engine that is run by hand."""
     async with by_hand(url=store_url, max_crashes=50, residents_max=residents_max) as engine:

@@ -76,6 +76,7 @@ class Book:
     def move(self, activation: Activation) -> None:
         """Belongs to another activation from now on."""
         self._activation = activation
+        self.news.clear()  # of what was put before the park: in a run from the beginning there would be none.
 
     def forget_told(self, open: Collection[str]) -> None:
         """Forgets what the code has been told and cannot ask for again; `open` are the keys of what it waits for."""
