@@ -42,6 +42,7 @@ from outlast.testing import (
     drain,
     run_step_twice,
 )
+from outlast.workflows.loop import FlowLoop
 from tests.engine.given import SOON_S, Engines, Table
 from tests.workflows.programs import SEEN, flaky, payment, reserve, ship, side_by_side
 
@@ -405,22 +406,26 @@ async def test_thousands_wait_and_few_hold_memory(
         mine = Held()
         held.add(mine)
         try:
-            await asyncio.gather(wait_for_signal("go"), sleep(hours(1)))
+            await wait_for_signal("go", timeout=hours(1))
         finally:
             left.append(number)
             await reserve(number)
             del mine
 
+    def loops() -> int:
+        return sum(isinstance(each, FlowLoop) for each in gc.get_objects())
+
     caplog.set_level(logging.WARNING)
+    gc.collect()
     gc.disable()  # nothing is left for the collector.
     try:
         async with Engine(sqlite_url, programs=(), queues={"default": Queue(200)}, residents_max=1_000) as engine:
             handles = await engine.start_many(waits.new(number) for number in range(5_000))
             await eventually_async(lambda: len(left) == 4_000, timeout=60)
             await eventually_async(lambda: len(engine._running().executor.running) == 0)
-            assert (len(held), staying(engine)) == (1_000, 1_000)
+            assert (len(held), staying(engine), loops()) == (1_000, 1_000, 1_000)
             await engine.cancel(handles[left[0]].id)
-        assert (len(held), len(left), SEEN) == (0, 5_000, [])
+        assert (len(held), len(left), SEEN, loops()) == (0, 5_000, [], 0)
     finally:
         gc.enable()
     gc.collect()
@@ -590,7 +595,7 @@ async def mixed(seed: int) -> Any:
             return await wait_for_all("a", "b", timeout=75, default="late")
         if kind == 5:
             await sleep(5 + 10 * dice.randrange(9))
-            return await ship(depth)  # type: ignore[misc]
+            return await reserve(depth)
         return await wait_for_signal(dice.choice("abc"), timeout=35, default="late")
 
     order: list[Any] = []
@@ -619,7 +624,7 @@ async def trace(hand: Engine, seed: int) -> Any:
     return found.status, found.result, journal, used, sorted(SEEN)
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(20))
 async def test_a_run_is_the_same_however_its_code_goes_on(sqlite_url: str, seed: int) -> None:
     traces = []
     for residents_max in (1_000, 0):

@@ -24,7 +24,7 @@ _UNCHANGING: Final = (str, int, float, bool, bytes, type(None))
 class Call:
     """A step that was called."""
 
-    __slots__ = ("args", "attempt", "due_at", "future", "key", "kwargs", "number", "step", "task", "text")
+    __slots__ = ("args", "attempt", "due_at", "future", "key", "kwargs", "number", "place", "step", "task", "text")
 
     def __init__(self, key: str, step: Step[Any, Any], args: Any, kwargs: Any, future: asyncio.Future[Any]) -> None:
         self.key = key
@@ -34,6 +34,7 @@ class Call:
         self.future = future
         self.attempt = 0
         self.number = 0
+        self.place = 0  # in the order in which steps were called that were not recorded.
         self.text = "null"  # its result, as it was recorded.
         self.due_at: float | None = None
         self.task: asyncio.Task[None] | None = None
@@ -54,6 +55,7 @@ class Calls:
         self._book = book
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Call] = []
+        self._called = 0
 
     def add(self, call: Call) -> None:
         """A step was called: its recorded result is told in its turn; otherwise it runs, now or when it is due."""
@@ -66,6 +68,8 @@ class Calls:
         if note is not None:
             call.attempt = note.attempt
             call.due_at = None if note.left_s is None else self._loop.time() + note.left_s
+        self._called += 1
+        call.place = self._called
         self._waiting.append(call)
 
     def give_up(self, call: Call) -> None:
@@ -81,8 +85,10 @@ class Calls:
         return self._waiting
 
     def move(self, activation: Activation) -> None:
-        """Belongs to another activation from now on."""
+        """Belongs to another activation from now on. Steps wait in the order in which a run from the beginning calls
+        them."""
         self._activation = activation
+        self._waiting.sort(key=lambda call: call.place)
 
     def due(self) -> list[float]:
         """When steps that wait for their next attempt are due, on the real loop's clock."""

@@ -350,11 +350,9 @@ class Flow:
 
     async def _close(self) -> None:
         """Ends what still runs: steps of branches that were given up, and the code of a suspended workflow."""
-        self._closing = True
-        self._loop.close_tasks()
+        self.leave()
         await self._calls.stop()
         await self._book.close()
-        self._loop.flow = None  # no circle is left for the collector, who is slow with thousands of them.
 
     # Parked, and still in memory: see `residents.Stayer`. Nothing of it runs, and nothing is being written.
 
@@ -390,8 +388,11 @@ class Flow:
             self._take_letters(activation.claim.letters)
 
     def leave(self) -> None:
-        """See `residents.Stayer`."""
+        """See `residents.Stayer`. No circle is left for the collector, who is slow with thousands of them."""
         self._closing = True
+        for each in (*self._waits.values(), *self._calls.waiting):
+            if each.future is not None:
+                each.future.cancel()  # it forgets the task that waits for it.
         self._loop.close_tasks()
         self._loop.flow = None
 
