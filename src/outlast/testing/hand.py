@@ -319,7 +319,8 @@ async def by_hand(
             made when they are missing.
         programs: Of a new engine; every one defined at module level by default.
         clock: The time it takes for now; a new `Clock` by default, which `clock_of(engine)` gives.
-        options: More settings, as for `Engine`.
+        options: More settings, as for `Engine`. No code of waiting workflows stays in memory unless you give
+            `residents_max`: what does not survive a run from the beginning should be found.
 
     Raises: ConfigError, StoreError. EngineStateError: your engine is open.
     """

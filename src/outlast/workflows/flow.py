@@ -1,4 +1,4 @@
-"""One activation of a workflow: runs its code as far as it comes, records what it does, and parks it."""
+"""A workflow's activation: runs its code as far as it comes, records what it does, and parks it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LOOK_S: Final = 0.5
 
 
 class Flow:
-    """Runs a workflow's code once, from its beginning.
+    """Runs a workflow's code once: from its beginning, and, where it stays in memory, on from each of its waits.
 
     Args:
         body: Makes the coroutine of the workflow's function.
@@ -364,6 +364,7 @@ class Flow:
         self._book.forget_told(waits)
         self._loop.forget_ended()
         self._activation.claim.notes = self._activation.claim.letters = ()
+        self._inbox, self._used = [], set()
         return True
 
     def timed(self) -> list[Wait | Call]:
@@ -382,7 +383,6 @@ class Flow:
         self._activation = activation
         self._calls.move(activation)
         self._book.move(activation)
-        self._inbox, self._used = [], set()
         self._look_at_life()
         if self._doom is None:
             self._take_letters(activation.claim.letters)
@@ -390,9 +390,10 @@ class Flow:
     def leave(self) -> None:
         """See `residents.Stayer`. No circle is left for the collector, who is slow with thousands of them."""
         self._closing = True
-        for each in (*self._waits.values(), *self._calls.waiting):
-            if each.future is not None:
-                each.future.cancel()  # it forgets the task that waits for it.
+        futures = [*(wait.future for wait in self._waits.values()), *(call.future for call in self._calls.waiting)]
+        for future in futures:
+            if future is not None:
+                future.cancel()  # it forgets the task that waits for it.
         self._loop.close_tasks()
         self._loop.flow = None
 

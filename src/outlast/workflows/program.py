@@ -179,8 +179,8 @@ def workflow(
 ) -> Any:
     """Makes a durable workflow of an `async def`: the steps that it calls are recorded and never run again.
 
-    Its own code runs again from the beginning whenever it resumes: after a wait, a crash, a deploy. So it must come to
-    the same calls from the same recorded results; what touches the world, the clock or chance belongs into steps.
+    Its own code may run again from the beginning whenever it resumes: after a wait, a crash, a deploy. So it must come
+    to the same calls from the same recorded results; what touches the world, the clock or chance belongs into steps.
 
     Args:
         name: Its name in the database (default: the function's name).
