@@ -1,8 +1,9 @@
 """The loop on which a workflow's own code runs: it knows when that code can go no further.
 
-A workflow may run again from its beginning whenever it is resumed, and reads what it has recorded. So its code must wait
-for nothing but recorded things, and somebody must notice that all its branches wait. On an event loop of its own both
-come by themselves: tasks, futures, `gather` and `TaskGroup` work as anywhere; there are no clocks, sockets and threads.
+A workflow may run again from its beginning whenever it is resumed, and reads what it has recorded. So its code must
+wait for nothing but recorded things, and somebody must notice that all its branches wait. On an event loop of its own
+both come by themselves: tasks, futures, `gather` and `TaskGroup` work as anywhere; there are no clocks, sockets and
+threads.
 """
 
 from __future__ import annotations
