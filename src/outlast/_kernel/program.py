@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from outlast._kernel.outcomes import Outcome, Recorded
 from outlast._kernel.requests import StartOptions, StartRequest
-from outlast._model import Claim, Letter, NewInstance, Row
+from outlast._model import Claim, Letter, NewInstance, Note, Row
 from outlast.errors import DefinitionError, UnknownProgram, did_you_mean
 
 WORKFLOW: Final = "workflow"
@@ -18,6 +18,19 @@ WORKFLOW: Final = "workflow"
 DOING: Final[ContextVar[tuple[str, int] | None]] = ContextVar("outlast_doing", default=None)
 """The step of a workflow that this code belongs to: its key in the journal, and its failed attempts. None in the
 workflow's own code and in other shapes; in threads of steps, too."""
+
+
+class Resident(Protocol):
+    """What a program leaves in memory of a parked instance, to go on from there when it is claimed here again.
+
+    Attributes:
+        timed: The keys in the journal of what it waits for by the clock.
+    """
+
+    timed: Sequence[str]
+
+    def leave(self) -> None:
+        """Ends it: it will never go on."""
 
 
 class Activation(Protocol):
@@ -59,6 +72,15 @@ class Activation(Protocol):
 
     async def cancel(self, id: str, reason: str) -> None:
         """Ends another instance and its descendants as cancelled, if it has not ended."""
+
+    def stay(self, resident: Resident) -> bool:
+        """Keeps a resident of an instance whose next outcome is its park. False: nothing stays here."""
+
+    def resident(self) -> Resident | None:
+        """What has stayed of this instance, if nothing but its waking has happened to it since; it is the caller's."""
+
+    async def notes(self) -> Sequence[Note]:
+        """What this instance has recorded, all of it; read now where the claim did not bring it."""
 
     def record(self, outcome: Recorded) -> Awaitable[None]:
         """Makes durable what was recorded, and goes on. Raises: CancelledError: the claim is lost."""

@@ -48,7 +48,8 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
 
     `awaits` is a JSON list of the signal names it last waited for; `round` counts its spawns; `mail` says that it was
     sent a signal once. The node's own notes: `kept` says that this claim has written an outcome already, `letters` are
-    the unread signals, `notes` what a workflow has recorded.
+    the unread signals, `notes` what a workflow has recorded. Where its code has stayed in memory `notes` were not read,
+    and `left` are the seconds left of what it waits for by the clock, by key.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
     kept: bool = False
     letters: Sequence[Letter] = ()
     notes: Sequence[Note] = ()
+    left: dict[str, float] | None = None
 
 
 class Denied(NamedTuple):

@@ -8,7 +8,7 @@ not yet durable is bounded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from outlast._kernel.failures import reason_text
@@ -69,12 +69,18 @@ class Committer:
         self._answers: dict[str, asyncio.Future[bool]] = {}
         self._task: asyncio.Task[None] | None = None
         self._on_room: Callable[[], None] = _nothing
+        self._on_settled: Callable[[Sequence[Settlement], set[str]], None] = _nothing
         self._closed = False
         self.unflushed_max = UNFLUSHED_BATCHES * batch_max
 
     def on_room(self, call: Callable[[], None]) -> None:
         """Calls `call()` after each flush."""
         self._on_room = call
+
+    def on_settled(self, call: Callable[[Sequence[Settlement], set[str]], None]) -> None:
+        """Calls `call(outcomes, stale)` with what is durable and the ids of those that were refused, before others are
+        told."""
+        self._on_settled = call
 
     @property
     def unflushed(self) -> int:
@@ -215,6 +221,8 @@ class Committer:
         await self._commit([(instead, queue, program)])
 
     def _tell(self, batch: list[Item], stale: set[str], queues: Iterable[str], began: float) -> None:
+        settlements = [item for item, _, _ in batch]
+        self._on_settled(settlements, stale)
         ended: list[str] = []
         ready = set(queues)
         later = bool(ready)  # parents that were woken, or children: those with a limit are the timekeeper's.
@@ -236,7 +244,7 @@ class Committer:
                 ended.append(id)
         if self._events.wanted:
             self._report([each for each in batch if each[0].id not in stale], len(batch), began)
-        self._waiters.settled([item for item, _, _ in batch], stale)
+        self._waiters.settled(settlements, stale)
         self._doorbell.ended(ended)
         if ready:
             self._doorbell.work(ready)
@@ -257,4 +265,4 @@ class Committer:
                 emit("instance.ended", id=item.id, program=program, queue=queue, status=item.status)
 
 
-def _nothing() -> None: ...
+def _nothing(*_: object) -> None: ...

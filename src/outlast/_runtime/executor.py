@@ -14,17 +14,18 @@ from typing import Any, Protocol, cast
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Again, Failed, Moved, Outcome, Recorded
-from outlast._kernel.program import RUNNING, Catalogue, Program
+from outlast._kernel.program import RUNNING, Catalogue, Program, Resident
 from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._kernel.settle import may_run_ahead, recorded, settle
-from outlast._model import Claim, Letter, NewInstance, Row, Settlement
+from outlast._model import Claim, Letter, NewInstance, Note, Row, Settlement
 from outlast._runtime.eager import Eager
 from outlast._runtime.events import Events
 from outlast._runtime.progress import ProgressBook
+from outlast._runtime.residents import Residents
 from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
 from outlast._runtime.tracing import Tracing
-from outlast._store.contract import Instances, Signals
+from outlast._store.contract import Instances, Journal, Signals
 from outlast._world import World, instant_us
 from outlast.errors import StepTimeout, ValueTooLarge
 
@@ -168,6 +169,22 @@ class Run:
         """See `kernel.program.Activation`."""
         await self.executor.cancel_tree(id, reason)
 
+    def stay(self, resident: Resident) -> bool:
+        """See `kernel.program.Activation`."""
+        executor = self.executor
+        return self.why is None and not executor.stopping and executor.residents.put(self.claim, self.program, resident)
+
+    def resident(self) -> Resident | None:
+        """See `kernel.program.Activation`."""
+        return self.executor.residents.take(self.claim, self.program)
+
+    async def notes(self) -> Sequence[Note]:
+        """See `kernel.program.Activation`."""
+        claim = self.claim
+        if claim.left is not None:  # its resident went after that was not read.
+            claim.notes, claim.left = await self.executor.journal.notes([claim.id]), None
+        return claim.notes
+
     def record(self, outcome: Recorded) -> Awaitable[None]:
         """See `kernel.program.Activation`."""
         return self.executor.record(self, outcome)
@@ -196,6 +213,8 @@ class Executor:
         *,
         instances: Instances,
         signals: Signals,
+        journal: Journal,
+        residents: Residents,
         cancel_tree: Callable[[str, str], Awaitable[object]],
         starts: Starts,
         threads: Threads,
@@ -213,6 +232,8 @@ class Executor:
         self._tracing = tracing
         self.instances = instances
         self.signals = signals
+        self.journal = journal
+        self.residents = residents
         self.cancel_tree = cancel_tree
         self.starts = starts
         self.threads = threads

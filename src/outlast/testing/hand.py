@@ -178,7 +178,7 @@ class Hand:
             self._fair[name] = taken.fair_after
             if taken:
                 await hand_letters(self.store.signals, taken)
-                await hand_notes(self.store.journal, taken)
+                await hand_notes(self.store.journal, taken, self.crew.residents)
                 await self._run(tally, taken[0], name)
                 return True
         return False
@@ -206,7 +206,8 @@ class Hand:
             await self._wake_up(late)
 
     async def _die(self) -> None:
-        """This node is dead: another takes over what it held."""
+        """This node is dead: another takes over what it held, and nothing stays in memory."""
+        self.crew.residents.drop_all()
         await self.retire()
         await self.store.leases.reclaim(_PAGE, self._engine.config.max_crashes, overdue=False)
         await self.register()
@@ -318,7 +319,8 @@ async def by_hand(
             made when they are missing.
         programs: Of a new engine; every one defined at module level by default.
         clock: The time it takes for now; a new `Clock` by default, which `clock_of(engine)` gives.
-        options: More settings, as for `Engine`.
+        options: More settings, as for `Engine`. No code of waiting workflows stays in memory unless you give
+            `residents_max`: what does not survive a run from the beginning should be found.
 
     Raises: ConfigError, StoreError. EngineStateError: your engine is open.
     """
@@ -327,6 +329,7 @@ async def by_hand(
         engine = Engine(url, programs=programs, **options)
     elif programs is not None:
         raise ConfigError("programs is for a new engine; yours knows what it can run")
+    options = {"residents_max": 0} | options
     config = replace(engine.config, **options, url=url, queues={}, maintenance=False, doorbell="local")
     clock = clock or Clock()
     former = engine._inhabit(config, clock.world)

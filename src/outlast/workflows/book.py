@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from outlast._kernel.outcomes import Recorded
 from outlast._kernel.program import Activation
@@ -38,6 +38,7 @@ class Book:
         self._fault: BaseException | None = None
         self._recalled: list[tuple[int, int, Resolve]] = []
         self._recalls = 0
+        self._told_numbers: set[int] = set()
         self._told: deque[Resolve] = deque()
 
     @property
@@ -93,7 +94,20 @@ class Book:
     def recall(self, number: int, resolve: Resolve) -> None:
         """Something was asked for that is recorded already."""
         self._recalls += 1
+        self._told_numbers.add(number)
         heapq.heappush(self._recalled, (number, self._recalls, resolve))
+
+    def move(self, activation: Activation) -> None:
+        """Belongs to another activation from now on."""
+        self._activation = activation
+        self._news = None  # as in a run from the beginning: not what was put before the park: in a run from the beginning there would be none.
+
+    def forget_told(self, open: Collection[str]) -> None:
+        """Forgets what the code has been told and cannot ask for again; `open` are the keys of what it waits for."""
+        told = self._told_numbers
+        self.notes = {key: note for key, note in self.notes.items() if note.number not in told}
+        self._numbers = {key: number for key, number in self._numbers.items() if key in self.notes or key in open}
+        told.clear()
 
     def tell_next(self) -> bool:
         """Tells the workflow's code of the next result. Whether there was one."""

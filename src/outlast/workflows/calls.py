@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 from outlast._kernel.backoff import checked_delay_s
@@ -33,6 +33,7 @@ class Call:
         "key",
         "kwargs",
         "number",
+        "place",
         "status",
         "step",
         "task",
@@ -48,6 +49,7 @@ class Call:
         self.future = future
         self.attempt = 0
         self.number = 0
+        self.place = 0  # in the order in which steps were called that were not recorded.
         self.status = ""  # what was recorded: `done` or `failed`, with the result's text or the error's.
         self.text = "null"
         self.error: str | None = None
@@ -83,6 +85,7 @@ class Calls:
         self._book = book
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Call] = []
+        self._called = 0
 
     def add(self, call: Call) -> None:
         """A step was called: its recorded result is told in its turn; otherwise it runs, now or when it is due."""
@@ -96,6 +99,8 @@ class Calls:
         if note is not None:
             call.attempt = note.attempt
             call.due_at = None if note.left_s is None else self._loop.time() + note.left_s
+        self._called += 1
+        call.place = self._called
         self._waiting.append(call)
 
     def give_up(self, call: Call) -> None:
@@ -106,9 +111,15 @@ class Calls:
             self._waiting.remove(call)
 
     @property
-    def waiting(self) -> bool:
-        """Whether steps wait to be begun, or for their next attempt."""
-        return bool(self._waiting)
+    def waiting(self) -> Sequence[Call]:
+        """Steps that wait to be begun, or for their next attempt."""
+        return self._waiting
+
+    def move(self, activation: Activation) -> None:
+        """Belongs to another activation from now on. Steps wait in the order in which a run from the beginning calls
+        them."""
+        self._activation = activation
+        self._waiting.sort(key=lambda call: call.place)
 
     def due(self) -> list[float]:
         """When steps that wait for their next attempt are due, on the real loop's clock."""

@@ -1,9 +1,10 @@
-"""One activation of a workflow: runs its code as far as it comes, records what it does, and parks it."""
+"""A workflow's activation: runs its code as far as it comes, records what it does, and parks it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from contextvars import Context
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from outlast.workflows.calls import OUTCOMES, Call, Calls
 from outlast.workflows.children import ChildWait, started_as
 from outlast.workflows.loop import BRANCH, FlowLoop, Suspended
 from outlast.workflows.people import InputWait
+from outlast.workflows.residents import Residence
 from outlast.workflows.steps import Step
 from outlast.workflows.waiting import Wait
 
@@ -36,7 +38,7 @@ LOOK_S: Final = 0.5
 
 
 class Flow:
-    """Runs a workflow's code once, from its beginning.
+    """Runs a workflow's code once: from its beginning, and, where it stays in memory, on from each of its waits.
 
     Args:
         body: Makes the coroutine of the workflow's function.
@@ -67,16 +69,24 @@ class Flow:
         self._doom: str | None = None
         self._closing = False
         self._tag_names: set[str] = set()
+        self._main: asyncio.Task[Any] | None = None
 
     async def run(self) -> Outcome:
         """Runs until the code has ended or waits for what is not here."""
+        stays = False
         try:
-            self._look_back()
+            if self._main is None:
+                self._look_back()
+                body = self._body
+                del self._body  # its arguments are the coroutine's from here on.
+                self._main = self._loop.begin(body())
+                del body
             try:
-                main = await self._drive(self._begin())
+                main = await self._drive(self._main)
             except _Doomed as doomed:
                 return await self._fail(doomed.text)
             if isinstance(main, Parked):
+                stays = self._stay()
                 return main
             error = _error_of(main) if main.done() else None
             if self._doom is not None:
@@ -88,12 +98,8 @@ class Flow:
                     error = second
             return await self._fail(_text_of(error))
         finally:
-            await self._close()
-
-    def _begin(self) -> Coroutine[Any, Any, Any]:
-        body = self._body
-        del self._body  # its arguments are the coroutine's from here on.
-        return body()
+            if not stays:
+                await self._close()
 
     def _look_back(self) -> None:
         """What was decided before: that it has failed, or that its time is up."""
@@ -129,7 +135,7 @@ class Flow:
         if FAILURE not in self._book.notes:
             self._book.put(self._book.entry(FAILURE, "failure", "failed", error=text))
             await self._book.write()
-        if isinstance(undo := await self._drive(self._compensate(), undoes=True), Parked):
+        if isinstance(undo := await self._drive(self._loop.begin(self._compensate()), undoes=True), Parked):
             return undo
         return Failed(text, entries=self._book.left(), status=undo.result())
 
@@ -144,12 +150,11 @@ class Flow:
             pass
         self._closing = False
 
-    async def _drive(self, coroutine: Coroutine[Any, Any, Any], *, undoes: bool = False) -> asyncio.Task[Any] | Parked:
+    async def _drive(self, main: asyncio.Task[Any], *, undoes: bool = False) -> asyncio.Task[Any] | Parked:
         """Runs a coroutine of the workflow until it is over (its task), or nothing goes on (the park).
 
         Where it has failed already, only until it would do something that is not recorded.
         """
-        main = self._loop.begin(coroutine)
         while True:
             self._loop.turn()
             if self._book.tell_next():
@@ -366,11 +371,52 @@ class Flow:
 
     async def _close(self) -> None:
         """Ends what still runs: steps of branches that were given up, and the code of a suspended workflow."""
-        self._closing = True
-        self._loop.close_tasks()
+        self.leave()
         await self._calls.stop()
         await self._book.close()
-        self._loop.flow = None  # no circle is left for the collector, who is slow with thousands of them.
+
+    # Parked, and still in memory: see `residents.Stayer`. Nothing of it runs, and nothing is being written.
+
+    def _stay(self) -> bool:
+        """Whether the code stays. Of what is undone it does not: its place is in `_fail`."""
+        if self._doom is not None or not self._activation.stay(Residence(self)):
+            return False
+        waits = [*self._waits, *(call.key for call in self._calls.waiting)]
+        self._book.forget_told(waits)
+        self._loop.forget_ended()
+        self._activation.claim.notes = self._activation.claim.letters = ()
+        self._inbox, self._used = [], set()
+        return True
+
+    def timed(self) -> list[Wait | Call]:
+        """See `residents.Stayer`."""
+        found: list[Wait | Call] = [*self._waits.values(), *self._calls.waiting]
+        if self._life is not None:
+            found.append(self._life)
+        return [each for each in found if each.due_at is not None]
+
+    def contexts(self) -> Collection[Context]:
+        """See `residents.Stayer`."""
+        return self._loop.tasks.values()
+
+    def wake(self, activation: Activation) -> None:
+        """See `residents.Stayer`. As in a run from the beginning: its time is looked at first, then its signals."""
+        self._activation = activation
+        self._calls.move(activation)
+        self._book.move(activation)
+        self._look_at_life()
+        if self._doom is None:
+            self._take_letters(activation.claim.letters)
+
+    def leave(self) -> None:
+        """See `residents.Stayer`. No circle is left for the collector, who is slow with thousands of them."""
+        self._closing = True
+        futures = [*(wait.future for wait in self._waits.values()), *(call.future for call in self._calls.waiting)]
+        for future in futures:
+            if future is not None:
+                future.cancel()  # it forgets the task that waits for it.
+        self._loop.close_tasks()
+        self._loop.flow = None
 
 
 class _Doomed(Exception):

@@ -1,8 +1,9 @@
 """The loop on which a workflow's own code runs: it knows when that code can go no further.
 
-A workflow is run again from its beginning whenever it is resumed, and reads what it has recorded. So its code must wait
-for nothing but recorded things, and somebody must notice that all its branches wait. On an event loop of its own both
-come by themselves: tasks, futures, `gather` and `TaskGroup` work as anywhere; there are no clocks, sockets and threads.
+A workflow may run again from its beginning whenever it is resumed, and reads what it has recorded. So its code must
+wait for nothing but recorded things, and somebody must notice that all its branches wait. On an event loop of its own
+both come by themselves: tasks, futures, `gather` and `TaskGroup` work as anywhere; there are no clocks, sockets and
+threads.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class FlowLoop(asyncio.AbstractEventLoop):
         self.is_suspended = False
         self._ready: deque[asyncio.Handle] = deque()
         self._real = asyncio.get_running_loop()
-        self.tasks: list[asyncio.Task[Any]] = []
+        self.tasks: dict[asyncio.Task[Any], Context] = {}
         self._generators: set[AsyncGenerator[Any, Any]] = set()
 
     def turn(self) -> None:
@@ -115,7 +116,7 @@ class FlowLoop(asyncio.AbstractEventLoop):
         called = getattr(coro, "__qualname__", type(coro).__name__).rpartition(".")[2]
         context.run(BRANCH.set, Branch() if parent is None else Branch(f"{parent.key(called)}/"))
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
-        self.tasks.append(task)
+        self.tasks[task] = context
         return task
 
     def begin(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -123,7 +124,7 @@ class FlowLoop(asyncio.AbstractEventLoop):
         context = copy_context()
         context.run(BRANCH.set, Branch())
         task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=self, context=context)
-        self.tasks.append(task)
+        self.tasks[task] = context
         return task
 
     def close_tasks(self) -> None:
@@ -142,6 +143,11 @@ class FlowLoop(asyncio.AbstractEventLoop):
         self._ready.clear()
         self.tasks.clear()
         self.is_suspended = False
+
+    def forget_ended(self) -> None:
+        """Keeps only what may go on."""
+        self.tasks = {task: context for task, context in self.tasks.items() if not task.done()}
+        self._generators = {each for each in self._generators if getattr(each, "ag_frame", each) is not None}
 
     def get_debug(self) -> bool:
         """See `asyncio.AbstractEventLoop`."""

@@ -38,6 +38,14 @@ class Journal:
             return []
         return [Note(*row) for row in await self._desk.rows("notes", ids=known, now=self._desk.now())]
 
+    async def left(self, waits: Sequence[tuple[str, str]]) -> list[tuple[str, str, float]]:
+        known = [wait for wait in waits if is_id(wait[0])]
+        if not known:
+            return []
+        instances, keys = zip(*known, strict=True)
+        rows = await self._desk.rows("left", instances=instances, keys=keys, now=self._desk.now())
+        return [(instance, key, seconds) for instance, key, seconds in rows]
+
     async def pending(self, limit: int) -> list[Asked]:
         return [Asked(*row) for row in await self._desk.rows("pending", pending_max=limit)]
 
