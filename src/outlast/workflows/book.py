@@ -100,7 +100,7 @@ class Book:
     def move(self, activation: Activation) -> None:
         """Belongs to another activation from now on."""
         self._activation = activation
-        self._news = None  # as in a run from the beginning: not what was put before the park: in a run from the beginning there would be none.
+        self._news = None  # as in a run from the beginning.
 
     def forget_told(self, open: Collection[str]) -> None:
         """Forgets what the code has been told and cannot ask for again; `open` are the keys of what it waits for."""
