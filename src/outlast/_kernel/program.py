@@ -15,6 +15,8 @@ from outlast.errors import DefinitionError, UnknownProgram, did_you_mean
 
 WORKFLOW: Final = "workflow"
 """The step of an instance that records what it does in the journal."""
+ERRAND: Final = "~errand"
+"""The step of an instance in which a workflow's step runs that is to run elsewhere: its parent is that workflow."""
 DOING: Final[ContextVar[tuple[str, int] | None]] = ContextVar("outlast_doing", default=None)
 """The step of a workflow that this code belongs to: its key in the journal, and its failed attempts. None in the
 workflow's own code and in other shapes; in threads of steps, too."""
@@ -45,11 +47,17 @@ class Activation(Protocol):
     def in_thread(self, call: Callable[[], Any]) -> Awaitable[Any]:
         """Runs blocking code on a thread of the engine's own pool, with this context's variables."""
 
-    def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
-        """A described start as a row to insert. Raises: ValueTooLarge, ConfigError."""
+    def new_instance(self, request: StartRequest[Any], options: StartOptions, *, anywhere: bool = False) -> NewInstance:
+        """A described start as a row to insert. `anywhere`: its rate limit may be one that only others declare.
+
+        Raises: ValueTooLarge, ConfigError.
+        """
 
     def seconds_until(self, moment: datetime) -> float:
         """Seconds from now until an aware instant; negative when it is past."""
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Reports something of this instance: an event of `_runtime.scheme`, with these fields and its ids."""
 
     async def inbox(self) -> Sequence[Letter]:
         """The signals that no step has used up, as they are now."""
@@ -101,7 +109,8 @@ class Catalogue:
         if known is not None and not _same_source(known, program):
             raise DefinitionError(
                 f"program {program.name!r} version {program.version} is defined twice "
-                f"({_source(known)} and {_source(program)}); give one of them name=... or version=..."
+                f"({_source(known)} and {_source(program)}); give one of them "
+                f"{getattr(program, 'told_apart_by', 'name=... or version=...')}"
             )
         self._programs[key] = program
         for version in getattr(program, "older_versions", ()):

@@ -251,6 +251,9 @@ class RecordedStep:
         duration_s: Seconds that the last execution took, or None.
         wake_at: When a wait is over in any case, or the next attempt is made; or None.
         recorded_at: When it was recorded last.
+        errand: The instance in which the step ran, or runs, where that is not the workflow's own; or None.
+        called: Whether the workflow's code still calls it: False, when the code has changed since, and came to its end,
+            or to a wait, without it.
     """
 
     key: str
@@ -264,6 +267,8 @@ class RecordedStep:
     duration_s: float | None
     wake_at: datetime | None
     recorded_at: datetime
+    errand: str | None = None
+    called: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def say_steps(steps: Sequence[RecordedStep]) -> None:
         (
             terminal.stamp(step.recorded_at),
             step.key,
-            step.status,
+            step.status if step.called else f"{step.status}, not called",
             step.attempt or "",
             "" if step.duration_s is None else f"{step.duration_s:.3f} s",
             _brief(step),

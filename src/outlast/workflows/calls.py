@@ -9,14 +9,13 @@ from typing import Any, Final
 
 from outlast._kernel.backoff import checked_delay_s
 from outlast._kernel.failures import failure_text
-from outlast._kernel.outcomes import Await, Cancel, Done, Next, Retry, Spawn, Stop
 from outlast._kernel.program import DOING, Activation
-from outlast.errors import ArgumentError, EncodingError, StepTimeout, ValueTooLarge, WorkflowError
+from outlast.errors import ArgumentError, EncodingError, StepTimeout
 from outlast.workflows.book import Book
+from outlast.workflows.current import STEP, StepInfo, result_text
 from outlast.workflows.recall import failure_of
-from outlast.workflows.steps import STEP, Step, StepInfo
+from outlast.workflows.steps import Step
 
-OUTCOMES: Final = (Await, Cancel, Done, Next, Retry, Spawn, Stop)
 _UNCHANGING: Final = (str, int, float, bool, bytes, type(None))
 
 
@@ -60,7 +59,7 @@ class Calls:
         if note is not None and note.status in ("done", "failed"):
             call.number = note.number
             status, value, error = note.status, note.value, note.error
-            self._book.recall(note.number, lambda: self._answer(call, status, value, error))
+            self._book.recall(note.number, lambda: self.answer(call, status, value, error))
             return
         if note is not None:
             call.attempt = note.attempt
@@ -126,18 +125,11 @@ class Calls:
             call.key, "step", "done", call.attempt, value=text, duration_s=self._loop.time() - began
         )
         call.number = entry.number
-        self._book.put(entry, lambda: self._answer(call, "done", text, None))
+        self._book.put(entry, lambda: self.answer(call, "done", text, None))
 
     def _written(self, call: Call, value: Any) -> str:
-        if isinstance(value, OUTCOMES):
-            raise WorkflowError(
-                f"step {call.step.outlast_step_name!r} returned {type(value).__name__}, an outcome of jobs and "
-                "machines: a workflow's step returns its result, or raises"
-            )
-        text, most = call.step.signature.encode_result(value), self._activation.bytes_max
-        if len(text) > most // 4 and (size := len(text.encode())) > most:
-            raise ValueTooLarge(f"the result of step {call.step.outlast_step_name!r}", size, most)
-        return text
+        step = call.step
+        return result_text(step.outlast_step_name, step.signature, value, self._activation.bytes_max)
 
     async def _attempt(self, call: Call) -> Any:
         step = call.step
@@ -174,9 +166,9 @@ class Calls:
                 book.put(book.entry(call.key, "step", "retrying", call.attempt, **columns))
                 return
         entry = book.entry(call.key, "step", "failed", call.attempt, error=text, duration_s=duration_s)
-        book.put(entry, lambda: self._answer(call, "failed", None, text))
+        book.put(entry, lambda: self.answer(call, "failed", None, text))
 
-    def _answer(self, call: Call, status: str, value: str | None, error: str | None) -> None:
+    def answer(self, call: Call, status: str, value: str | None, error: str | None) -> None:
         """Gives what was recorded to the code that waits for it: read back, so that a later run gets the same."""
         if status == "failed":
             if not call.future.done():

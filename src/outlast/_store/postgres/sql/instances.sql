@@ -117,7 +117,7 @@ SELECT status, node, queue, correlation_key, correlation_scope FROM {schema}.ins
 SELECT status FROM {schema}.instances WHERE id = :id::uuid FOR NO KEY UPDATE;
 
 -- name: tree
--- takes: an id
+-- takes: an id; whether whole, or only with the errands that are its own steps
 -- gives: its id and those of all its descendants, ended ones included, locked
 -- index: instances_child, then the primary key
 -- Children are locked before their parents, as by commits that end children: neither then waits for the other in a circle.
@@ -126,7 +126,7 @@ WITH RECURSIVE tree (id, depth) AS (
     SELECT id, 0 FROM {schema}.instances WHERE id = :id::uuid
     UNION ALL
     SELECT c.id, t.depth + 1 FROM tree AS t CROSS JOIN LATERAL (
-        SELECT i.id FROM {schema}.instances AS i WHERE i.parent = t.id
+        SELECT i.id FROM {schema}.instances AS i WHERE i.parent = t.id AND (:whole OR i.step = '~errand')
         OFFSET 0
     ) AS c
 )
@@ -172,8 +172,8 @@ WITH stood AS (
 SELECT status, queue FROM stood;
 
 -- name: delete
--- takes: an id, locked in the same transaction
-DELETE FROM {schema}.instances WHERE id = :id::uuid AND status <> 'running';
+-- takes: ids of an instance that does not run, and of its errands, locked in the same transaction
+DELETE FROM {schema}.instances WHERE id = ANY (:ids::uuid[]) AND (status <> 'running' OR step = '~errand');
 
 -- name: children
 -- takes: parent; after_round and after_child, the place to go on from; last_round; list_max

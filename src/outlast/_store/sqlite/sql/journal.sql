@@ -21,9 +21,10 @@ SELECT instance, key, kind, status, number, attempt, value, error, duration_s, w
 FROM {schema}_journal WHERE instance IN (SELECT value FROM json_each(:ids)) ORDER BY instance, number, key;
 
 -- name: unrecord
--- takes: id; whether everything is to be forgotten, or only what has not succeeded
+-- takes: id; whether everything is to be forgotten, or only what has not succeeded; whether errands that were out have ended
 -- index: journal's own key
-DELETE FROM {schema}_journal WHERE instance = :id AND (:everything OR status IN ('failed', 'retrying') OR key = '~timeout');
+DELETE FROM {schema}_journal WHERE instance = :id AND (:everything OR status IN ('failed', 'retrying') OR key = '~timeout'
+    OR (:errands AND kind = 'step' AND status = 'waiting'));
 
 -- name: forget_journal
 -- takes: ids, a JSON array of instances that are deleted in the same transaction
