@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from outlast import (
-    ConfigError,
     Engine,
     RateLimit,
     backoff,
@@ -24,7 +23,7 @@ from outlast import (
     wait_for_signal,
     workflow,
 )
-from outlast.errors import DefinitionError, StepFailed
+from outlast.errors import ConfigError, DefinitionError, StepFailed
 from outlast.testing import (
     assert_done,
     assert_failed,
@@ -605,7 +604,7 @@ async def test_a_rate_limit_admits_a_step_by_its_weight(store_url: str) -> None:
     async def shop() -> int:
         return sum(await each(range(4), ask))
 
-    rates = {"errands.api": RateLimit(4, per=hours(1))}
+    rates = {"errands.api": RateLimit(4, period=hours(1))}
     async with by_hand(url=store_url, programs=[shop, ask], rate_limits=rates) as engine:
         handle = await engine.start(shop.new())
         await drain(engine, with_scheduled=False)
@@ -630,7 +629,7 @@ async def test_a_rate_limit_that_only_the_other_node_declares_is_no_error(store_
         await drain(one)
         await assert_status(one, handle, "waiting")
         assert ("problem", "rate limit") in [found[:2] for found in await one.findings()]
-    rates = {"errands.theirs": RateLimit(10, per=1)}
+    rates = {"errands.theirs": RateLimit(10, period=1)}
     async with by_hand(url=store_url, programs=[shop, ask], rate_limits=rates) as other:
         await drain(other)
         assert await assert_done(other, handle.id) == "answer"

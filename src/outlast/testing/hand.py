@@ -248,8 +248,8 @@ class Hand:
     async def _wait_for_tokens(self, queue: str | None) -> bool:
         """Goes ahead to when the first instance that a rate limit holds back may have its tokens."""
         limits = {limit.name: limit for limit in await self.store.limits.rates()}
-        waits = [
-            row.rate_weight * limit.period_s / limit.allowed
+        waits: list[tuple[float, str]] = [
+            (row.rate_weight * limit.period_s / limit.allowed, row.blocked_on)
             async for row in self.rows((BLOCKED,), queue)
             if row.rate_limit is not None
             and row.blocked_on == RATE + row.rate_limit
@@ -257,8 +257,9 @@ class Hand:
         ]
         if not waits:
             return False
-        self.clock.jump(min(waits))
+        self.clock.jump(min(waits)[0])
         await self._look_at_the_clock()
+        await self.store.limits.open({gate for _, gate in waits})  # nobody sweeps: one may have been declared since.
         return True
 
     async def _hurry_first(self, queue: str | None) -> bool:
