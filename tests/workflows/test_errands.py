@@ -536,6 +536,37 @@ async def test_what_no_node_knows_waits_and_is_seen(hand: Engine, store_url: str
         assert await assert_done(engine, handle.id) == "known by now"
 
 
+async def test_one_whose_arguments_do_not_fit_waits_for_an_operator(store_url: str) -> None:
+    def release(kind: Any) -> tuple[Any, Any]:
+        async def fits(value: Any) -> str:
+            return f"{type(value).__name__} {value}"
+
+        fits.__annotations__["value"] = kind
+        made = step(name="fits", on="gpu")(fits)
+
+        @workflow(name="errands.fits")
+        async def shop() -> str:
+            return await made("a text")
+
+        return shop, made
+
+    (shop, right), (_, wrong) = release(str), release(int)
+    async with by_hand(url=store_url, programs=[shop, right]) as engine:
+        handles = [await engine.start(shop.new()) for _ in range(2)]
+        await drain(engine, queue="default")
+    async with by_hand(url=store_url, programs=[wrong]) as engine:
+        await drain(engine)
+        errands = [(await _errands(engine, handle.id))[0] for handle in handles]
+        assert [errand.status for errand in errands] == ["quarantined"] * 2
+        assert (await engine.standing()).quarantined == 2
+    async with by_hand(url=store_url, programs=[shop, right]) as engine:
+        await engine.retry(errands[0].id)
+        await engine.cancel(errands[1].id, "no use")
+        await drain(engine)
+        assert await assert_done(engine, handles[0].id) == "str a text"
+        await assert_failed(engine, handles[1].id, "step 'fits' failed: Cancel: no use")
+
+
 async def test_its_time_holds_where_it_runs(store_url: str) -> None:
     @step(on="gpu", timeout=0.05)
     async def endless() -> None:

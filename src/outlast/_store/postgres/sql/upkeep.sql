@@ -15,7 +15,7 @@ WITH gone AS (
     FOR UPDATE OF i SKIP LOCKED
 ), sent AS (
     SELECT c.id FROM gone CROSS JOIN LATERAL (
-        SELECT e.id FROM {schema}.instances AS e WHERE e.parent = gone.id AND e.step = '~errand'
+        SELECT e.id FROM {schema}.instances AS e WHERE e.parent = gone.id AND e.round > 1 AND e.step = '~errand'
         OFFSET 0
     ) AS c WHERE gone.step = 'workflow'
 ), forgotten AS (

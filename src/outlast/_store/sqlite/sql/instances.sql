@@ -119,11 +119,14 @@ SELECT json_group_array(DISTINCT queue) FROM {schema}_instances WHERE id IN (SEL
 -- name: tree
 -- takes: id; whether whole, or only with the errands that are its own steps
 -- gives: one JSON array of its id and those of all its descendants, ended ones included
--- index: instances_child
-WITH RECURSIVE tree (id) AS (
-    SELECT :id
+-- index: primary key, then instances_child
+-- Errands are of later rounds than the children that a workflow calls, of which there may be many.
+WITH RECURSIVE tree (id, step) AS (
+    SELECT id, step FROM {schema}_instances WHERE id = :id
     UNION
-    SELECT c.id FROM tree JOIN {schema}_instances AS c ON c.parent = tree.id WHERE :whole OR c.step = '~errand'
+    SELECT c.id, c.step FROM tree CROSS JOIN {schema}_instances AS c
+        ON c.parent = tree.id AND c.round > CASE WHEN :whole THEN -1 ELSE 1 END
+    WHERE :whole OR (tree.step = 'workflow' AND c.step = '~errand')
 )
 SELECT json_group_array(id) FROM tree;
 

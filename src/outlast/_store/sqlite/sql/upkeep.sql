@@ -14,7 +14,7 @@ SELECT json_group_array(id)
 FROM (
     SELECT id FROM expired
     UNION
-    SELECT c.id FROM expired CROSS JOIN {schema}_instances AS c ON c.parent = expired.id
+    SELECT c.id FROM expired CROSS JOIN {schema}_instances AS c ON c.parent = expired.id AND c.round > 1
     WHERE expired.step = 'workflow' AND c.step = '~errand'
 );
 
