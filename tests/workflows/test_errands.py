@@ -1,6 +1,7 @@
 """Steps that run elsewhere: on another queue, or under limits of their own."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,6 +37,8 @@ from outlast.testing import (
     prune,
     run_step_twice,
 )
+from outlast.testing.faults import Fault
+from outlast.testing.hand import hand_of
 from tests.engine.given import SOON_S
 from tests.workflows.programs import SEEN, Declined, Receipt, charge, reserve, ship
 
@@ -292,6 +295,46 @@ async def test_a_crash_after_it_is_committed_runs_nothing_again(hand: Engine) ->
     assert len(await _errands(hand, handle)) == 1
 
 
+@workflow(name="errands.saga")
+async def saga() -> None:
+    await render(1)
+    with contextlib.suppress(Declined):
+        await parallel(count(5), charge(9, -1))  # type: ignore[call-overload]
+    await each([2, 3], render)
+    raise RuntimeError("and then")
+
+
+@dataclass
+class Nth(Fault):
+    """Strikes once, at the n-th step that could be struck."""
+
+    left: int = 0
+
+    def strikes(self, program: str, step: str) -> bool:
+        self.left -= 1
+        self.hits += self.left == 0
+        return self.left == 0
+
+
+@pytest.mark.parametrize("kind", ["crash_before_commit", "crash_after_commit", "run_step_twice"])
+@pytest.mark.parametrize("nth", range(1, 11))
+async def test_a_crash_at_any_step_loses_nothing_and_undoes_all(hand: Engine, kind: Any, nth: int) -> None:
+    handle = await hand.start(saga.new())
+    hand_of(hand).faults.append(fault := Nth(kind, None, None, 1, left=nth))
+    await drain(hand)
+
+    assert fault.hits == 1
+    await assert_status(hand, handle, "compensated")
+    assert {child.status for child in await _errands(hand, handle)} <= {"done", "cancelled"}
+    again = 0 if kind == "crash_after_commit" else 1
+    effects = [seen for seen in SEEN if not seen.startswith("count")]
+    assert set(effects) == {"charge 9", *(text for n in (1, 2, 3) for text in (f"render {n}", f"scrap {n} 100"))}
+    assert 7 <= len(effects) <= 7 + again
+    first = {seen: effects.index(seen) for seen in effects}
+    assert max(first[f"scrap {n} 100"] for n in (2, 3)) < first["scrap 1 100"], "the newest first"
+    assert all(step.status != "waiting" for step in await hand.steps(handle))
+
+
 @pytest.mark.parametrize("tree", [False, True])
 async def test_cancelling_the_workflow_cancels_it(hand: Engine, tree: bool) -> None:
     handle = await hand.start(order.new(7))
@@ -390,6 +433,7 @@ async def test_a_branch_that_is_given_up_gives_it_up(hand: Engine) -> None:
     assert await assert_done(hand, handle) == "went on"
     assert SEEN == []
     assert {child.status for child in await _errands(hand, handle)} <= {"cancelled"}
+    assert all(step.status != "waiting" for step in await hand.steps(handle) if step.kind == "step")
 
 
 async def test_an_errand_that_nobody_waits_for_ends_with_its_workflow(hand: Engine) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from outlast._codec import decode_any, encode
 from outlast._kernel.backoff import Backoff, checked_delay_s
-from outlast._kernel.failures import failure_text
+from outlast._kernel.failures import failure_text, reason_text
 from outlast._kernel.outcomes import Again, Failed, Finished, Outcome, Unreadable
 from outlast._kernel.program import DOING, ERRAND, Activation
 from outlast._kernel.requests import LimitName, StartOptions, StartRequest, checked_weight, limit_text
@@ -30,6 +30,7 @@ from outlast.workflows.waiting import Wait
 
 LimitOfStep = LimitName | Callable[..., LimitName | None]
 """A limit, or a function of the step's arguments that gives one, or None."""
+GIVEN_UP: Final = "its workflow waits for it no longer"
 PREFIX: Final = "step:"
 """What the names of errands' programs begin with; the step's name follows."""
 
@@ -245,9 +246,11 @@ class Errands:
         return ErrandWait(call, row.id, answer)
 
     def give_up(self, wait: Wait) -> None:
-        """Nobody waits for it any more: it is not sent, or cancelled."""
+        """Nobody waits for it any more: it is not sent, or it is cancelled, and recorded as that."""
         if isinstance(wait, ErrandWait) and not self._book.withdraw(wait.key):
             self._abandoned.append(wait.errand)
+            error = reason_text(GIVEN_UP, kind="Cancel")
+            self._book.put(self._book.entry(wait.key, "step", "failed", error=error))
 
     def _row(self, call: Called) -> NewInstance:
         program, claim = call.step.outlast_program, self._activation.claim
@@ -274,12 +277,13 @@ class Errands:
         await self._book.settled()  # nobody can cancel what is just being inserted.
         sent = [wait for wait in out if not self._book.withdraw(wait.key)]
         for wait in sent:
-            await self._activation.cancel(wait.errand, "its workflow waits for it no longer")
+            await self._activation.cancel(wait.errand, GIVEN_UP)
         inbox = await self._activation.inbox() if sent else ()
         for wait in sent:
-            found = wait.match(inbox)
-            if found is not None and found[0]["status"] == "done":
-                self._book.put(*wait.over(self._book, found[0]), tuple(found[1]))
+            if (found := wait.match(inbox)) is not None:
+                value, used = found
+                entry, tell = wait.over(self._book, value)
+                self._book.put(entry, tell if value["status"] == "done" else None, tuple(used))
 
 
 def _chosen(limit: Any, call: Called, what: str) -> str | None:
