@@ -56,7 +56,7 @@ class Activation(Protocol):
     def seconds_until(self, moment: datetime) -> float:
         """Seconds from now until an aware instant; negative when it is past."""
 
-    def tell(self, event: str, **fields: Any) -> None:
+    def emit(self, event: str, **fields: Any) -> None:
         """Reports something of this instance: an event of `_runtime.scheme`, with these fields and its ids."""
 
     async def inbox(self) -> Sequence[Letter]:

@@ -156,7 +156,7 @@ class Run:
         """See `kernel.program.Activation`."""
         return (instant_us(moment) - self.executor.world.wall_us()) / 1_000_000
 
-    def tell(self, event: str, **fields: Any) -> None:
+    def emit(self, event: str, **fields: Any) -> None:
         """See `kernel.program.Activation`."""
         self.executor.tell(self.claim, event, fields)
 

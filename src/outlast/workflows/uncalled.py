@@ -46,7 +46,7 @@ class Uncalled:
             fields: dict[str, Any] = {"keys": ", ".join(keys), "status": status}
             if status == "failed":
                 fields["not_undone"] = ", ".join(kept) or None
-            self._activation.tell("steps.uncalled", **fields)
+            self._activation.emit("steps.uncalled", **fields)
 
 
 def uncalled_keys(text: str | None) -> Collection[str]:
