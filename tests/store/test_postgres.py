@@ -204,7 +204,7 @@ INDEXES = {
     "children": {"instances_child"},
     "reclaim": {"instances_running", "instances_pkey"},
     "nodes": {"instances_running"},
-    "prune": {"instances_expired", "instances_pkey", "signals_instance", "tags_pkey"},
+    "prune": {"instances_expired", "instances_child", "instances_pkey", "signals_instance", "tags_pkey"},
     "queue_ready": {"instances_ready", "instances_fair"},
     "queue_running": {"instances_running"},
     "queue_scheduled": {"instances_due"},

@@ -15,6 +15,8 @@ from outlast.errors import DefinitionError, UnknownProgram, did_you_mean
 
 WORKFLOW: Final = "workflow"
 """The step of an instance that records what it does in the journal."""
+ERRAND: Final = "~errand"
+"""The step of an instance in which a workflow's step runs that is to run elsewhere: its parent is that workflow."""
 DOING: Final[ContextVar[tuple[str, int] | None]] = ContextVar("outlast_doing", default=None)
 """The step of a workflow that this code belongs to: its key in the journal, and its failed attempts. None in the
 workflow's own code and in other shapes; in threads of steps, too."""
@@ -61,11 +63,17 @@ class Activation(Protocol):
     def begin(self, coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
         """Runs a coroutine, in a task of its own, until it first waits. The rest, to be awaited; None: it is over."""
 
-    def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
-        """A described start as a row to insert. Raises: ValueTooLarge, ConfigError."""
+    def new_instance(self, request: StartRequest[Any], options: StartOptions, *, anywhere: bool = False) -> NewInstance:
+        """A described start as a row to insert. `anywhere`: its rate limit may be one that only others declare.
+
+        Raises: ValueTooLarge, ConfigError.
+        """
 
     def seconds_until(self, moment: datetime) -> float:
         """Seconds from now until an aware instant; negative when it is past."""
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Reports something of this instance: an event of `_runtime.scheme`, with these fields and its ids."""
 
     async def inbox(self) -> Sequence[Letter]:
         """The signals that no step has used up, as they are now."""
@@ -130,7 +138,8 @@ class Catalogue:
         if known is not None and not _same_source(known, program):
             raise DefinitionError(
                 f"program {program.name!r} version {program.version} is defined twice "
-                f"({_source(known)} and {_source(program)}); give one of them name=... or version=..."
+                f"({_source(known)} and {_source(program)}); give one of them "
+                f"{getattr(program, 'told_apart_by', 'name=... or version=...')}"
             )
         self._programs[key] = program
         for version in getattr(program, "older_versions", ()):

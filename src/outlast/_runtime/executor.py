@@ -138,9 +138,9 @@ class Run:
         """See `kernel.program.Activation`."""
         return self.executor.eager.begin(coroutine)
 
-    def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
+    def new_instance(self, request: StartRequest[Any], options: StartOptions, *, anywhere: bool = False) -> NewInstance:
         """See `kernel.program.Activation`."""
-        return self.executor.starts.row(request, options)
+        return self.executor.starts.row(request, options, anywhere=anywhere)
 
     @property
     def bytes_max(self) -> int:
@@ -160,6 +160,10 @@ class Run:
     def seconds_until(self, moment: datetime) -> float:
         """See `kernel.program.Activation`."""
         return (instant_us(moment) - self.executor.world.wall_us()) / 1_000_000
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """See `kernel.program.Activation`."""
+        self.executor.tell(self.claim, event, fields)
 
     async def inbox(self) -> Sequence[Letter]:
         """See `kernel.program.Activation`."""
@@ -347,6 +351,10 @@ class Executor:
         limited = outcome.rate_limit is not None or outcome.concurrency_key is not None
         reason = "off" if not outcome.inline else "limited" if limited else "stopped" if run.why else "turn"
         self._events.emit("run_ahead.yielded", **facts, reason=reason)
+
+    def tell(self, claim: Claim, event: str, fields: dict[str, Any]) -> None:
+        """Reports something of an instance that runs."""
+        self._events.emit(event, id=claim.id, program=claim.program, version=claim.version, **fields)
 
     async def _advance(self, run: Run, outcome: Moved) -> bool:
         """Makes the step durable and keeps the claim. False: the run ends here."""

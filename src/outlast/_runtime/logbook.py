@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from outlast._codec import clean_text
-from outlast._kernel.program import DOING, WORKFLOW
+from outlast._kernel.program import DOING, ERRAND, WORKFLOW
 from outlast._model import Line, line_number
 from outlast._runtime import tap
 from outlast._runtime.events import Events
@@ -35,6 +35,8 @@ _counting: Final = threading.Lock()
 _LEVEL_MAX: Final = 2**31 - 1
 _KNOWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record carries: all else came with `extra`."""
+
+_OF_WORKFLOWS: Final = (WORKFLOW, ERRAND)
 
 Place = tuple[str, int]
 """A step, by name or key, and its failed attempts."""
@@ -76,7 +78,7 @@ class LogBook:
 
     def begin(self, run: Run) -> None:
         """See `executor.Scribe`."""
-        if (self._all or run.claim.step == WORKFLOW) and not self._closed:
+        if (self._all or run.claim.step in _OF_WORKFLOWS) and not self._closed:
             tap.listen(self, prints=self._prints)
 
     def logged(self, run: Run, record: logging.LogRecord) -> bool:
@@ -111,7 +113,7 @@ class LogBook:
         """The step whose code this is; None: no lines are wanted. A workflow's own code is no step: it runs again."""
         if self._closed:
             return None
-        if run.claim.step == WORKFLOW:
+        if run.claim.step in _OF_WORKFLOWS:
             return DOING.get()
         return (run.claim.step, run.claim.attempt) if self._all else None
 

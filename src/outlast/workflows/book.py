@@ -162,6 +162,18 @@ class Book:
         await self._activation.record(Recorded(_last_of_each([item[0] for item in batch]), used, rows))
         self._told.extend(resolve for _, resolve, _, _ in batch if resolve is not None)
 
+    async def settled(self) -> None:
+        """Waits for what is being written."""
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
+
+    def withdraw(self, key: str) -> bool:
+        """Takes back what was put under a key, if it is not written yet. Whether it was so."""
+        kept = [item for item in self._outbox if item[0].key != key]
+        found = len(kept) < len(self._outbox)
+        self._outbox = kept
+        return found
+
     def fault(self, error: BaseException) -> None:
         """Something went wrong that is not the workflow's: the activation ends with it."""
         self._fault = error

@@ -10,14 +10,13 @@ from typing import Any, Final
 
 from outlast._kernel.backoff import checked_delay_s
 from outlast._kernel.failures import failure_text
-from outlast._kernel.outcomes import Await, Cancel, Done, Next, Retry, Spawn, Stop
 from outlast._kernel.program import DOING, Activation
-from outlast.errors import ArgumentError, EncodingError, StepTimeout, ValueTooLarge, WorkflowError
+from outlast.errors import ArgumentError, EncodingError, StepTimeout
 from outlast.workflows.book import Book
+from outlast.workflows.current import STEP, result_text
 from outlast.workflows.recall import failure_of
-from outlast.workflows.steps import STEP, Step
+from outlast.workflows.steps import Step
 
-OUTCOMES: Final = (Await, Cancel, Done, Next, Retry, Spawn, Stop)
 _UNCHANGING: Final = (str, int, float, bool, bytes, type(None))
 
 
@@ -180,15 +179,8 @@ class Calls:
         self._book.put(entry, call)
 
     def _written(self, call: Call, value: Any) -> str:
-        if isinstance(value, OUTCOMES):
-            raise WorkflowError(
-                f"step {call.step.outlast_step_name!r} returned {type(value).__name__}, an outcome of jobs and "
-                "machines: a workflow's step returns its result, or raises"
-            )
-        text, most = call.step.signature.encode_result(value), self._activation.bytes_max
-        if len(text) > most // 4 and (size := len(text.encode())) > most:
-            raise ValueTooLarge(f"the result of step {call.step.outlast_step_name!r}", size, most)
-        return text
+        step = call.step
+        return result_text(step.outlast_step_name, step.signature, value, self._activation.bytes_max)
 
     async def _attempt(self, call: Call) -> Any:
         step = call.step
@@ -229,6 +221,13 @@ class Calls:
         entry = book.entry(call.key, "step", "failed", call.attempt, error=text, duration_s=duration_s)
         call.status, call.error = "failed", text
         book.put(entry, call)
+
+    def answer(self, call: Call, status: str, value: str | None, error: str | None) -> None:
+        """Gives what was recorded of a step that ran elsewhere to the code that waits for it."""
+        if call.step.outlast_compensate is not None:
+            call.undoable = self.undoable
+        call.status, call.text, call.error = status, value or "null", error
+        call()
 
     def newest_first(self) -> list[Call]:
         """What can be undone, the newest first."""

@@ -18,12 +18,15 @@ from outlast._kernel.tags import refuse_many
 from outlast._model import TAGS, Letter, NewInstance
 from outlast.errors import StepFailed, ValueTooLarge, WorkflowError, WorkflowTimeout
 from outlast.workflows.book import Book
-from outlast.workflows.calls import OUTCOMES, Call, Calls
+from outlast.workflows.calls import Call, Calls
 from outlast.workflows.children import ChildWait, started_as
+from outlast.workflows.current import OUTCOMES
+from outlast.workflows.errands import Errands
 from outlast.workflows.loop import BRANCH, FlowLoop, Suspended
 from outlast.workflows.people import InputWait
 from outlast.workflows.residents import Residence
 from outlast.workflows.steps import Step
+from outlast.workflows.uncalled import Uncalled
 from outlast.workflows.waiting import Wait
 
 LIFETIME: Final = "~timeout"
@@ -64,7 +67,9 @@ class Flow:
         self._waits: dict[str, Wait] = {}
         self._book = Book(activation)
         self._calls = Calls(activation, self._book)
+        self._uncalled = Uncalled(activation, self._book)
         self._abandoned: list[str] = []
+        self._errands = Errands(activation, self._book, self._calls.answer, self._abandoned)
         self._life: Wait | None = None
         self._doom: str | None = None
         self._closing = False
@@ -93,9 +98,13 @@ class Flow:
                 return await self._fail(self._doom)
             if error is None:
                 try:
-                    return Finished(self._result(main.result()), entries=self._book.left())
+                    text = self._result(main.result())
                 except Exception as second:  # it cannot be stored.
                     error = second
+                else:
+                    await self._errands.stop(self._waits.values())
+                    self._uncalled.tell("done")
+                    return Finished(text, entries=self._book.left())
             return await self._fail(_text_of(error))
         finally:
             if not stays:
@@ -130,6 +139,7 @@ class Flow:
         """
         self._life, self._doom = None, text
         await self._end_branches()
+        self._uncalled.tell("failed", again=FAILURE not in self._book.notes)
         if not self._calls.undoable:
             return Failed(text, entries=self._book.left())
         if FAILURE not in self._book.notes:
@@ -143,6 +153,7 @@ class Flow:
         self._closing = True
         self._loop.close_tasks()
         await self._calls.stop()
+        await self._errands.stop(self._waits.values())
         self._waits.clear()
         if self._book.has_results:
             await self._book.write()
@@ -169,6 +180,8 @@ class Flow:
             elif (rest := self._calls.begin_alone()) is not None:
                 await rest
             self._book.raise_fault()
+            if self._abandoned:
+                await self._book.settled()  # nobody can cancel what is just being inserted.
             while self._abandoned:  # before that is recorded: cancelling twice harms nobody.
                 await self._activation.cancel(self._abandoned.pop(), "its parent waits for it no longer")
             if self._book.has_results and not self._calls.running:
@@ -205,7 +218,9 @@ class Flow:
         """The key of the next thing of this name in the branch that runs now."""
         if self._closing:
             raise Suspended
-        return BRANCH.get().key(name)
+        key = BRANCH.get().key(name)
+        self._uncalled.left.discard(key)
+        return key
 
     def call(self, step: Step[Any, Any], args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
         """A step was called: its key is taken now, whenever it is awaited."""
@@ -213,19 +228,32 @@ class Flow:
 
     async def _called(self, key: str, step: Step[Any, Any], args: Any, kwargs: Any) -> Any:
         call = Call(key, step, args, kwargs, self._loop.create_future())
-        self._calls.add(call)
+        if self._errands.takes(call):
+            self._expect(self._errands.begin(call, sends=self._doom is None or key.startswith(UNDO)))
+        else:
+            self._calls.add(call)
         try:
             return await call.future
         except asyncio.CancelledError:
             self._calls.give_up(call)
+            if (wait := self._waits.pop(key, None)) is not None:
+                self._errands.give_up(wait)
             raise
+
+    def _expect(self, wait: Wait | None) -> None:
+        """What is recorded already, or about to be, is waited for."""
+        if wait is None:
+            return
+        self._waits[wait.key] = wait
+        if (found := wait.match(self._inbox)) is not None and (self._doom is None or wait.key.startswith(UNDO)):
+            self._take(wait, *found)
 
     async def wait(self, wait: Wait, *, started: NewInstance | None = None) -> Any:
         """Something is waited for; with the wait `started` begins."""
         future = wait.future = self._loop.create_future()
         note = self._book.notes.get(wait.key)
         if note is not None and note.status == "done":
-            self._book.recall(note.number, lambda: _give(wait, note.value))
+            self._book.recall(note.number, lambda: wait.give(note.value))
         else:
             self._begin_wait(wait, started)
             if (found := wait.match(self._inbox)) is not None and self._doom is None:
@@ -311,8 +339,7 @@ class Flow:
 
     def _end_wait(self, wait: Wait, value: Any, used: tuple[str, ...] = ()) -> None:
         self._waits.pop(wait.key, None)
-        text = encode(value, what=f"what {wait.key!r} got")
-        self._book.put(self._book.entry(wait.key, wait.kind, "done", value=text), lambda: _give(wait, text), used)
+        self._book.put(*wait.over(self._book, value), used)
 
     async def _look_at_time(self) -> None:
         due = [wait for wait in self._waits.values() if wait.due_at is not None and wait.due_at <= self._real.time()]
@@ -350,11 +377,13 @@ class Flow:
                 )
             )
         shown = tuple(letter.id for letter in self._inbox if letter.name in names)
+        self._uncalled.tell("waiting")
         started = self._book.children_left()
         return Parked(None, None, tuple(names), wake_s, shown, entries=self._book.left(), started=started)
 
     async def _compensate(self) -> str:
         """Undoes what was done, the newest first; a failure does not stop it. Returns the final status."""
+        begun = {key for key, note in self._book.notes.items() if key.startswith(UNDO) and note.status != "done"}
         status = COMPENSATED
         for call in self._calls.newest_first():
             undo = call.step.outlast_compensate
@@ -363,11 +392,13 @@ class Flow:
             result = call.step.signature.read_result(call.text)
             given = {**call.step.signature.named(call.args, call.kwargs), "result": result}
             kwargs = {name: given[name] for name in undo.signature.names if name in given}
+            key = f"{UNDO}{call.key}/{undo.outlast_step_name}#1"
+            begun.discard(key)
             try:
-                await self._called(f"{UNDO}{call.key}/{undo.outlast_step_name}#1", undo, (), kwargs)
+                await self._called(key, undo, (), kwargs)
             except StepFailed:
                 status = COMPENSATION_FAILED
-        return status
+        return COMPENSATION_FAILED if begun else status  # the code has lost one that had begun.
 
     async def _close(self) -> None:
         """Ends what still runs: steps of branches that were given up, and the code of a suspended workflow."""
@@ -404,6 +435,8 @@ class Flow:
         self._activation = activation
         self._calls.move(activation)
         self._book.move(activation)
+        self._errands.move(activation)
+        self._uncalled.move(activation)
         self._look_at_life()
         if self._doom is None:
             self._take_letters(activation.claim.letters)
@@ -425,17 +458,6 @@ class _Doomed(Exception):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
-
-
-def _give(wait: Wait, text: str | None) -> None:
-    """Gives a wait what was recorded for it."""
-    future = wait.future
-    if future is None or future.done():
-        return
-    try:
-        future.set_result(wait.recall(decode_any(text or "null")))
-    except Exception as error:
-        future.set_exception(error)
 
 
 def _set(future: asyncio.Future[None]) -> None:

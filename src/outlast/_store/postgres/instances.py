@@ -67,8 +67,8 @@ class Instances:
 
         async def cancel(transaction: Transaction) -> Stopped | None:
             ids = [id]
-            while tree:  # until nobody has spawned any more while we waited for the locks.
-                found = [row[0] for row in await transaction.rows("tree", id=id)]
+            while True:  # until nobody has spawned any more while we waited for the locks.
+                found = [row[0] for row in await transaction.rows("tree", id=id, whole=tree)]
                 if len(found) <= len(ids):
                     break
                 ids = found
@@ -90,8 +90,9 @@ class Instances:
             found = await transaction.rows("retry", id=id, now=transaction.now)
             former = found[0][0] if found else None
             if former in MOVES["retry"]:
-                await transaction.run("unrecord", id=id, everything=former in UNDONE)
-                if former != QUARANTINED:  # for which its parent waits still.
+                ended = former != QUARANTINED
+                await transaction.run("unrecord", id=id, everything=former in UNDONE, errands=ended)
+                if ended:  # for a quarantined one its parent waits still.
                     await transaction.run("raise", id=id)
             return found
 
@@ -120,6 +121,7 @@ class Instances:
             return None
 
         async def delete(transaction: Transaction) -> str | None:
+            ids = [row[0] for row in await transaction.rows("tree", id=id, whole=False)]
             stood = await transaction.rows("lock_instance", id=id)
             if not stood:
                 return None
@@ -127,8 +129,8 @@ class Instances:
             if status != RUNNING:
                 if status not in FINAL:
                     await lower(transaction, [id])
-                await _forget_all(transaction, [id])
-                await transaction.run("delete", id=id)
+                await _forget_all(transaction, ids)
+                await transaction.run("delete", ids=ids)
             return status
 
         return await self._desk.transact(delete)

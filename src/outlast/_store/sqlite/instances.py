@@ -73,7 +73,7 @@ class Instances:
             row = connection.execute(desk.text("stand"), {"id": id}).fetchone()
             if row is None:
                 return None
-            ids = scalar(connection, desk.text("tree"), {"id": id}) if tree else _json([id])
+            ids = scalar(connection, desk.text("tree"), {"id": id, "whole": tree})
             text = scalar(connection, desk.text("find_live"), {"ids": ids})
             ended = msgspec.json.decode(text)
             values = {"ended": text, "error": error, "retention_s": retention_s, "now_us": now_us}
@@ -100,8 +100,9 @@ class Instances:
                     return Held(id, key, holder[0])
             connection.execute(desk.text("retry"), values)
             if status in MOVES["retry"]:
-                connection.execute(desk.text("unrecord"), {"id": id, "everything": status in UNDONE})
-                if status != QUARANTINED:  # for which its parent waits still.
+                ended = status != QUARANTINED
+                connection.execute(desk.text("unrecord"), {"id": id, "everything": status in UNDONE, "errands": ended})
+                if ended:  # for a quarantined one its parent waits still.
                     connection.execute(desk.text("raise"), values)
             return (status, queue)
 
@@ -116,8 +117,9 @@ class Instances:
             if row is not None and row[0] != RUNNING:
                 if row[0] not in FINAL:
                     lower(connection, desk, [id], now_us)
-                forget_all(connection, desk, _json([id]))
-                connection.execute(desk.text("delete"), {"id": id})
+                ids = scalar(connection, desk.text("tree"), {"id": id, "whole": False})
+                forget_all(connection, desk, ids)
+                connection.execute(desk.text("delete"), {"ids": ids})
             return None if row is None else str(row[0])
 
         found: str | None = await desk.writer.write(delete)

@@ -34,9 +34,10 @@ CROSS JOIN LATERAL (
 ) AS j;
 
 -- name: unrecord
--- takes: id; whether everything is to be forgotten, or only what has not succeeded
+-- takes: id; whether everything is to be forgotten, or only what has not succeeded; whether errands that were out have ended
 -- index: journal's own key
-DELETE FROM {schema}.journal WHERE instance = :id::uuid AND (:everything OR status IN ('failed', 'retrying') OR key = '~timeout');
+DELETE FROM {schema}.journal WHERE instance = :id::uuid AND (:everything OR status IN ('failed', 'retrying') OR key = '~timeout'
+    OR (:errands AND kind = 'step' AND status = 'waiting'));
 
 -- name: forget_journal
 -- takes: ids of instances that are deleted in the same transaction

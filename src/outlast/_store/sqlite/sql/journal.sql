@@ -30,9 +30,10 @@ FROM json_each(:waits) AS w CROSS JOIN {schema}_journal AS j
 WHERE j.wake_us IS NOT NULL;
 
 -- name: unrecord
--- takes: id; whether everything is to be forgotten, or only what has not succeeded
+-- takes: id; whether everything is to be forgotten, or only what has not succeeded; whether errands that were out have ended
 -- index: journal's own key
-DELETE FROM {schema}_journal WHERE instance = :id AND (:everything OR status IN ('failed', 'retrying') OR key = '~timeout');
+DELETE FROM {schema}_journal WHERE instance = :id AND (:everything OR status IN ('failed', 'retrying') OR key = '~timeout'
+    OR (:errands AND kind = 'step' AND status = 'waiting'));
 
 -- name: forget_journal
 -- takes: ids, a JSON array of instances that are deleted in the same transaction
