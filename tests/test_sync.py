@@ -205,6 +205,18 @@ def test_what_an_operator_does(engine: sync.Engine) -> None:
         engine.program("test_sync.dubble")
 
 
+def test_tags_counts_and_deleting(engine: sync.Engine) -> None:
+    handle = engine.start(double.new(number=1), tags={"region": "eu"})
+    handle.result(SOON_S)
+
+    assert engine.set_tags(handle.id, {"tier": "gold"}) == {"region": "eu", "tier": "gold"}
+    assert [found.id for found in engine.list(tags={"tier": "gold"}, roots=True)] == [handle.id]
+    assert engine.totals(by="program", tags={"region": "eu"}) == {handle.get().program: 1}
+    assert engine.delete_many(older_than=0, dry_run=True) == engine.delete_many(older_than=0) == 1
+    with pytest.raises(NotFound):
+        engine.cancel_input(handle.id, "manager")
+
+
 def test_schedules(engine: sync.Engine) -> None:
     made = engine.schedule(double.new(number=21), "0 9 * * MON-FRI", name="s", zone="Europe/Berlin")
     assert engine.get_schedule("s") == made
@@ -326,6 +338,9 @@ async def test_a_call_on_a_running_loop_is_refused(url: str) -> None:
         "trigger_schedule": lambda: engine.trigger_schedule("s"),
         "queues": engine.queues,
         "totals": engine.totals,
+        "set_tags": lambda: engine.set_tags(id, {}),
+        "delete_many": lambda: engine.delete_many(older_than=0),
+        "cancel_input": lambda: engine.cancel_input(id, "x"),
         "nodes": engine.nodes,
         "limits": engine.limits,
         "findings": engine.findings,
@@ -447,7 +462,10 @@ def test_a_forked_child_opens_its_own(url: str) -> None:
 
 
 INTERRUPTED = """
+import signal
 from outlast import sync
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs this in the background may have it ignored.
 
 @job
 async def never():
@@ -460,6 +478,8 @@ async def double(number: int) -> int:
 engine = sync.Engine(URL, drain_timeout=0)
 handle = engine.start(never.new())
 try:
+    while handle.get().status != "running":
+        pass
     say("waiting")
     handle.result()
 except KeyboardInterrupt:

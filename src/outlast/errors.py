@@ -29,6 +29,7 @@ OutlastError
 │   └── HandlerFailed          its handler raised in another process; also an instance of what it raised
 ├── StepFailed                 a workflow's step failed for good; also an instance of what the step raised
 ├── WorkflowTimeout            a workflow ran longer than its `timeout`
+├── InputCancelled             what a workflow asks people was called off
 ├── ResultTimeout              `result(timeout=...)` ran out; the instance goes on
 ├── StepTimeout                a step ran longer than its `timeout`
 └── StoreError                 the database's trouble
@@ -273,6 +274,20 @@ class ChildFailed(OutlastError):
 
 class WorkflowTimeout(OutlastError, TimeoutError):
     """A workflow ran longer than its `timeout`."""
+
+
+class InputCancelled(OutlastError):
+    """What a workflow asks people was called off: nobody will answer. The message is the reason that was given.
+
+    Attributes:
+        name: What was asked for.
+        reason: Why, or an empty text.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"input {name!r} was called off{f': {reason}' if reason else ''}")
+        self.name = name
+        self.reason = reason
 
 
 class ResultTimeout(OutlastError, TimeoutError):

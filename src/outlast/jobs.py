@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, cast, overload
 
-from outlast._codec import clean_text
 from outlast._kernel.backoff import Backoff, check_policy, checked_delay_s, exponential
 from outlast._kernel.cron import Cron, as_cron
 from outlast._kernel.failures import failure_text, reason_text
 from outlast._kernel.outcomes import Again, Cancel, Cancelled, Failed, Finished, Outcome, Retry, Unreadable
 from outlast._kernel.program import DEFINED, Activation
+from outlast._kernel.progress import checked_report
 from outlast._kernel.requests import StartRequest
 from outlast._kernel.signatures import Signature, check_alone
 from outlast._world import instant
 from outlast.config import checked_name, duration_s
-from outlast.errors import ConfigError, DefinitionError, EncodingError
+from outlast.errors import DefinitionError, EncodingError
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -39,7 +39,6 @@ STEP: Final = "run"
 """The name of a job's only step."""
 _VERSION_MAX = 2**31 - 1
 _ATTEMPTS_MAX = 1_000_000
-_NOTE_CHARS_MAX = 500
 _SHOWN_CHARS_MAX = 200
 
 
@@ -97,10 +96,9 @@ class Context:
 
         Raises: ConfigError: the fraction is out of range.
         """
-        if not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
-            raise ConfigError(f"progress must be a fraction between 0 and 1, not {fraction!r}")
+        report = checked_report(fraction, note)
         if self._report is not None:
-            self._report(float(fraction), clean_text(note, chars_max=_NOTE_CHARS_MAX))
+            self._report(*report)
 
 
 class Start(Generic[R_co]):

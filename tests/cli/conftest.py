@@ -73,6 +73,10 @@ class Stock(Object, name="shop.Stock"):
 async def charge(order: int) -> str:
     return f"charged {order}"
 
+@workflow(name="shop.ask")
+async def ask() -> str:
+    return await wait_for_approval("boss", timeout=3600)
+
 @workflow(name="shop.buy")
 async def buy(order: int) -> list:
     receipt = await charge(order)

@@ -4,6 +4,8 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
 from outlast import Engine
 from outlast.errors import InstanceFailed
 from tests.cli.conftest import Outlast
@@ -156,6 +158,65 @@ def test_retry_runs_again_what_has_failed(outlast: Outlast, url: str) -> None:
     assert outlast("show", failed, "--url", url, "--json").json["status"] == "ready"
     assert refused.code == 1
     assert "'done'" in refused.err
+
+
+def test_what_is_tagged_is_listed_and_shown(outlast: Outlast, url: str) -> None:
+    both = start(outlast, url, "shop:add", "--arg", "a=1", "--tag", "customer=42", "--tag", "region=eu")
+    eu = start(outlast, url, "shop:add", "--arg", "a=1", "--tag", "region=eu")
+    start(outlast, url)
+
+    def listed(*args: str) -> list[str]:
+        return [item["id"] for item in outlast("list", "--url", url, "--json", *args).json]
+
+    assert listed("--tag", "region=eu") == [eu, both]
+    assert listed("--tag", "region=eu", "--tag", "customer=42", "--roots") == [both]
+    assert listed("--tag", "region=eu", "--queue", "other") == []
+    assert "tags             customer=42, region=eu" in outlast("show", both, "--url", url).out
+    assert outlast("show", both, "--url", url, "--json").json["tags"] == {"customer": "42", "region": "eu"}
+    wrong = outlast("list", "--url", url, "--tag", "region")
+    assert (wrong.code, "'region' is not name=value" in wrong.err) == (2, True)
+
+
+def test_many_are_deleted_after_a_look_and_a_question(outlast: Outlast, url: str) -> None:
+    failed = [start(outlast, url, "shop:fail") for _ in range(3)]
+    work(url, *failed, start(outlast, url))
+    live = start(outlast, url)
+
+    def delete(*args: str, input: str | None = None) -> tuple[int, str]:
+        answer = outlast("delete", "--url", url, *args, input=input)
+        return answer.code, answer.out
+
+    assert delete("--status", "failed", "--older-than", "7d", "--dry-run") == (0, "0 would be deleted\n")
+    assert delete("--status", "failed", "--dry-run") == (0, "3 would be deleted\n")
+    assert delete("--status", "failed", input="n\n")[0] == 1
+    asked = outlast("delete", "--url", url, "--status", "failed", input="y\n")
+    assert (asked.code, asked.out.splitlines()[-1]) == (0, "3 deleted")
+    assert "Delete 3 for good?" in asked.err
+    assert outlast("delete", "--url", url, "--older-than", "0", "--yes", "--json").json == {
+        "count": 1,
+        "dry_run": False,
+    }
+    assert [item["id"] for item in outlast("list", "--url", url, "--json").json] == [live]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [(), ("0190a2b3", "--status", "failed"), ("--dry-run",), ("0190a2b3", "--dry-run"), ("--status", "running")],
+    ids=str,
+)
+def test_what_to_delete_must_be_clear(outlast: Outlast, url: str, args: tuple[str, ...]) -> None:
+    assert outlast("delete", "--url", url, *args).code == 2
+
+
+def test_what_changes_is_said_until_the_end(outlast: Outlast, url: str) -> None:
+    id = start(outlast, url)
+    work(url, id)
+
+    watched = outlast("show", id[:20], "--watch", "--url", url)
+
+    assert watched.code == 0
+    assert watched.err.endswith("done  run\n")
+    assert "result" in watched.out
 
 
 def test_delete_deletes(outlast: Outlast, url: str) -> None:

@@ -218,6 +218,20 @@ async def test_a_trigger_starts_a_run_and_leaves_the_next_tick(engines: Engines)
     assert after.last_run_at is not None
 
 
+async def test_what_is_done_by_hand_is_told(engine: Engine) -> None:
+    ear = Ear(engine)
+    await engine.schedule(greet.new(), "@daily", name="s")
+
+    await engine.enable_schedule("s")
+    assert ear.all("schedule.switched") == []
+    await engine.disable_schedule("s")
+    await engine.update_schedule("s", enabled=True)
+    handle = await engine.trigger_schedule("s")
+
+    assert [(said["schedule"], said["enabled"]) for said in ear.all("schedule.switched")] == [("s", False), ("s", True)]
+    assert len(ear.all("schedule.triggered", schedule="s", id=handle.id, queue="mail")) == 1
+
+
 async def test_a_trigger_with_another_program_is_refused(engine: Engine) -> None:
     await engine.schedule(greet.new(), "@daily", name="s")
 

@@ -20,6 +20,8 @@ BUDGET = {
     "commit": {"sqlite": 3, "postgres": 1},
     "commit, one stale": {"sqlite": 4, "postgres": 2},
     "add": {"sqlite": 3, "postgres": 1},
+    # Postgres: a transaction, with the tags after the rows.
+    "add, tagged": {"sqlite": 4, "postgres": 4},
     "add, one held": {"sqlite": 4, "postgres": 2},
     "release": {"sqlite": 3, "postgres": 1},
     "report": {"sqlite": 3, "postgres": 1},
@@ -27,9 +29,9 @@ BUDGET = {
     "promote": {"sqlite": 6, "postgres": 1},
     "reclaim, nothing lost": {"sqlite": 1, "postgres": 1},
     "reclaim": {"sqlite": 5, "postgres": 1},
-    # Rows, signals, journal, lines.
+    # Rows, signals, journal, lines, tags.
     "prune, nothing expired": {"sqlite": 1, "postgres": 1},
-    "prune": {"sqlite": 8, "postgres": 1},
+    "prune": {"sqlite": 9, "postgres": 1},
     # Those with effects are transactions in Postgres, too: BEGIN, the work, COMMIT.
     "send": {"sqlite": 7, "postgres": 5},
     "send, nobody there": {"sqlite": 4, "postgres": 4},
@@ -124,6 +126,8 @@ async def test_a_life_costs_the_same_for_few_and_for_many(given: Given, cost: Me
     rows = [given.new() for _ in range(count)]
 
     await cost("add", lambda: store.instances.add(rows))
+    tagged = [given.new(queue="other", tags='{"region":"eu","tier":"gold"}') for _ in range(count)]
+    await cost("add, tagged", lambda: store.instances.add(tagged))
     claims = await cost("claim", lambda: given.taken())
     assert len(claims) == count
     await cost("report", lambda: store.claims.report([(claim.id, 1, 0.5, "") for claim in claims]))

@@ -17,7 +17,7 @@ from sqlalchemy import orm
 
 from harness.waiting import eventually_async
 from outlast._kernel.identity import scope_text
-from outlast._model import Claim, Held, NewInstance
+from outlast._model import Claim, Filter, Held, NewInstance
 from outlast._store.contract import Store
 from outlast._store.door import open_store
 from outlast._store.enlist import enlist
@@ -103,6 +103,21 @@ async def test_a_held_key_is_told_and_the_transaction_goes_on(url: str, store: S
     assert sorted(held) == [Held(refused.id, "a", holder.id), Held(twin.id, "b", free.id)]
     assert {claim.id for claim in await take(store)} == {holder.id, free.id}
     assert orders(url) == 1
+
+
+@every_kind
+async def test_what_is_committed_is_found_by_its_tags(store: Store, caller: Caller) -> None:
+    holder, refused, free = new("a"), new("a"), new("b")
+    refused.tags = free.tags = '{"customer":"42","region":"it\'s 100%, :name"}'
+    await store.instances.add([holder])
+    wanted = Filter(tags=(("region", "it's 100%, :name"),))
+
+    await caller.add(store.enlist(caller.connection), [refused, free])
+    before = await store.instances.list(wanted)
+    await caller.run(caller.commit)
+
+    assert before == []
+    assert [row.id for row in await store.instances.list(wanted)] == [free.id]
 
 
 @every_kind

@@ -131,10 +131,14 @@ INSERT INTO outlast.signals (id, instance, name, payload, dedup_key, sent_at, co
 SELECT gen_random_uuid(), id, 'go', '1', 'd', now(), CASE WHEN status = 'done' THEN now() END
 FROM outlast.instances LIMIT 100000
 """
+FILL_TAGS = """
+INSERT INTO outlast.tags (name, value, instance) SELECT 'region', 'eu', id FROM outlast.instances LIMIT 100000
+"""
 INDEXES = {
     "take": {"instances_ready", "instances_fair", "instances_pkey"},
     "commit": {"instances_pkey"},
     "commit_full": {"instances_pkey"},
+    "commit_recorded": {"instances_pkey"},
     "settled": {"instances_pkey"},
     "release": {"instances_pkey"},
     "report": {"instances_pkey"},
@@ -146,6 +150,18 @@ INDEXES = {
     "get": {"instances_pkey"},
     "find_last_by_key": {"instances_key_all"},
     "list": {"instances_pkey"},
+    "list_waiting": {"instances_waiting"},
+    "list_tagged": {"tags_pkey", "instances_pkey"},
+    "weigh_tags": {"tags_pkey"},
+    "count_tagged": {"tags_pkey", "instances_pkey"},
+    "count_children": {"instances_child"},
+    "add_tags": {"instances_pkey"},
+    "forget_tags": {"tags_pkey", "instances_pkey"},
+    "read_tags": {"instances_pkey"},
+    "write_tags": {"instances_pkey"},
+    "removable": {"instances_pkey"},
+    "lock_removable": {"instances_pkey"},
+    "remove": {"instances_pkey"},
     "ended": {"instances_pkey"},
     "stand_runs": {"instances_pkey"},
     "stand": {"instances_pkey"},
@@ -188,7 +204,7 @@ INDEXES = {
     "children": {"instances_child"},
     "reclaim": {"instances_running", "instances_pkey"},
     "nodes": {"instances_running"},
-    "prune": {"instances_expired", "instances_pkey", "signals_instance"},
+    "prune": {"instances_expired", "instances_child", "instances_pkey", "signals_instance", "tags_pkey"},
     "queue_ready": {"instances_ready", "instances_fair"},
     "queue_running": {"instances_running"},
     "queue_scheduled": {"instances_due"},
@@ -204,6 +220,7 @@ LARGE = {
     "signals_pkey",
     "signals_instance",
     "signals_dedup",
+    "tags_pkey",
 }
 
 
@@ -218,10 +235,11 @@ async def plan(connection: asyncpg.Connection, statement: Statement) -> list[str
 
 
 def misuses(lines: list[str], indexes: set[str]) -> list[str]:
-    """What a plan does with instances and signals that it should not."""
+    """What a plan does with instances, signals and tags that it should not."""
     found = [line for line in lines if re.search(r"(Seq|Bitmap \w+|Tid) Scan on (instances|signals)", line)]
+    found += [line for line in lines if re.search(r"(Seq|Bitmap \w+) Scan on tags", line)]
     for line, after in zip(lines, [*lines[1:], ""], strict=True):
-        if (used := re.search(r" using (\w+) on (?:instances|signals)", line)) and used[1] not in indexes:
+        if (used := re.search(r" using (\w+) on (?:instances|signals|tags)", line)) and used[1] not in indexes:
             found.append(line)
         # These hold rows that have ended, too: without a condition one would be walked from end to end.
         if used and used[1] in LARGE and "Index Cond: " not in after:
@@ -244,8 +262,10 @@ async def test_plans_are_right_for_an_empty_table_and_stay_so(store: PostgresSto
         for status, count in (("done", 200_000), ("ready", 20_000), ("scheduled", 20_000), ("running", 500)):
             await connection.execute(FILL, status, count)
         await connection.execute(FILL_SIGNALS)
+        await connection.execute(FILL_TAGS)
         await look("filled")
         await connection.execute("ANALYZE outlast.instances")
+        await connection.execute("ANALYZE outlast.tags")
         await connection.execute("ANALYZE outlast.signals")
         await look("analysed")
     finally:
@@ -377,11 +397,11 @@ def test_every_statement_on_objects_has_its_plan_looked_at() -> None:
 
 
 def test_every_statement_on_instances_has_its_plan_looked_at() -> None:
-    tables = ("outlast.instances", "outlast.signals")
+    tables = ("outlast.instances", "outlast.signals", "outlast.tags")
     named = {name for name, statement in SQL.items() if any(table in statement.text for table in tables)}
 
-    # find_by_key may take either index of keys; totals reads the whole table, and says so.
-    assert named - INDEXES.keys() == {"find_by_key", "totals", "drop_tables"}
+    # find_by_key may take either index of keys; totals and count read the whole table, and say so.
+    assert named - INDEXES.keys() == {"find_by_key", "totals", "count", "drop_tables"}
 
 
 # Locks.

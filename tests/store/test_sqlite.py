@@ -102,7 +102,7 @@ async def test_a_statement_walks_the_index_that_it_promises(
         names = re.findall(r":(\w+)", text)
         plan = "\n".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", dict.fromkeys(names)))
 
-    tables = "instances|signals|objects|alarms|calls"
+    tables = "instances|signals|tags|objects|alarms|calls"
     ours = {f"outlast_{table}" for table in tables.split("|")} | set(
         re.findall(rf"outlast_(?:{tables}) AS (\w+)", text)
     )

@@ -25,6 +25,8 @@ UNFENCED = {
     "promote": "moves what is scheduled: nobody holds it",
     "hurry": "moves a due time of what is scheduled or waits: nobody holds it",
     "prune": "deletes what has ended: nobody holds it",
+    "remove": "deletes what has ended: nobody holds it",
+    "write_tags": "anybody may tag, at any time; whoever runs the row writes other columns",
     "take": "makes the epoch, from what is ready: nobody holds it",
     "mark_taken": "the second half of take, in the same transaction",
     "wake": "wakes what waits: nobody holds it",
@@ -110,6 +112,8 @@ ONLY_IN = {
     },
     POSTGRES: {
         "lock_instance": "looks, and lets nobody else change it meanwhile",
+        "lock_removable": "removable, while nobody else can change them",
+        "remove": "prune in SQLite, where that is a statement of its own",
         "lock_ours": "the first half of commit, where it has effects",
         "lock_parents": "locks in one order before lower",
         "consume": "two statements in SQLite",

@@ -3,7 +3,10 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from outlast import Engine, backoff, call_child, days, hours, parallel, sleep, step, wait_for_signal, workflow
+from outlast.errors import InstanceFailed
 from outlast.testing import assert_done, assert_failed, assert_status, clock_of, crash_before_commit, drain
 from tests.engine.given import SOON_S, Ear
 from tests.workflows.programs import SEEN, Declined, charge, flaky, reserve, retries, ship
@@ -248,6 +251,40 @@ async def test_a_cancelled_workflow_undoes_nothing(hand: Engine) -> None:
 
     await assert_status(hand, handle, "cancelled")
     assert SEEN == ["charge 1"]
+
+
+async def test_each_recorded_step_is_told_once_it_is_committed(worker: Engine) -> None:
+    ear = Ear(worker)
+    tries: list[int] = []
+
+    @step(max_attempts=2, backoff=backoff.constant(0))
+    async def second_time() -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError("not yet")
+        return 1
+
+    @step
+    async def never() -> None:
+        raise KeyError("no")
+
+    @workflow(name="model.told")
+    async def told() -> None:
+        await second_time()
+        await never()
+
+    handle = await worker.start(told.new())
+    with pytest.raises(InstanceFailed):
+        await handle.result(SOON_S)
+
+    await ear.hears("step.recorded", key="never#1", status="failed")
+    heard = ear.all("step.recorded", id=handle.id, program="model.told", queue="default")
+    assert [(said["key"], said["status"], said["attempt"], said["error"]) for said in heard] == [
+        ("second_time#1", "retrying", 1, "ValueError: not yet"),
+        ("second_time#1", "done", 1, None),
+        ("never#1", "failed", 1, "KeyError: 'no'"),
+    ]
+    assert all(said["duration_s"] >= 0 for said in heard)
 
 
 async def test_a_life_is_told_by_events(worker: Engine) -> None:

@@ -18,8 +18,9 @@ from outlast import (
     wait_for_text,
     workflow,
 )
-from outlast.errors import InvalidAnswer, NotFound
+from outlast.errors import InputCancelled, InvalidAnswer, NotFound
 from outlast.testing import assert_done, assert_failed, assert_status, clock_of, drain
+from tests.engine.given import Ear
 from tests.workflows.programs import ship
 
 ADDRESS = [
@@ -87,6 +88,74 @@ async def test_an_answer_that_does_not_fit_is_refused_where_it_is_given(hand: En
 
     assert (await drain(hand)).steps == 0
     assert len(await hand.pending_inputs()) == 1
+
+
+async def test_what_is_asked_can_be_called_off(hand: Engine) -> None:
+    @workflow
+    async def careful() -> Any:
+        try:
+            return await wait_for_form("address", [Field("street")])
+        except InputCancelled as error:
+            return [error.name, error.reason]
+
+    handle, failing = await hand.start(careful.new()), await hand.start(approval.new())
+    await drain(hand)
+
+    assert await hand.cancel_input(handle, "address", "sold out") == "delivered"
+    assert await hand.cancel_input(handle, "address") == "duplicate"
+    assert await hand.provide_input(handle, "address", {"street": "A 1"}) == "duplicate"
+    assert await hand.cancel_input(failing.id, "manager") == "delivered"
+    with pytest.raises(NotFound, match="asks for no input called 'boss'"):
+        await hand.cancel_input(failing, "boss")
+    await drain(hand)
+
+    assert await assert_done(hand, handle) == ["address", "sold out"]
+    await assert_failed(hand, failing, "input 'manager' was called off")
+    assert await hand.pending_inputs() == []
+    (step, *_) = await hand.steps(handle)
+    assert (step.status, step.value["cancelled"]) == ("done", "sold out")
+
+
+async def test_an_answer_that_was_given_is_not_called_off(hand: Engine) -> None:
+    handle = await hand.start(approval.new())
+    await drain(hand)
+
+    assert await hand.provide_input(handle, "manager", True) == "delivered"
+    assert await hand.cancel_input(handle, "manager") == "duplicate"
+    await drain(hand)
+
+    assert await assert_done(hand, handle) == "approved"
+
+
+async def test_what_is_asked_and_what_became_of_it_is_told(hand: Engine) -> None:
+    ear = Ear(hand)
+    answered, cancelled, late = [await hand.start(approval.new(3600)) for _ in range(3)]
+    await drain(hand)
+    await hand.provide_input(answered, "manager", True)
+    await hand.cancel_input(cancelled, "manager")
+    await drain(hand)
+    clock_of(hand).jump(hours(1))
+    await drain(hand)
+
+    for handle, result in ((answered, "answered"), (cancelled, "cancelled"), (late, "late")):
+        facts = {"id": handle.id, "program": "people.approval", "key": "input:manager#1", "input": "manager"}
+        assert len(ear.all("input.asked", **facts)) == 1
+        (closed,) = ear.all("input.closed", **facts)
+        assert closed["result"] == result
+
+
+async def test_no_answer_looks_like_a_call_off(hand: Engine) -> None:
+    @workflow
+    async def asks() -> Any:
+        return await wait_for_form("address", [Field("cancelled")])
+
+    handle = await hand.start(asks.new())
+    await drain(hand)
+
+    await hand.provide_input(handle, "address", {"cancelled": "no"})
+    await drain(hand)
+
+    assert await assert_done(hand, handle) == {"cancelled": "no"}
 
 
 async def test_nobody_answers(hand: Engine) -> None:

@@ -113,6 +113,19 @@ def checked_answer(request: Mapping[str, Any], answer: Any) -> Any:
     return answer
 
 
+def called_off(reason: str) -> list[dict[str, str]]:
+    """What is sent in place of an answer when a request is called off: no kind of request has such an answer."""
+    return [{"cancelled": reason}]
+
+
+def reason_of(answer: Any) -> str | None:
+    """Why a request was called off, if that is what came in place of its answer; else None."""
+    match answer:
+        case [{"cancelled": str(reason)}]:
+            return reason
+    return None
+
+
 def _chosen(request: Mapping[str, Any], answer: Any, *, one: bool) -> dict[str, str]:
     choices = request["choices"]
     if not isinstance(answer, list) or not all(each in choices for each in answer) or (one and len(answer) != 1):

@@ -149,6 +149,7 @@ def new_run(
         correlation_scope=None if tick is None else _ALWAYS,
         due_us=None if start_at is None else instant_us(start_at),
         timeout_s=row.timeout_s,
+        tags=row.tags,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Protocol, TypedDict, TypeVar, Unpack
 
 from outlast._kernel.identity import checked_key, scope_text
+from outlast._kernel.tags import tags_text
 from outlast._world import instant_us
 from outlast.config import checked_name, duration_s
 from outlast.errors import ArgumentError, ConfigError, did_you_mean
@@ -53,6 +54,7 @@ class StartOptions:
     rate_weight: float = 1.0
     fair_key: str | None = None
     fair_weight: float = 1.0
+    tags: str | None = None
 
 
 PLAIN: Final = StartOptions()
@@ -70,6 +72,7 @@ class StartingMany(TypedDict, total=False):
     weight: float
     fair_key: str | None
     fair_weight: float
+    tags: Mapping[str, str] | None
 
 
 class Starting(StartingMany, total=False):
@@ -101,6 +104,7 @@ def start_options(**given: Unpack[Starting]) -> StartOptions:
         rate_weight=checked_weight(given.get("weight", 1.0), what="weight"),
         fair_key=None if fair_key is None else checked_name(fair_key, what="fair_key"),
         fair_weight=checked_weight(given.get("fair_weight", 1.0), what="fair_weight"),
+        tags=tags_text(given.get("tags")),
     )
 
 

@@ -44,6 +44,7 @@ from outlast._model.views import (
     Standing,
 )
 from outlast._model.work import (
+    TAGS,
     Asked,
     Claim,
     Committed,
@@ -59,6 +60,7 @@ from outlast._model.work import (
 
 __all__ = [
     "OVERDUE_S",
+    "TAGS",
     "Activated",
     "AlarmMove",
     "AlarmRow",

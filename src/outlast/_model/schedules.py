@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ class ScheduleRow(msgspec.Struct, frozen=True):
         disabled_at: When failures switched it off.
         created_at, updated_at: Written by the store.
         revision: Changes with every write.
+        tags: What its runs are found by, a JSON object; or None.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ScheduleRow(msgspec.Struct, frozen=True):
     created_at: datetime | None = None
     updated_at: datetime | None = None
     revision: int = 0
+    tags: str | None = None
 
 
 class Glance(NamedTuple):
@@ -108,6 +110,7 @@ class Schedule:
         last_error, last_error_at: `{"type", "message", "traceback"}` of the last failure and when it was, or None.
         auto_disabled_at: When failures switched it off, or None.
         created_at, updated_at: Aware instants in UTC.
+        tags: What its runs are found by.
     """
 
     name: str
@@ -136,3 +139,4 @@ class Schedule:
     auto_disabled_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    tags: dict[str, str] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -121,6 +121,7 @@ class Instance:
         concurrency_key, rate_limit, rate_weight: What must let it through before its step runs.
         blocked_on: What a blocked instance waits for, `k:` a key or `r:` a rate limit; or None.
         fair_key, fair_weight: Whose share it counts against, or None.
+        tags: What it is found by: texts by name.
     """
 
     id: str
@@ -155,6 +156,7 @@ class Instance:
     blocked_on: str | None = None
     fair_key: str | None = None
     fair_weight: float = 1.0
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +220,16 @@ class Row(NamedTuple):
     blocked_on: str | None = None
     fair_key: str | None = None
     fair_weight: float = 1.0
+    tags: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which instances to list. None means any; `before` is the id after which to go on (newest first)."""
+    """Which instances to list. None means any; `before` is the id after which to go on (newest first).
+
+    `tags` are (name, value); all of them must fit. `waiting_for` is a signal's name. `roots` leaves out children,
+    `parent` all but an instance's own.
+    """
 
     status: tuple[str, ...] | None = None
     program: str | None = None
@@ -231,6 +238,11 @@ class Filter:
     created_after_us: int | None = None
     created_before_us: int | None = None
     id_prefix: str | None = None
+    ended_before_us: int | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    waiting_for: str | None = None
+    roots: bool = False
+    parent: str | None = None
     before: str | None = None
     limit: int = 50
 
@@ -246,11 +258,15 @@ class RecordedStep:
         branch: The branch in which it was called; empty for the workflow's own body.
         status: `done`, `failed`, `retrying` or `waiting` (a sleep stays so when its time has come).
         attempt: Failed attempts so far.
-        value: What was recorded, as plain data: a step's result, what a wait got, what is asked.
+        value: What was recorded, as plain data: a step's result, what a wait got, what is asked; while a step waits for
+            its errand, which one that is.
         error: `{"type", "message", "traceback"}` of the last failed attempt, or None.
         duration_s: Seconds that the last execution took, or None.
         wake_at: When a wait is over in any case, or the next attempt is made; or None.
         recorded_at: When it was recorded last.
+        errand: The instance in which the step ran, or runs, where that is not the workflow's own; or None.
+        called: Whether the workflow's code still calls it: False, when the code has changed since, and came to its end,
+            or to a wait, without it.
     """
 
     key: str
@@ -264,6 +280,8 @@ class RecordedStep:
     duration_s: float | None
     wake_at: datetime | None
     recorded_at: datetime
+    errand: str | None = None
+    called: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ class NewInstance(msgspec.Struct, gc=False):
     """An instance to insert. `delay_s` counts from the store's now; `due_us` is absolute; at most one is set.
 
     A child names its `parent`, the parent's `round` of children and its number `child` within it. `concurrency_key` and
-    `rate_limit` are texts as `_kernel.limits` writes them. `trace` is the caller's trace context (W3C traceparent).
+    `rate_limit` are texts as `_kernel.limits` writes them. `trace` is the caller's trace context (W3C traceparent),
+    `tags` a JSON object of texts by name.
     """
 
     id: str
@@ -39,6 +40,7 @@ class NewInstance(msgspec.Struct, gc=False):
     fair_key: str | None = None
     fair_weight: float = 1.0
     trace: str | None = None
+    tags: str | None = None
 
 
 class Claim(msgspec.Struct, array_like=True, gc=False):
@@ -46,7 +48,8 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
 
     `awaits` is a JSON list of the signal names it last waited for; `round` counts its spawns; `mail` says that it was
     sent a signal once. The node's own notes: `kept` says that this claim has written an outcome already, `letters` are
-    the unread signals, `notes` what a workflow has recorded.
+    the unread signals, `notes` what a workflow has recorded. Where its code has stayed in memory `notes` were not read,
+    and `left` are the seconds left of what it waits for by the clock, by key.
     """
 
     id: str
@@ -71,6 +74,7 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
     kept: bool = False
     letters: Sequence[Letter] = ()
     notes: Sequence[Note] = ()
+    left: dict[str, float] | None = None
 
 
 class Denied(NamedTuple):
@@ -100,11 +104,16 @@ class Taken(list[Claim]):
         self.fair_after = fair_after
 
 
+TAGS: Final = "tags"
+"""The kind of an entry that gives its instance other tags."""
+
+
 class Entry(msgspec.Struct, array_like=True, gc=False):
     """What an outcome records in its instance's journal: a step, a wait, a child.
 
     `key` is unique within the instance, `number` the order. `status` is `done`, `failed`, `retrying` or `waiting`;
-    `wake_s` are seconds until it is looked at again in any case.
+    `wake_s` are seconds until it is looked at again in any case. An entry of the kind `tags` changes the instance's
+    tags to those in its `value`, too; null takes one away.
     """
 
     key: str
@@ -203,7 +212,7 @@ class Settlement(msgspec.Struct, gc=False):
     commits: int | None = None
     awaits: list[str] | None = None
     wake_s: float | None = None
-    consumed: list[str] | None = None
+    consumed: Sequence[str] | None = None
     shown: list[str] | None = None
     children: list[NewInstance] | None = None
     need: int | None = None
@@ -213,13 +222,18 @@ class Settlement(msgspec.Struct, gc=False):
     parent: str | None = None
     round: int | None = None
     frees: str | None = None
-    entries: list[Entry] | None = None
-    started: list[NewInstance] | None = None
+    entries: Sequence[Entry] | None = None
+    started: Sequence[NewInstance] | None = None
 
     @property
     def born(self) -> list[NewInstance]:
         """All children that it inserts."""
         return [*(self.children or ()), *(self.started or ())]
+
+    @property
+    def only_records(self) -> bool:
+        """Whether the claim goes on with the same step, and has recorded something."""
+        return self.status == "running" and self.step is None and self.commits is not None
 
     @property
     def is_plain(self) -> bool:

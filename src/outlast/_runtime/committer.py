@@ -8,7 +8,7 @@ not yet durable is bounded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from outlast._kernel.failures import reason_text
@@ -18,6 +18,7 @@ from outlast._model import Settlement
 from outlast._runtime.doorbell import Doorbell
 from outlast._runtime.events import Events
 from outlast._runtime.patience import TRANSIENT, Patience
+from outlast._runtime.telling import tell_of_entries
 from outlast._runtime.waiters import Waiters
 from outlast._store.contract import Claims, Limits
 from outlast._world import World
@@ -26,6 +27,8 @@ from outlast.errors import StoreError
 _FINAL: Final = frozenset(FINAL)
 Item = tuple[Settlement, str, str]
 """An outcome, the queue and the program it came from."""
+SPLIT_MIN: Final = 64
+"""From so many outcomes on that somebody waits for, two halves take turns: while one is written, the other one runs."""
 UNFLUSHED_BATCHES: Final = 4
 """Batches of outcomes that may be waiting for the database before lanes stop starting steps."""
 
@@ -66,12 +69,18 @@ class Committer:
         self._answers: dict[str, asyncio.Future[bool]] = {}
         self._task: asyncio.Task[None] | None = None
         self._on_room: Callable[[], None] = _nothing
+        self._on_settled: Callable[[Sequence[Settlement], set[str]], None] = _nothing
         self._closed = False
         self.unflushed_max = UNFLUSHED_BATCHES * batch_max
 
     def on_room(self, call: Callable[[], None]) -> None:
         """Calls `call()` after each flush."""
         self._on_room = call
+
+    def on_settled(self, call: Callable[[Sequence[Settlement], set[str]], None]) -> None:
+        """Calls `call(outcomes, stale)` with what is durable and the ids of those that were refused, before others are
+        told."""
+        self._on_settled = call
 
     @property
     def unflushed(self) -> int:
@@ -95,12 +104,12 @@ class Committer:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-committer")
 
-    async def durable(self, settlement: Settlement, queue: str, program: str = "") -> bool:
-        """Takes an outcome and waits until it is durable. False: the claim was no longer ours."""
+    def durable(self, settlement: Settlement, queue: str, program: str = "") -> asyncio.Future[bool]:
+        """Takes an outcome; the answer comes when it is durable. False: the claim was no longer ours."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._answers[settlement.id] = future
         self.put(settlement, queue, program)
-        return await future
+        return future
 
     def release(self, claims: list[tuple[str, int]], queue: str) -> None:
         """Gives claims of a queue back that were not run, or whose run does not count."""
@@ -124,11 +133,13 @@ class Committer:
             await asyncio.shield(self._task)
 
     async def _flush(self) -> None:
+        at_most = self._first_batch()
         try:
             while self._pending or self._released:
                 try:
                     if self._pending:  # first: a claim that is given back may have a step on its way.
-                        await self._next_batch()
+                        batch_max, at_most = at_most, self._batch_max
+                        await self._next_batch(batch_max)
                     if self._released:
                         await self._give_back()
                 except Exception as error:
@@ -139,9 +150,19 @@ class Committer:
         finally:
             self._task = None
 
-    async def _next_batch(self) -> None:
-        batch = self._pending[: self._batch_max]
-        del self._pending[: self._batch_max]
+    def _first_batch(self) -> int:
+        """How many outcomes to write first, when nothing was being written.
+
+        Runs that wait for their outcomes would all wait for one commit, and the next commit for all of them, in turns
+        for ever: database and process would never work at the same time.
+        """
+        if len(self._answers) < SPLIT_MIN:
+            return self._batch_max
+        return min(self._batch_max, (len(self._pending) + 1) // 2)
+
+    async def _next_batch(self, batch_max: int) -> None:
+        batch = self._pending[:batch_max]
+        del self._pending[:batch_max]
         self._in_flight = len(batch)
         self._holding = {item.id for item, _, _ in batch}
         try:
@@ -200,6 +221,8 @@ class Committer:
         await self._commit([(instead, queue, program)])
 
     def _tell(self, batch: list[Item], stale: set[str], queues: Iterable[str], began: float) -> None:
+        settlements = [item for item, _, _ in batch]
+        self._on_settled(settlements, stale)
         ended: list[str] = []
         ready = set(queues)
         later = bool(ready)  # parents that were woken, or children: those with a limit are the timekeeper's.
@@ -221,7 +244,7 @@ class Committer:
                 ended.append(id)
         if self._events.wanted:
             self._report([each for each in batch if each[0].id not in stale], len(batch), began)
-        self._waiters.settled([item for item, _, _ in batch], stale)
+        self._waiters.settled(settlements, stale)
         self._doorbell.ended(ended)
         if ready:
             self._doorbell.work(ready)
@@ -234,10 +257,12 @@ class Committer:
         settled = [(item.id, item.epoch, item.status) for item, _, _ in batch]
         emit("commit.stop", count=count, stale=count - len(batch), settled=settled, duration_s=duration_s)
         for item, queue, program in batch:
+            if item.entries:
+                tell_of_entries(emit, item, program, queue)
             for child in item.born:
                 emit("instance.started", id=child.id, program=child.program, queue=child.queue, parent=item.id)
             if item.status in _FINAL:
                 emit("instance.ended", id=item.id, program=program, queue=queue, status=item.status)
 
 
-def _nothing() -> None: ...
+def _nothing(*_: object) -> None: ...

@@ -25,6 +25,7 @@ from outlast._runtime.objects.upkeep import ObjectPruner
 from outlast._runtime.patience import Patience
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.rates import Rates
+from outlast._runtime.residents import Residents
 from outlast._runtime.rounds import Actor, Rounds
 from outlast._runtime.schedules import Scheduler
 from outlast._runtime.starts import Starts
@@ -91,11 +92,15 @@ class Crew:
             events=self.events,
             world=world,
         )
+        self.residents = Residents(config.residents_max, config.residents_age, events=self.events, world=world)
+        self.committer.on_settled(self.residents.settled)
         self.executor = Executor(
             catalogue,
             self.committer,
             instances=store.instances,
             signals=store.signals,
+            journal=store.journal,
+            residents=self.residents,
             cancel_tree=lambda id, reason: self.cancel(id, reason, tree=True),
             starts=self.starts,
             threads=self.threads,
@@ -135,6 +140,8 @@ class Crew:
         self.waiters.on_wake(waiters.wake)
         self.doorbell.on_ended(self.waiters.heard)
         self.progress.begin(self._rounds(self.progress))
+        if self.residents.is_on:
+            self._rounds(self.residents)
         if self.logs is not None:
             self.logs.open(self._rounds(self.logs))
         self.keeper.outbox.on_wake(self._rounds(self.keeper.outbox).wake)
@@ -325,6 +332,7 @@ class Crew:
             lane.room()
 
     def _cancelled(self, id: str) -> None:
+        self.residents.drop((id,))
         if self._reconciler is None:
             return
         if id == "*":  # on SQLite this comes with every commit of another process: look now and then.
@@ -359,6 +367,7 @@ class Crew:
         if stopped is None or (stopped.former not in LIVE and not stopped.ids):
             return stopped
         ended = stopped.ids or [id]
+        self.residents.drop(ended)
         if stopped.nodes:
             self.doorbell.cancelled(ended)
         for each in ended:
@@ -414,6 +423,7 @@ class Crew:
         tasks += [run.task for run in stopped if run.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
+        self.residents.close()
         self.intake.close()
         self.post.close()
         if self.logs is not None:
@@ -423,6 +433,7 @@ class Crew:
             async with asyncio.timeout(1.0):
                 await self.committer.settled()
         await self.committer.close()
+        self.executor.eager.close()
         self._tasks, self._lane_tasks = [], []
         self.waiters.close()
         await self.threads.close()

@@ -64,12 +64,36 @@ SCHEME: Final[Mapping[str, Kind]] = {
         *_STEP,
         "error",
     ),
+    "step.recorded": _kind(
+        logging.DEBUG,
+        "A workflow's step is committed to its journal under `key`. `status`: done, failed, or retrying: after "
+        "`attempt` failed attempts it is tried again.",
+        "id",
+        "program",
+        "queue",
+        "key",
+        "status",
+        "attempt",
+        "duration_s",
+        "error",
+    ),
     "step.abandoned": _kind(
         logging.WARNING,
         "A step that was told to stop runs on and was given up; `stuck` threads are in such steps.",
         "id",
         "program",
         "stuck",
+    ),
+    "steps.uncalled": _kind(
+        logging.WARNING,
+        "A workflow that runs again has come to a wait or to its end (`status`) and has not called what is recorded "
+        "under these `keys`: its code has changed. Of `not_undone` the results stand, though it has failed.",
+        "id",
+        "program",
+        "version",
+        "keys",
+        "status",
+        "not_undone",
     ),
     "run_ahead.continued": _kind(
         logging.DEBUG, "A machine goes on with its next step in the same claim.", "id", "program", "step", "steps"
@@ -125,6 +149,19 @@ SCHEME: Final[Mapping[str, Kind]] = {
     "signal.sent": _kind(
         logging.DEBUG, "A signal was sent; `result` as `engine.signal` returns it.", "id", "signal", "result"
     ),
+    "input.asked": _kind(
+        logging.DEBUG, "A workflow asks people for an `input`.", "id", "program", "queue", "key", "input"
+    ),
+    "input.closed": _kind(
+        logging.DEBUG,
+        "A workflow asks no more for an `input`. `result`: answered, cancelled (called off), late (its time was up).",
+        "id",
+        "program",
+        "queue",
+        "key",
+        "input",
+        "result",
+    ),
     "awaits.timed_out": _kind(logging.DEBUG, "Waits for signals or children were ended by their deadline.", "count"),
     "timers.promoted": _kind(logging.DEBUG, "Scheduled work that is due was made ready.", "count"),
     "schedule.fired": _kind(logging.DEBUG, "A schedule's tick has its run, `id`.", "schedule", "tick", "id", "queue"),
@@ -134,6 +171,12 @@ SCHEME: Final[Mapping[str, Kind]] = {
         "schedule",
         "tick",
         "reason",
+    ),
+    "schedule.switched": _kind(
+        logging.INFO, "A schedule was switched on or off by hand, in this process.", "schedule", "enabled"
+    ),
+    "schedule.triggered": _kind(
+        logging.DEBUG, "A run of a schedule, `id`, was started by hand, in this process.", "schedule", "id", "queue"
     ),
     "schedule.disabled": _kind(
         logging.ERROR, "A schedule was switched off: so many of its runs failed in a row.", "schedule", "failures"

@@ -85,8 +85,21 @@ class Instances(Protocol):
     async def add_and_send(self, row: NewInstance, signal: Signal) -> tuple[list[Held], Receipt]:
         """In one transaction: inserts a row unless its key is held, then delivers the signal to the key's holder."""
 
+    async def retag(self, id: str, changes: Mapping[str, str | None]) -> dict[str, str] | None:
+        """Gives an instance other tags: those named; None takes one away. Returns all that it has then, or None."""
+
+    async def removable(self, ids: Sequence[str]) -> Sequence[str]:
+        """Those of these that have ended, but no children of parents that have not."""
+
     async def list(self, wanted: Filter) -> list[Row]:
-        """Instances, newest first."""
+        """Instances, newest first. `parent` is for counts only."""
+
+    async def count(self, wanted: Filter, by: str) -> dict[str, int]:
+        """How many instances fit, by `status`, `program` or `queue`. Reads those with a tag or a parent where one is
+        wanted, else the whole table. `before`, `limit` and `id_prefix` are for lists only."""
+
+    async def remove(self, ids: Sequence[str]) -> int:
+        """Deletes those of these that have ended, but no children of parents that have not. Returns how many."""
 
 
 class Claims(Protocol):
@@ -141,6 +154,10 @@ class Journal(Protocol):
 
     async def notes(self, ids: Sequence[str]) -> list[Note]:
         """What these instances have recorded, each in its order."""
+
+    async def left(self, waits: Sequence[tuple[str, str]]) -> list[tuple[str, str, float]]:
+        """The seconds left (negative: since) of waits, named by instance and key: (instance, key, seconds). One without
+        a time is left out."""
 
     async def pending(self, limit: int) -> list[Asked]:
         """Up to `limit` inputs that live instances wait for, those first that have waited longest."""

@@ -23,11 +23,12 @@ def assemble_counts(
 
 
 def is_plain(row: NewInstance) -> bool:
-    """Whether it has no parent, no limit, no share and no trace of its own."""
+    """Whether it has no parent, no limit, no share, no trace and no tags of its own."""
     return (
         row.parent is None
         and row.concurrency_key is None
         and row.rate_limit is None
         and row.fair_key is None
         and row.trace is None
+        and row.tags is None
     )

@@ -1,4 +1,4 @@
-"""What stands in the database: `list`, `show`, `cancel`, `retry`, `delete`."""
+"""What stands in the database: `list`, `show`, `cancel`, `retry`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -16,10 +16,12 @@ from outlast._kernel.states import ALL
 from outlast._model import Instance
 from outlast.cli import terminal
 from outlast.cli.journal import say_steps
-from outlast.cli.options import Choice, Moment, shared
+from outlast.cli.options import TAG, Choice, Moment, shared
 from outlast.engine import PAGE_MAX, Engine
-from outlast.errors import UsageError
+from outlast.errors import ResultTimeout, UsageError
 
+WATCH_S: Final = 0.5
+"""Seconds between looks of `show --watch`."""
 _HEADERS = ("id", "program", "status", "queue", "attempt", "created", "due", "key", "note")
 
 
@@ -28,6 +30,9 @@ _HEADERS = ("id", "program", "status", "queue", "attempt", "created", "due", "ke
 @click.option("--program", metavar="NAME", help="Only of this program.")
 @click.option("--queue", metavar="NAME", help="Only of this queue.")
 @click.option("--key", metavar="KEY", help="Only with this correlation key.")
+@click.option("--tag", "tags", type=TAG, multiple=True, metavar="NAME=VALUE", help="With this tag; may be repeated.")
+@click.option("--waiting-for", metavar="SIGNAL", help="Only those that wait for a signal of this name.")
+@click.option("--roots", is_flag=True, help="Only those that nobody has spawned.")
 @click.option("--since", type=Moment(back=True), metavar="WHEN", help="Created then or later: ISO 8601, or 2h (ago).")
 @click.option("--until", type=Moment(back=True), metavar="WHEN", help="Created before then.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
@@ -40,6 +45,9 @@ def list_command(
     program: str | None,
     queue: str | None,
     key: str | None,
+    tags: tuple[tuple[str, str], ...],
+    waiting_for: str | None,
+    roots: bool,
     since: datetime | None,
     until: datetime | None,
     limit: int,
@@ -52,6 +60,9 @@ def list_command(
         "program": program,
         "queue": queue,
         "correlation_key": key,
+        "tags": dict(tags) or None,
+        "waiting_for": waiting_for,
+        "roots": roots,
         "created_after": since,
         "created_before": until,
     }
@@ -112,8 +123,8 @@ def _line(instance: Instance, at: datetime) -> tuple[object, ...]:
 
 
 def _brief(instance: Instance) -> str:
-    if instance.status == "running" and instance.progress is not None:
-        return f"{instance.progress.fraction:.0%} {instance.progress.note}".strip()
+    if instance.status in ("running", "waiting") and instance.progress is not None:
+        return _far(instance)
     text = _told(instance.error) or ""
     if instance.status == "done":
         return ""
@@ -122,21 +133,29 @@ def _brief(instance: Instance) -> str:
 
 @click.command()
 @click.argument("id", metavar="ID")
+@click.option("--watch", is_flag=True, help="Say what changes until it ends; then show all of it.")
 @shared
-def show(choice: Choice, id: str) -> None:
+def show(choice: Choice, id: str, watch: bool) -> None:
     """Show all of one instance. ID may be the beginning of one."""
-    asyncio.run(_show(choice, id))
+    asyncio.run(_show(choice, id, watch))
 
 
-async def _show(choice: Choice, id: str) -> None:
-    async with choice.opened() as engine:
-        instance = await engine.get(await engine.expand_id(id))
+async def _show(choice: Choice, id: str, watch: bool) -> None:
+    async with choice.opened(rings=watch) as engine:
+        id = await engine.expand_id(id)
+        if watch:
+            await _watch(engine, id)
+        instance = await engine.get(id)
         steps = await engine.steps(instance) if instance.step == WORKFLOW else []
+        children = await engine.totals(parent=instance)
     if choice.json:
         shown = {field.name: getattr(instance, field.name) for field in fields(instance)}
-        terminal.say_json(shown | {"steps": steps} if steps else shown)
+        shown |= {"steps": steps} if steps else {}
+        terminal.say_json(shown | {"children": children} if children else shown)
         return
-    terminal.say_pairs((name, value) for name, value in _fields(instance, terminal.now()) if value not in (None, ""))
+    pairs = _fields(instance, terminal.now())
+    pairs.append(("children", ", ".join(f"{count:,} {status}" for status, count in sorted(children.items()))))
+    terminal.say_pairs((name, value) for name, value in pairs if value not in (None, ""))
     if steps:
         terminal.say("")
         say_steps(steps)
@@ -145,12 +164,34 @@ async def _show(choice: Choice, id: str) -> None:
         terminal.say("\n" + terminal.clean_lines(trace))
 
 
+async def _watch(engine: Engine, id: str) -> None:
+    """Says what changes of an instance, until it has ended."""
+    said: object = None
+    while True:
+        instance = await engine.get(id)
+        now = (instance.status, instance.step, instance.attempt, instance.progress)
+        if now != said:
+            said = now
+            attempt = f"attempt {instance.attempt + 1}" if instance.attempt else ""
+            words = (terminal.stamp(terminal.now()), instance.status, instance.step, attempt, _far(instance))
+            terminal.note("  ".join(terminal.clean(word) for word in words if word))
+        try:
+            await engine.ended(id, WATCH_S)
+        except ResultTimeout:
+            continue
+        return
+
+
+def _far(instance: Instance) -> str:
+    progress = instance.progress
+    return "" if progress is None else f"{progress.fraction:.0%} {progress.note}".strip()
+
+
 def _told(error: dict[str, Any] | None) -> str | None:
     return None if error is None else f"{error.get('type')}: {error.get('message')}"
 
 
 def _fields(instance: Instance, at: datetime) -> list[tuple[str, Any]]:
-    progress = instance.progress
     moments = ("created_at", "due_at", "claimed_at", "finished_at", "expires_at")
     return [
         ("id", instance.id),
@@ -160,6 +201,7 @@ def _fields(instance: Instance, at: datetime) -> list[tuple[str, Any]]:
         ("queue", instance.queue),
         ("priority", instance.priority),
         ("correlation key", instance.correlation_key),
+        ("tags", ", ".join(f"{name}={value}" for name, value in instance.tags.items())),
         ("failed attempts", instance.attempt),
         ("crashes", instance.crashes or None),
         ("claims", instance.epoch),
@@ -172,7 +214,7 @@ def _fields(instance: Instance, at: datetime) -> list[tuple[str, Any]]:
         ("blocked on", instance.blocked_on),
         ("fair key", instance.fair_key),
         *((name.removesuffix("_at"), _moment(getattr(instance, name), at)) for name in moments),
-        ("progress", None if progress is None else f"{progress.fraction:.0%} {progress.note}"),
+        ("progress", _far(instance)),
         ("state", terminal.json_text(instance.state, indent=None)),
         ("result", terminal.json_text(instance.result, indent=None) if instance.status == "done" else None),
         ("error" if instance.status != "done" else "last error", _told(instance.error)),
@@ -190,7 +232,7 @@ def _moment(moment: datetime | None, at: datetime) -> str | None:
 @shared
 def cancel(choice: Choice, ids: tuple[str, ...], reason: str, tree: bool) -> None:
     """End live instances as cancelled, whatever they are doing."""
-    _steer(choice, ids, "cancelled", lambda engine, id: engine.cancel(id, reason, tree=tree))
+    steer(choice, ids, "cancelled", lambda engine, id: engine.cancel(id, reason, tree=tree))
 
 
 @click.command()
@@ -198,21 +240,13 @@ def cancel(choice: Choice, ids: tuple[str, ...], reason: str, tree: bool) -> Non
 @shared
 def retry(choice: Choice, ids: tuple[str, ...]) -> None:
     """Run failed, cancelled or quarantined instances again, with all their attempts."""
-    _steer(choice, ids, "runs again", lambda engine, id: engine.retry(id))
-
-
-@click.command()
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@shared
-def delete(choice: Choice, ids: tuple[str, ...]) -> None:
-    """Delete instances for good. A running one must be cancelled first."""
-    _steer(choice, ids, "deleted", lambda engine, id: engine.delete(id))
+    steer(choice, ids, "runs again", lambda engine, id: engine.retry(id))
 
 
 Act = Callable[[Engine, str], Awaitable[Instance | None]]
 
 
-def _steer(choice: Choice, ids: tuple[str, ...], done: str, act: Act) -> None:
+def steer(choice: Choice, ids: tuple[str, ...], done: str, act: Act) -> None:
     """Does it to each; one that fails does not stop the others. A single one that fails is the command's own error."""
     failed = asyncio.run(_steer_each(choice, ids, done, act))
     if failed:

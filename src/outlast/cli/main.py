@@ -11,6 +11,7 @@ import click
 
 from outlast import __version__
 from outlast.cli import (
+    deletion,
     health,
     instances,
     journal,
@@ -159,7 +160,7 @@ for command in (
     journal.input_,
     journal.graph,
     instances.retry,
-    instances.delete,
+    deletion.delete,
     queues.queues,
     limits.limits,
     schedules.schedules,

@@ -173,27 +173,29 @@ class Duration(ParamType):
 
 
 class Moment(ParamType):
-    """An aware instant, from ISO 8601 text or, looking back, from a duration such as `2h` or `2h ago`."""
+    """An aware instant, from ISO 8601 text or from a duration: `2h` or `2h ago` looking back, `2h` ahead."""
 
     name = "moment"
 
-    def __init__(self, *, back: bool) -> None:
+    def __init__(self, *, back: bool = False, ahead: bool = False) -> None:
         self._back = back
+        self._ahead = ahead
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """The instant. Without a time zone it is this machine's."""
         if isinstance(value, datetime):
             return value
-        if self._back:
+        if self._back or self._ahead:
+            text = str(value).removesuffix("ago").rstrip() if self._back else str(value)
             try:
-                passed_s = duration_s(str(value).removesuffix("ago").rstrip(), name="this moment")
-                return terminal.now() - timedelta(seconds=passed_s)
+                span = timedelta(seconds=duration_s(text, name="this moment"))
+                return terminal.now() - span if self._back else terminal.now() + span
             except (ConfigError, OverflowError):
                 pass
         try:
             return datetime.fromisoformat(value).astimezone()
         except (ValueError, OverflowError, OSError):
-            also = ", or a duration such as 2h" if self._back else ""
+            also = ", or a duration such as 2h" if self._back or self._ahead else ""
             self.fail(f"{value!r} is not an instant; write 2030-01-31T18:00:00+01:00{also}", param, ctx)
 
 
@@ -213,6 +215,21 @@ class Pair(ParamType):
             return key, json.loads(text, parse_constant=_no_number)
         except (ValueError, RecursionError):
             return key, text
+
+
+class Tag(ParamType):
+    """`name=value`, both as text."""
+
+    name = "tag"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Name and value."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = value.partition("=")
+        if not equals or not name:
+            self.fail(f"{value!r} is not name=value", param, ctx)
+        return name, text
 
 
 class Limit(ParamType):
@@ -237,3 +254,4 @@ def _no_number(text: str) -> None:
 DURATION = Duration()
 LIMIT = Limit()
 PAIR = Pair()
+TAG = Tag()

@@ -13,7 +13,7 @@ from outlast._kernel.cron import DST_RULES
 from outlast._kernel.schedules import CATCH_UPS, OVERLAPS
 from outlast._model import Schedule
 from outlast.cli import terminal
-from outlast.cli.options import DURATION, PAIR, Choice, shared
+from outlast.cli.options import DURATION, PAIR, TAG, Choice, shared
 from outlast.cli.start import described, find_startable
 from outlast.engine import PAGE_MAX, Engine
 
@@ -85,6 +85,7 @@ def _state(schedule: Schedule) -> str:
 @click.option("--jitter", type=DURATION, default="0", metavar="DURATION", help="Runs begin up to so much later.")
 @click.option("--queue", metavar="NAME", help="Where runs go instead of the job's own queue.")
 @click.option("--priority", type=int, default=0, help="A lower number goes first (default 0).")
+@click.option("--tag", "tags", type=TAG, multiple=True, metavar="NAME=VALUE", help="Runs are found by it; repeatable.")
 @click.option("--disabled", is_flag=True, help="It does not fire until it is enabled.")
 @shared
 def add(
@@ -93,6 +94,7 @@ def add(
     job: str,
     text: str | None,
     pairs: tuple[tuple[str, Any], ...],
+    tags: tuple[tuple[str, str], ...],
     disabled: bool,
     **how: Any,
 ) -> None:
@@ -108,7 +110,7 @@ def add(
     if text is not None and pairs:
         raise click.UsageError("--args and --arg cannot be had together.")
     what = described(find_startable(choice, name), text, pairs)
-    asyncio.run(_add(choice, what, cron, enabled=not disabled, **how))
+    asyncio.run(_add(choice, what, cron, enabled=not disabled, tags=dict(tags), **how))
 
 
 async def _add(choice: Choice, what: Any, cron: str, **how: Any) -> None:
@@ -156,6 +158,7 @@ def _lines(found: Schedule, at: datetime) -> Sequence[tuple[str, object]]:
         ("queue", f"{found.queue}, priority {found.priority}"),
         ("missed", f"catch up {found.catch_up}, up to {terminal.span(found.window_s)} old"),
         ("overlap", found.overlap),
+        ("tags", ", ".join(f"{name}={value}" for name, value in found.tags.items())),
         ("jitter", terminal.span(found.jitter_s) if found.jitter_s else ""),
         ("last run", f"{_moment(found.last_run_at, at)}, {found.last_instance}" if found.last_instance else ""),
         ("running", ", ".join(found.running)),

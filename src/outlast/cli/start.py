@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from outlast.cli import terminal
-from outlast.cli.options import DURATION, LIMIT, PAIR, Choice, Moment, ParamType, shared
+from outlast.cli.options import DURATION, LIMIT, PAIR, TAG, Choice, Moment, ParamType, shared
 from outlast.config import duration_s
 from outlast.engine import Handle
 from outlast.errors import ArgumentError, ConfigError, DuplicateKey, InstanceError, UnknownProgram, did_you_mean
@@ -70,6 +70,7 @@ class _Wait(ParamType):
 @click.option("--rate-limit", type=LIMIT, metavar="LIMIT", help="Its first step waits for this rate limit.")
 @click.option("--weight", type=float, metavar="NUMBER", help="Tokens it takes from the rate limit (default 1).")
 @click.option("--fair-key", metavar="KEY", help="Whose share of the queue it counts against: keys take turns.")
+@click.option("--tag", "tags", type=TAG, multiple=True, metavar="NAME=VALUE", help="It is found by this; repeatable.")
 @click.option("--wait", type=_Wait(), metavar="[SECONDS]", help="Wait for the end, at most so long; print the result.")
 @shared
 def start(
@@ -149,6 +150,7 @@ async def _start(choice: Choice, what: Any, wait: float | None, options: dict[st
                 rate_limit=options["rate_limit"],
                 weight=1.0 if options["weight"] is None else options["weight"],
                 fair_key=options["fair_key"],
+                tags=dict(options["tags"]),
             )
         except DuplicateKey as error:
             error.args = (

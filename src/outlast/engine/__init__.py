@@ -10,12 +10,15 @@ from outlast.engine.life import Runnable
 from outlast.engine.messages import Target
 from outlast.engine.objects import ALARMS_MAX, ObjectCounts, ObjectInfo, kind_of
 from outlast.engine.schedules import ONE_DAY
+from outlast.engine.searches import By, Filters
 
 __all__ = [
     "ALARMS_MAX",
     "ONE_DAY",
     "PAGE_MAX",
+    "By",
     "Engine",
+    "Filters",
     "Handle",
     "Listener",
     "ObjectCounts",

@@ -49,6 +49,13 @@ def one_of(name: str, value: str, words: Sequence[str]) -> None:
         raise ConfigError(f"{name} must be one of {', '.join(words)}, not {value!r}")
 
 
+def checked_flag(name: str, value: object) -> bool:
+    """True or false. Raises: ConfigError."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be true or false, not {shown(value)}")
+    return value
+
+
 def checked_level(level: str | int | None) -> int:
     """A level of `logging` as its number; None: 0. Raises: ConfigError."""
     if level is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypedDict, cast
 
@@ -11,15 +12,17 @@ from outlast._kernel.cron import Cron, Dst
 from outlast._kernel.looks import cron_of, policy_of, switched_off, switched_on
 from outlast._kernel.requests import Startable, checked_priority
 from outlast._kernel.schedules import CatchUp, Overlap, Policy
+from outlast._kernel.tags import tags_text
 from outlast._model import NewInstance, ScheduleRow
-from outlast.config import checked_name, shown
+from outlast.config import checked_name
+from outlast.engine.checks import checked_flag
 from outlast.errors import ConfigError, did_you_mean
 
 _CLOCK: Final = ("cron", "zone", "dst")
 _DEFINITION: Final = (
     *("program", "version", "step", "state", "timeout_s", "queue", "priority"),
     *_CLOCK,
-    *("catch_up", "window_s", "overlap", "queued_max", "jitter_s", "grace_s"),
+    *("catch_up", "window_s", "overlap", "queued_max", "jitter_s", "grace_s", "tags"),
 )
 """The columns that a definition fills; the others tell how far its schedule has come."""
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,6 +41,7 @@ class ScheduleChanges(TypedDict, total=False):
     jitter: float | timedelta
     queue: str
     priority: int
+    tags: Mapping[str, str] | None
     enabled: bool
 
 
@@ -65,6 +69,7 @@ def blank(name: str, run: NewInstance) -> ScheduleRow:
         enabled=False,
         decided=_NEVER,
         next_tick=None,
+        tags=run.tags,
     )
 
 
@@ -109,6 +114,8 @@ def changed(row: ScheduleRow, run: NewInstance | None, now: datetime, changes: S
         made = replace(made, queue=checked_name(changes["queue"], what="queue"))
     if "priority" in changes:
         made = replace(made, priority=checked_priority(changes["priority"]))
+    if "tags" in changes:
+        made = replace(made, tags=tags_text(changes["tags"]))
     cron = changes.get("cron", row.cron)
     if isinstance(cron, Cron):
         made = timed(made, cron, changes.get("zone", cron.zone), changes.get("dst", cron.dst))
@@ -136,10 +143,3 @@ def checked_changes(changes: ScheduleChanges) -> ScheduleChanges:
         name = sorted(unknown)[0]
         raise ConfigError(f"a schedule has no {name!r} that can be changed{did_you_mean(name, known)}")
     return changes
-
-
-def checked_flag(name: str, value: object) -> bool:
-    """True or false. Raises: ConfigError."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name} must be true or false, not {shown(value)}")
-    return value

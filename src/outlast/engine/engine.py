@@ -74,6 +74,7 @@ class Engine(Objects):
             weight: Tokens that the first step takes from the rate limit; 1 by default.
             fair_key: Whose share of the queue it counts against (a tenant, say): keys take turns.
             fair_weight: How many of this key run for one of a key with weight 1.
+            tags: What it is found by, `list(tags=...)`: up to 20 texts by name, each of 1 to 200 characters.
             on_conflict: When the key is held: "raise" DuplicateKey, or "return" the holder's handle.
             connection: Your own database connection or session: the instance is inserted in your transaction, and
                 exists when you commit. asyncpg, psycopg 3, SQLAlchemy 2, Django, sqlite3.

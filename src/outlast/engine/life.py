@@ -23,10 +23,11 @@ from outlast.errors import ConfigError, EngineStateError, WorkflowError
 from outlast.jobs import Job
 from outlast.machines import Machine
 from outlast.objects import Object
-from outlast.workflows import Workflow, current_flow
+from outlast.workflows import Step, Workflow, current_flow
 
-Runnable = Program | Job[..., Any, Any, Any] | Workflow[..., Any] | type[Machine] | type[Object]
-"""What an engine can be told to run: a job, a workflow, or the class of a machine or of an object."""
+Runnable = Program | Job[..., Any, Any, Any] | Workflow[..., Any] | Step[..., Any] | type[Machine] | type[Object]
+"""What an engine can be told to run: a job, a workflow, a step that is to run elsewhere, or the class of a machine or
+of an object."""
 
 
 class Life:
@@ -288,12 +289,14 @@ def _stop_or_end(stop: asyncio.Event, number: int) -> None:
 
 
 def _program_of(what: Runnable) -> Program:
-    program = getattr(what, "outlast_program", what)
+    program: Any = getattr(what, "outlast_program", what)
     if isinstance(program, type) or not callable(getattr(program, "retention_s", None)):
         raise ConfigError(
-            f"programs must hold jobs, workflows and the classes of machines and objects, not {shown(what)}"
+            "programs must hold jobs, workflows, the classes of machines and objects, and steps with on= or a limit, "
+            f"not {shown(what)}"
         )
-    return program
+    found: Program = program
+    return found
 
 
 def is_object(what: Any) -> bool:

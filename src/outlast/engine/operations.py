@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar, cast
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Generic, TypeVar, cast
 
 from outlast._kernel.identity import checked_key
 from outlast._kernel.limits import LimitsInEffect
-from outlast._kernel.requests import moment_us
 from outlast._kernel.states import CANCELLED, LIVE, MOVES, RUNNING
 from outlast._model import Ended, Filter, Held, Instance, Node, QueueCounts, Standing
 from outlast._runtime.upkeep import STRAYS_MAX
 from outlast._runtime.waiters import SETTLED
 from outlast.config import checked_name, duration_s
-from outlast.engine.checks import checked_id, checked_limit, checked_statuses
+from outlast.engine.checks import checked_id
 from outlast.engine.handles import Asked, Handle
-from outlast.engine.life import Life
 from outlast.engine.reading import read_instance
+from outlast.engine.searches import Searches
 from outlast.errors import ConfigError, DuplicateKey, IllegalMove, NotFound, OutlastError, ResultTimeout
 
 T = TypeVar("T")
 
 
-class Operations(Life):
+class Operations(Searches):
     """The operations on instances and queues that exist."""
 
     async def get(self, id: str) -> Instance:
@@ -40,53 +39,6 @@ class Operations(Life):
         self._running()
         row = await self._store.instances.find(checked_key(correlation_key))
         return None if row is None else read_instance(row)
-
-    async def list(
-        self,
-        *,
-        status: str | Iterable[str] | None = None,
-        program: str | None = None,
-        queue: str | None = None,
-        correlation_key: str | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        before: str | None = None,
-        limit: int = 50,
-    ) -> Sequence[Instance]:
-        """Instances, newest first.
-
-        Args:
-            status: One status or several.
-            program, queue, correlation_key: Only with this very value.
-            created_after, created_before: Aware instants; from (inclusive), until (exclusive).
-            before: The last id of the page before, to get the next one.
-            limit: At most this many, up to 1,000.
-
-        Raises: ConfigError.
-        """
-        self._running()
-        wanted = Filter(
-            status=checked_statuses(status),
-            program=program,
-            queue=queue,
-            correlation_key=correlation_key,
-            created_after_us=moment_us("created_after", created_after),
-            created_before_us=moment_us("created_before", created_before),
-            before=None if before is None else checked_id(before),
-            limit=checked_limit(limit),
-        )
-        return [read_instance(row) for row in await self._store.instances.list(wanted)]
-
-    async def list_all(self, *, page: int = 200, **filters: Any) -> AsyncIterator[Instance]:
-        """Every instance that the filters of `list` let pass, newest first, read page by page."""
-        before: str | None = filters.pop("before", None)
-        while True:
-            found = await self.list(limit=page, before=before, **filters)
-            for instance in found:
-                yield instance
-            if len(found) < page:
-                return
-            before = found[-1].id
 
     async def expand_id(self, prefix: str) -> str:
         """The one id that begins with `prefix`. Raises: NotFound: none; ConfigError: several."""
@@ -171,11 +123,6 @@ class Operations(Life):
         self._running()
         store = self._store.limits
         return LimitsInEffect(await store.slots(), {rate.name: rate for rate in await store.rates()})
-
-    async def totals(self) -> dict[str, int]:
-        """How many instances there are, by status. Reads the whole table."""
-        self._running()
-        return await self._store.instances.totals()
 
     async def nodes(self) -> Sequence[Node]:
         """The processes that serve queues, and what they hold."""

@@ -73,6 +73,7 @@ def read_instance(row: Row) -> Instance:
         blocked_on=row.blocked_on,
         fair_key=row.fair_key,
         fair_weight=row.fair_weight,
+        tags={} if row.tags is None else decode_any(row.tags),
     )
 
 
@@ -123,6 +124,7 @@ def read_schedule(row: ScheduleRow) -> Schedule:
         auto_disabled_at=row.disabled_at,
         created_at=row.created_at or row.decided,
         updated_at=row.updated_at or row.decided,
+        tags={} if row.tags is None else decode_any(row.tags),
     )
 
 

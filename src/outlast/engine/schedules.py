@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Unpack
 
@@ -13,15 +13,15 @@ from outlast._kernel.looks import new_run, runs_of, switched_off, switched_on, w
 from outlast._kernel.program import Program
 from outlast._kernel.requests import Startable, StartOptions, checked_priority
 from outlast._kernel.schedules import CatchUp, Overlap, checked_schedule_name
+from outlast._kernel.tags import tags_text
 from outlast._model import NewInstance, Schedule, ScheduleRow
 from outlast.config import checked_name, days
-from outlast.engine.checks import checked_limit, request_of
+from outlast.engine.checks import checked_flag, checked_limit, request_of
 from outlast.engine.definitions import (
     ScheduleChanges,
     blank,
     changed,
     checked_changes,
-    checked_flag,
     governed,
     redefined,
     timed,
@@ -52,6 +52,7 @@ class Schedules(Journals):
         jitter: float | timedelta = 0,
         queue: str | None = None,
         priority: int = 0,
+        tags: Mapping[str, str] | None = None,
         enabled: bool = True,
     ) -> Schedule:
         """Starts this whenever a cron expression says so: stored, once per tick in the whole cluster.
@@ -74,12 +75,13 @@ class Schedules(Journals):
             jitter: Each run begins up to so much later, always the same for a tick.
             queue: Where runs go; the program's own queue by default.
             priority: Of runs; a lower number goes first.
+            tags: What runs are found by; see `start`.
             enabled: Whether a new schedule fires; one that is there already stays as it is.
 
         Raises: ConfigError, EncodingError, StoreError, EngineStateError.
         """
         crew = self._running()
-        run = self._run(what, queue, priority)
+        run = self._run(what, queue, priority, tags_text(tags))
         row = timed(blank(checked_schedule_name(run.program if name is None else name), run), cron, zone, dst)
         row = replace(governed(row, catch_up, window, overlap, jitter), enabled=checked_flag("enabled", enabled))
         stored = await crew.patiently(lambda: self._put(row))
@@ -161,7 +163,7 @@ class Schedules(Journals):
                     raise ConfigError(f"schedule {name!r} starts {row.program!r}, not {request.program.name!r}")
                 run = new_run(row, id)
                 if what is not None:
-                    run = replace(self._run(what, row.queue, row.priority), id=id)
+                    run = replace(self._run(what, row.queue, row.priority, row.tags), id=id)
                 now = (await self._store.schedules.glance()).now
                 if await self._store.schedules.fire(with_runs(row, [id], now), [run]):
                     return row
@@ -169,6 +171,7 @@ class Schedules(Journals):
         row = await crew.patiently(trigger)
         crew.doorbell.work([row.queue])
         if self._events.wanted:
+            self._events.emit("schedule.triggered", schedule=row.name, id=id, queue=row.queue)
             self._events.emit("instance.started", id=id, program=row.program, queue=row.queue)
         program = self._catalogue.find(row.program, row.version)
         return Handle(self, id, getattr(program, "read_result", None))
@@ -188,10 +191,12 @@ class Schedules(Journals):
             if isinstance(cron := getattr(program, "schedule", None), Cron):
                 await self.schedule(program.new(), cron)  # type: ignore[attr-defined]
 
-    def _run(self, what: Startable[Any], queue: str | None, priority: int) -> NewInstance:
+    def _run(self, what: Startable[Any], queue: str | None, priority: int, tags: str | None = None) -> NewInstance:
         """What a schedule starts, as a row to insert."""
         options = StartOptions(
-            queue=None if queue is None else checked_name(queue, what="queue"), priority=checked_priority(priority)
+            queue=None if queue is None else checked_name(queue, what="queue"),
+            priority=checked_priority(priority),
+            tags=tags,
         )
         return self._running().starts.row(request_of(what), options)
 
@@ -213,14 +218,20 @@ class Schedules(Journals):
     async def _changed(self, name: str, change: Callable[[ScheduleRow, datetime], ScheduleRow]) -> Schedule:
         crew, schedules = self._running(), self._store.schedules
 
+        switched = False
+
         async def write() -> ScheduleRow:
+            nonlocal switched
             while True:
                 row = await self._row(name)
                 made = change(row, (await schedules.glance()).now)
+                switched = switched or made.enabled != row.enabled
                 if made == row or await schedules.change(made):
                     return await self._row(name)
 
         row = await crew.patiently(write)
+        if switched:
+            self._events.emit("schedule.switched", schedule=row.name, enabled=row.enabled)
         crew.doorbell.schedule()
         return read_schedule(row)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from outlast._codec import clean_text, decode_any
+from outlast._codec import decode_any
 from outlast._kernel.failures import read_error
+from outlast._kernel.progress import checked_report
 from outlast._kernel.states import DONE, FINAL
 from outlast._model import Letter, Row
 from outlast._world import instant
@@ -210,10 +211,9 @@ class StepContext:
 
         Raises: ConfigError: the fraction is not between 0 and 1.
         """
-        if not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
-            raise ConfigError(f"progress must be a fraction between 0 and 1, not {fraction!r}")
+        report = checked_report(fraction, note)
         if self._report is not None:
-            self._report(float(fraction), clean_text(note, chars_max=_NOTE_CHARS_MAX))
+            self._report(*report)
 
 
 def read_letter(letter: Letter) -> ReceivedSignal:

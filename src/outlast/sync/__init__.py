@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -36,7 +36,7 @@ from outlast._model import (
 )
 from outlast._world import process_id
 from outlast.config import Options
-from outlast.engine import ONE_DAY, Listener, OnConflict, Runnable, ScheduleChanges, SignalResult, Target
+from outlast.engine import ONE_DAY, By, Filters, Listener, OnConflict, Runnable, ScheduleChanges, SignalResult, Target
 from outlast.errors import ConfigError, DuplicateKey, EngineStateError
 from outlast.graphs import Graph
 from outlast.sync.handles import Handle
@@ -232,31 +232,9 @@ class Engine(Objects):
         """See `outlast.Engine.find`."""
         return self._call(lambda engine: engine.find(correlation_key))
 
-    def list(
-        self,
-        *,
-        status: str | Iterable[str] | None = None,
-        program: str | None = None,
-        queue: str | None = None,
-        correlation_key: str | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        before: str | None = None,
-        limit: int = 50,
-    ) -> Sequence[Instance]:
+    def list(self, *, before: str | None = None, limit: int = 50, **filters: Unpack[Filters]) -> Sequence[Instance]:
         """See `outlast.Engine.list`."""
-        return self._call(
-            lambda engine: engine.list(
-                status=status,
-                program=program,
-                queue=queue,
-                correlation_key=correlation_key,
-                created_after=created_after,
-                created_before=created_before,
-                before=before,
-                limit=limit,
-            )
-        )
+        return self._call(lambda engine: engine.list(before=before, limit=limit, **filters))
 
     def list_all(self, *, page: int = 200, **filters: Any) -> Iterator[Instance]:
         """See `outlast.Engine.list_all`."""
@@ -310,6 +288,10 @@ class Engine(Objects):
     def provide_input(self, target: Target, name: str, answer: Any) -> SignalResult:
         """See `outlast.Engine.provide_input`."""
         return self._call(lambda engine: engine.provide_input(target, name, answer))
+
+    def cancel_input(self, target: Target, name: str, reason: str = "") -> SignalResult:
+        """See `outlast.Engine.cancel_input`."""
+        return self._call(lambda engine: engine.cancel_input(target, name, reason))
 
     def children(
         self, target: Target, *, round: int | None = None, after: Instance | None = None, limit: int = 100
@@ -373,9 +355,19 @@ class Engine(Objects):
         """See `outlast.Engine.limits`."""
         return self._call(lambda engine: engine.limits())
 
-    def totals(self) -> dict[str, int]:
+    def totals(self, *, by: By = "status", parent: Any = None, **filters: Unpack[Filters]) -> dict[str, int]:
         """See `outlast.Engine.totals`."""
-        return self._call(lambda engine: engine.totals())
+        return self._call(lambda engine: engine.totals(by=by, parent=parent, **filters))
+
+    def set_tags(self, id: str, tags: Mapping[str, str | None]) -> dict[str, str]:
+        """See `outlast.Engine.set_tags`."""
+        return self._call(lambda engine: engine.set_tags(id, tags))
+
+    def delete_many(
+        self, *, older_than: float | timedelta | None = None, dry_run: bool = False, **filters: Unpack[Filters]
+    ) -> int:
+        """See `outlast.Engine.delete_many`."""
+        return self._call(lambda engine: engine.delete_many(older_than=older_than, dry_run=dry_run, **filters))
 
     def nodes(self) -> Sequence[Node]:
         """See `outlast.Engine.nodes`."""
@@ -403,6 +395,7 @@ class Engine(Objects):
         jitter: float | timedelta = 0,
         queue: str | None = None,
         priority: int = 0,
+        tags: Mapping[str, str] | None = None,
         enabled: bool = True,
     ) -> Schedule:
         """See `outlast.Engine.schedule`."""
@@ -419,6 +412,7 @@ class Engine(Objects):
                 jitter=jitter,
                 queue=queue,
                 priority=priority,
+                tags=tags,
                 enabled=enabled,
             )
         )

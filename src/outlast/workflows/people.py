@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from outlast._codec import decode_any, encode
-from outlast._kernel.forms import Field, Kind, request_of
+from outlast._kernel.forms import Field, Kind, reason_of, request_of
 from outlast._model import Letter
 from outlast.config.values import one_of
-from outlast.errors import WorkflowTimeout
+from outlast.errors import InputCancelled, WorkflowTimeout
 from outlast.workflows.waiting import LATE, TIMEOUT, SignalWait, flow_for, timeout_s
 
 ANSWER = "~answer:"
@@ -36,7 +36,10 @@ class InputWait(SignalWait):
         """The answer."""
         for letter in inbox:
             if letter.name in self.names:
-                return {**self.request, "answer": decode_any(letter.payload)}, [letter.id]
+                answer = decode_any(letter.payload)
+                reason = reason_of(answer)
+                came = {"answer": answer} if reason is None else {"cancelled": reason}
+                return {**self.request, **came}, [letter.id]
         return None
 
     def late(self) -> Any:
@@ -44,9 +47,11 @@ class InputWait(SignalWait):
         return {**self.request, **LATE}
 
     def recall(self, recorded: Any) -> Any:
-        """The answer. Raises: WorkflowTimeout: nobody answered in time, and that is to fail."""
+        """The answer. Raises: InputCancelled. WorkflowTimeout: nobody answered in time, and that is to fail."""
         if "answer" in recorded:
             return recorded["answer"]
+        if "cancelled" in recorded:
+            raise InputCancelled(self.request["name"], recorded["cancelled"])
         if self._fails:
             raise WorkflowTimeout(f"nobody answered {self.request['name']!r} in time")
         return self.default
@@ -78,7 +83,8 @@ async def wait_for_input(
         default: What to return when that time is up and `on_timeout` is "resume".
         on_timeout: "resume", or "fail": raise WorkflowTimeout.
 
-    Raises: ConfigError. WorkflowError: not in a workflow's own code; an input of this name is waited for already.
+    Raises: ConfigError. InputCancelled: it was called off. WorkflowError: not in a workflow's own code; an input of
+        this name is waited for already.
     """
     flow = flow_for("wait_for_input")
     one_of("on_timeout", on_timeout, ("resume", "fail"))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 
 from outlast._kernel.backoff import Backoff, check_policy, exponential
 from outlast._kernel.marks import is_method, mark_step
+from outlast._kernel.program import DEFINED
 from outlast._kernel.signatures import Signature
 from outlast.config import checked_name, duration_s
 from outlast.errors import DefinitionError, WorkflowError
+from outlast.workflows.errands import ErrandProgram, LimitOfStep, Where, where
 from outlast.workflows.loop import current_flow
 
 P = ParamSpec("P")
@@ -22,36 +23,6 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ATTEMPTS_MAX: Final = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class StepInfo:
-    """What a running step of a workflow may know of itself.
-
-    Attributes:
-        id: The instance.
-        program: The workflow's name.
-        key: The step's key in the journal: the same in every attempt, and in every run after a crash.
-        attempt: Failed attempts so far; 0 in the first.
-    """
-
-    id: str
-    program: str
-    key: str
-    attempt: int
-
-    @property
-    def idempotency_key(self) -> str:
-        """A key for whoever must do this once: it is the same however often the step runs, and no other step has it."""
-        return f"{self.id}:{self.key}"
-
-
-STEP: Final[ContextVar[StepInfo | None]] = ContextVar("outlast_step_info", default=None)
-
-
-def current_step() -> StepInfo | None:
-    """The workflow's step that this code belongs to (in its threads, too), or None."""
-    return STEP.get()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +34,7 @@ class StepSettings:
     backoff: Backoff | Callable[[int], float | timedelta]
     timeout_s: float | None
     compensate: Callable[..., Any] | None
+    where: Where | None = None
 
 
 class Step(Generic[P, R]):
@@ -74,6 +46,7 @@ class Step(Generic[P, R]):
         max_attempts: Executions at most.
         timeout_s: Seconds that one execution may take, or None.
         outlast_compensate: The step that undoes it, or None.
+        outlast_program: Itself as a program, for the nodes that run it elsewhere; None: it runs in its workflow.
     """
 
     def __init__(self, function: Callable[P, R], settings: StepSettings) -> None:
@@ -85,6 +58,7 @@ class Step(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = Signature(function, who=f"step {self.outlast_step_name!r}")
         self.outlast_compensate = None if settings.compensate is None else _compensation(self, settings.compensate)
+        self.outlast_program = None if settings.where is None else ErrandProgram(self, settings.where)
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -117,7 +91,10 @@ def make_step(function: Callable[..., Any], settings: StepSettings | None = None
         raise DefinitionError(f"@step goes on a function or a machine's method, not on {function!r}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise DefinitionError(f"step {function.__name__!r} must return, not yield")
-    return Step(function, settings or StepSettings(None, 1, exponential(), None, None))
+    made: Step[Any, Any] = Step(function, settings or StepSettings(None, 1, exponential(), None, None))
+    if made.outlast_program is not None and "<locals>" not in function.__qualname__:
+        DEFINED.add(made.outlast_program)
+    return made
 
 
 def _for_machines(function: Any) -> Any:
@@ -143,6 +120,11 @@ class _Decorator:
         self._settings = settings
 
     def __call__(self, function: Callable[P, R]) -> Step[P, R]:
+        if self._settings.where is not None and is_method(function):
+            raise DefinitionError(
+                f"{getattr(function, '__qualname__', function)} is a machine's step, whose limits are said where it is "
+                "gone to: Next(step, rate_limit=..., concurrency_key=...); on= is for steps of workflows"
+            )
         return make_step(function, self._settings)
 
 
@@ -156,6 +138,10 @@ def step(
     backoff: Backoff | Callable[[int], float | timedelta] | None = None,
     timeout: float | timedelta | None = None,
     compensate: Callable[..., Any] | None = None,
+    on: str | None = None,
+    concurrency_key: LimitOfStep | None = None,
+    rate_limit: LimitOfStep | None = None,
+    weight: float = 1.0,
 ) -> _Decorator: ...
 def step(
     function: Any = None,
@@ -166,6 +152,10 @@ def step(
     backoff: Backoff | Callable[[int], float | timedelta] | None = None,
     timeout: float | timedelta | None = None,
     compensate: Callable[..., Any] | None = None,
+    on: str | None = None,
+    concurrency_key: LimitOfStep | None = None,
+    rate_limit: LimitOfStep | None = None,
+    weight: float = 1.0,
 ) -> Any:
     """Makes a function a recorded step of workflows, or a method of a `Machine` one of its steps.
 
@@ -181,6 +171,14 @@ def step(
         compensate: The function that undoes the step when the workflow fails later. It takes the step's arguments, by
             name, or some of them, and `result`, what the step returned, if it has such a parameter. It is a step
             itself: decorate it to give it attempts of its own.
+        on: The queue whose workers run it, while the workflow waits, holding nothing; None: where the workflow runs.
+            With this or a limit it runs as an instance of its own, an errand: its arguments are stored, and its name
+            is its own among all such steps.
+        concurrency_key: Of the steps with the same key, one runs at a time in the whole cluster, or as many as
+            `concurrency_limits` says for its name. A name, (name, partition), or a function of the step's arguments
+            that gives one, or None.
+        rate_limit: A limit of `rate_limits` that each attempt waits for. Given as `concurrency_key` is.
+        weight: Tokens that each attempt takes from the rate limit.
 
     Raises: DefinitionError, ConfigError.
     """
@@ -193,5 +191,6 @@ def step(
     timeout_s = None if timeout is None else duration_s(timeout, name="timeout", least_s=0.001)
     if function is not None and is_method(function):
         return mark_step(_for_machines(function))
-    decorate = _Decorator(StepSettings(name, max_attempts, policy, timeout_s, compensate))
+    place = where(on, concurrency_key, rate_limit, weight)
+    decorate = _Decorator(StepSettings(name, max_attempts, policy, timeout_s, compensate, place))
     return decorate if function is None else decorate(function)

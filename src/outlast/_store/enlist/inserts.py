@@ -66,6 +66,8 @@ class Inserts:
                 return held
             values = fixed | {"rows": msgspec.json.encode(left).decode()}
             counts = yield self._question("add", values)
+            if any(row.tags is not None for row in left):
+                yield self._question("tag", values)
             if sum(count for count, *_ in counts) == len(left):
                 return held
             found = yield self._question("holders", values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -15,17 +16,30 @@ from outlast._store.postgres.barriers import lower
 from outlast._store.postgres.columns import columns_of
 from outlast._store.postgres.desk import Transaction
 from outlast._store.postgres.journal import record_within
+from outlast._store.postgres.tags import retag_by, tag_new
+
+_fence = attrgetter("id", "epoch", "commits")
+_first = itemgetter(0)
 
 
 async def settle_within(transaction: Transaction, batch: Sequence[Settlement], values: dict[str, Any]) -> Committed:
-    """Writes outcomes with all that follows from them. Effects come only from what this very call has written."""
-    ours = {row[0] for row in await transaction.rows("lock_ours", **fences(values))}
-    changed = await transaction.run("commit_full", **values, now=transaction.now)
-    lost = [] if changed == len(batch) else stale(batch, await transaction.rows("settled", **fences(values)))
+    """Writes outcomes with all that follows from them. Effects come only from what this very call has written.
+
+    `values` are the columns of those that do more than record something.
+    """
+    fenced, changed = fences(batch), 0
+    ((locked,),) = await transaction.rows("lock_ours", **fenced)
+    ours = set(locked or ())
+    if recorded := [item for item in batch if item.only_records]:
+        changed += await transaction.run("commit_recorded", **(fences(recorded) if values else fenced))
+    if values:
+        changed += await transaction.run("commit_full", **values, now=transaction.now)
+    lost = [] if changed == len(batch) else stale(batch, await transaction.rows("settled", **fenced))
     written = [item for item in batch if item.id in ours]
     queues: set[str] = set()
     await _consume(transaction, written)
     await record_within(transaction, written)
+    await retag_by(transaction, written)
     queues |= await _spawn(transaction, [item for item in written if item.children is not None])
     queues |= await _start(transaction, started_rows(written))
     queues |= await _recheck(transaction, [item for item in written if item.status == WAITING and item.awaits])
@@ -33,9 +47,14 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
     return Committed(lost, sorted(queues))
 
 
-def fences(values: dict[str, Any]) -> dict[str, Any]:
-    """The part of a batch that says which claims these are."""
-    return {name: values[name] for name in ("ids", "epochs", "commits")}
+def fences(batch: Sequence[Settlement]) -> dict[str, Any]:
+    """Which claims these are, as texts of parallel arrays, sorted by id: the driver looks at each element of others."""
+    ids, epochs, commits = zip(*sorted(map(_fence, batch), key=_first), strict=True)
+    return {"ids": _array(ids), "epochs": _array(epochs), "commits": _array(commits)}
+
+
+def _array(values: Iterable[str | int | None]) -> str:
+    return f"{{{','.join(['NULL' if value is None else str(value) for value in values])}}}"
 
 
 def stale(batch: Sequence[Settlement], settled: Iterable[Sequence[Any]]) -> list[str]:
@@ -72,6 +91,7 @@ async def _spawn(transaction: Transaction, parents: Sequence[Settlement]) -> set
     rows, added = children_rows(parents), 0
     for chunk in chunks(rows):
         added += await transaction.run("add_full", **columns_of(chunk), now=transaction.now)
+    await tag_new(transaction, rows)
     ids, rounds = [item.id for item in parents], [item.round for item in parents]
     landed = {item.id: len(item.children or ()) for item in parents}
     if added < len(rows):
@@ -86,6 +106,7 @@ async def _start(transaction: Transaction, rows: list[NewInstance]) -> set[str]:
     """Inserts children for which no round waits. Returns queues that received work."""
     for chunk in chunks(rows):
         await transaction.run("add_full", **columns_of(chunk), now=transaction.now)
+    await tag_new(transaction, rows)
     return ready_queues(rows)
 
 

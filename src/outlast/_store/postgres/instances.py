@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from outlast._kernel.states import FINAL, MOVES, QUARANTINED, RUNNING, UNDONE
 from outlast._model import Ended, Filter, Held, NewInstance, Receipt, Row, Signal, Stopped
@@ -12,13 +13,11 @@ from outlast._store.postgres.barriers import lower
 from outlast._store.postgres.columns import columns_of, is_id, one_row, plain_columns_of
 from outlast._store.postgres.desk import Desk, Transaction
 from outlast._store.postgres.faults import is_key_taken
+from outlast._store.postgres.searches import counted, listed
 from outlast._store.postgres.signals import send_within
+from outlast._store.postgres.tags import retag_within, tag_new
 from outlast._store.rows import is_plain
-from outlast._world import instant
 from outlast.errors import StoreError
-
-_LEAST: Final = "00000000-0000-0000-0000-000000000000"
-_GREATEST: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 class Instances:
@@ -30,7 +29,10 @@ class Instances:
     async def add(self, rows: Sequence[NewInstance]) -> list[Held]:
         desk = self._desk
         if not all(map(is_plain, rows)):
-            changed = await desk.run("add_full", shielded=False, **columns_of(rows), now=desk.now())
+            if any(row.tags is not None for row in rows):
+                changed = await desk.transact(lambda transaction: _add_tagged(transaction, rows))
+            else:
+                changed = await desk.run("add_full", shielded=False, **columns_of(rows), now=desk.now())
         elif len(rows) == 1:
             changed = await desk.run("add_one", shielded=False, **one_row(rows[0]), now=desk.now())
         elif rows:
@@ -65,8 +67,8 @@ class Instances:
 
         async def cancel(transaction: Transaction) -> Stopped | None:
             ids = [id]
-            while tree:  # until nobody has spawned any more while we waited for the locks.
-                found = [row[0] for row in await transaction.rows("tree", id=id)]
+            while True:  # until nobody has spawned any more while we waited for the locks.
+                found = [row[0] for row in await transaction.rows("tree", id=id, whole=tree)]
                 if len(found) <= len(ids):
                     break
                 ids = found
@@ -88,8 +90,9 @@ class Instances:
             found = await transaction.rows("retry", id=id, now=transaction.now)
             former = found[0][0] if found else None
             if former in MOVES["retry"]:
-                await transaction.run("unrecord", id=id, everything=former in UNDONE)
-                if former != QUARANTINED:  # for which its parent waits still.
+                ended = former != QUARANTINED
+                await transaction.run("unrecord", id=id, everything=former in UNDONE, errands=ended)
+                if ended:  # for a quarantined one its parent waits still.
                     await transaction.run("raise", id=id)
             return found
 
@@ -118,6 +121,7 @@ class Instances:
             return None
 
         async def delete(transaction: Transaction) -> str | None:
+            ids = [row[0] for row in await transaction.rows("tree", id=id, whole=False)]
             stood = await transaction.rows("lock_instance", id=id)
             if not stood:
                 return None
@@ -125,10 +129,8 @@ class Instances:
             if status != RUNNING:
                 if status not in FINAL:
                     await lower(transaction, [id])
-                await transaction.run("forget", ids=[id])
-                await transaction.run("forget_journal", ids=[id])
-                await transaction.run("forget_logs", ids=[id])
-                await transaction.run("delete", id=id)
+                await _forget_all(transaction, ids)
+                await transaction.run("delete", ids=ids)
             return status
 
         return await self._desk.transact(delete)
@@ -142,7 +144,7 @@ class Instances:
     async def add_and_send(self, row: NewInstance, signal: Signal) -> tuple[list[Held], Receipt]:
         async def add_and_send(transaction: Transaction) -> tuple[list[Held], Receipt]:
             while True:
-                changed = await transaction.run("add_full", **columns_of([row]), now=transaction.now)
+                changed = await _add_tagged(transaction, [row])
                 (receipt,) = await send_within(transaction, [signal])
                 if changed or receipt.instance == row.id:
                     return [], receipt
@@ -158,22 +160,41 @@ class Instances:
         return dict(await self._desk.rows("totals"))
 
     async def list(self, wanted: Filter) -> list[Row]:
-        prefix = wanted.id_prefix or ""
-        least, greatest = prefix + _LEAST[len(prefix) :], prefix + _GREATEST[len(prefix) :]
-        before = wanted.before
-        if not is_id(least) or not is_id(greatest) or (before is not None and not is_id(before)):
-            return []
-        found = await self._desk.rows(
-            "list",
-            statuses=wanted.status,
-            program=wanted.program,
-            queue=wanted.queue,
-            key=wanted.correlation_key,
-            created_after=None if wanted.created_after_us is None else instant(wanted.created_after_us),
-            created_before=None if wanted.created_before_us is None else instant(wanted.created_before_us),
-            least=least,
-            greatest=greatest,
-            before=before,
-            list_max=wanted.limit,
-        )
-        return [Row(*row) for row in found]
+        return [Row(*row) for row in await listed(self._desk, wanted)]
+
+    async def count(self, wanted: Filter, by: str) -> dict[str, int]:
+        return dict(await counted(self._desk, wanted, by))
+
+    async def retag(self, id: str, changes: Mapping[str, str | None]) -> dict[str, str] | None:
+        if not is_id(id):
+            return None
+
+        async def retag(transaction: Transaction) -> dict[str, str] | None:
+            await retag_within(transaction, {id: changes})
+            found = await transaction.rows("read_tags", ids=[id])
+            return msgspec.json.decode(found[0][1] or "{}") if found else None
+
+        return await self._desk.transact(retag)
+
+    async def removable(self, ids: Sequence[str]) -> Sequence[str]:
+        return [row[0] for row in await self._desk.rows("removable", ids=list(filter(is_id, ids)))]
+
+    async def remove(self, ids: Sequence[str]) -> int:
+        async def remove(transaction: Transaction) -> int:
+            gone = [row[0] for row in await transaction.rows("lock_removable", ids=list(filter(is_id, ids)))]
+            await _forget_all(transaction, gone)
+            return await transaction.run("remove", ids=gone)
+
+        return await self._desk.transact(remove)
+
+
+async def _add_tagged(transaction: Transaction, rows: Sequence[NewInstance]) -> int:
+    changed = await transaction.run("add_full", **columns_of(rows), now=transaction.now)
+    await tag_new(transaction, rows)
+    return changed
+
+
+async def _forget_all(transaction: Transaction, ids: Sequence[str]) -> None:
+    """Deletes what belongs to instances that this transaction deletes next."""
+    for name in ("forget", "forget_journal", "forget_logs", "forget_tags"):
+        await transaction.run(name, ids=ids)

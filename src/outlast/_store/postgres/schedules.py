@@ -11,6 +11,7 @@ from msgspec.structs import astuple
 from outlast._model import Glance, NewInstance, RunStand, ScheduleRow
 from outlast._store.postgres.columns import columns_of, is_id
 from outlast._store.postgres.desk import Desk, Transaction
+from outlast._store.postgres.tags import tag_new
 
 _COLUMNS: Final = tuple(
     {"decided": "decided_at", "next_tick": "next_at"}.get(name, name) for name in ScheduleRow.__struct_fields__
@@ -61,6 +62,7 @@ class Schedules:
             if await transaction.run("change_schedule", **_columns(row), now=transaction.now) != 1:
                 return False
             await transaction.run("add_full", **columns_of(runs), now=transaction.now)
+            await tag_new(transaction, runs)
             return True
 
         return await self._desk.transact(fire)

@@ -23,6 +23,14 @@ _plain = attrgetter("id", "epoch", "status", "attempt", "result", "error", "dela
 _UNREAD: Final = tuple(Settlement.__struct_fields__.index(name) for name in ("children", "entries", "started"))
 
 
+class _Fence(msgspec.Struct, array_like=True, gc=False):
+    """Which claim an outcome is of. Thousands of tuples a second would keep the garbage collector busy."""
+
+    id: str
+    epoch: int
+    commits: int | None
+
+
 class Claims:
     """See `contract.Claims`."""
 
@@ -74,22 +82,28 @@ class Claims:
 
     async def commit(self, batch: Sequence[Settlement]) -> Committed:
         desk = self._desk
-        is_plain = all(item.is_plain for item in batch)
-        text, now_us = _json([_plain(item) if is_plain else _columns(item) for item in batch]), desk.now_us()
-        commit = desk.text("commit" if is_plain else "commit_full")
-        settled, find_ours = desk.text("settled"), desk.text("find_ours")
+        is_plain, now_us = all(item.is_plain for item in batch), desk.now_us()
+        fences = "" if is_plain else _json([_fence(item) for item in batch])
+        recorded = "" if is_plain else _json([_fence(item) for item in batch if item.only_records])
+        others = [_plain(item) if is_plain else _columns(item) for item in batch if not item.only_records]
         has_effects = not is_plain and any(item.has_effects for item in batch)
+        text = _json(others)
 
         def write(connection: sqlite3.Connection) -> Committed:
-            ours = msgspec.json.decode(scalar(connection, find_ours, {"batch": text})) if has_effects else ()
-            changed = connection.execute(commit, {"batch": text, "now_us": now_us}).rowcount
-            queues: set[str] = set()
+            changed, queues, ours = 0, set[str](), set[str]()
+            if has_effects:
+                ours.update(msgspec.json.decode(scalar(connection, desk.text("find_ours"), {"fences": fences})))
+            if len(others) < len(batch):
+                changed += connection.execute(desk.text("commit_recorded"), {"fences": recorded}).rowcount
+            if others:
+                commit = desk.text("commit" if is_plain else "commit_full")
+                changed += connection.execute(commit, {"batch": text, "now_us": now_us}).rowcount
             if ours:
-                known = set(ours)
-                queues = write_effects(connection, desk, [item for item in batch if item.id in known], now_us)
+                queues = write_effects(connection, desk, [item for item in batch if item.id in ours], now_us)
             if changed == len(batch):
                 return Committed([], sorted(queues))
-            done = {row[0] for row in connection.execute(settled, {"batch": text})}
+            named = fences or _json([_fence(item) for item in batch])
+            done = {row[0] for row in connection.execute(desk.text("settled"), {"fences": named})}
             return Committed([item.id for item in batch if item.id not in done], sorted(queues))
 
         committed: Committed = await desk.writer.write(write)
@@ -105,12 +119,16 @@ class Claims:
         await self._desk.run("report", reports=_json(reports))
 
 
-def _columns(item: Settlement) -> tuple[Any, ...]:
+def _fence(item: Settlement) -> _Fence:
+    return _Fence(item.id, item.epoch, item.commits)
+
+
+def _columns(item: Settlement) -> list[Any]:
     """The fields of a settlement in their order; those that only Python reads are left empty."""
     values = list(astuple(item))
     for place in _UNREAD:
         values[place] = None
-    return tuple(values)
+    return values
 
 
 def _json(value: Any) -> str:

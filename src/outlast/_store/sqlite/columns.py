@@ -23,7 +23,7 @@ def rows_text(rows: Sequence[NewInstance]) -> str:
 
 
 def plain_rows_text(rows: Sequence[NewInstance]) -> str:
-    """Rows as the `add` statement reads them: those without a parent, a limit, a share or a trace."""
+    """Rows as the `add` statement reads them: those without a parent, a limit, a share, a trace or tags."""
     return msgspec.json.encode([_plain(row) for row in rows]).decode()
 
 

@@ -16,12 +16,14 @@ from outlast._store.sqlite.barriers import lower
 from outlast._store.sqlite.columns import rows_text
 from outlast._store.sqlite.desk import Desk, scalar
 from outlast._store.sqlite.journal import record_within
+from outlast._store.sqlite.tags import retag_by, tag_new
 
 
 def write_effects(connection: sqlite3.Connection, desk: Desk, written: Sequence[Settlement], now_us: int) -> set[str]:
     """What follows from outcomes that this transaction has written. Returns queues that received work."""
     _consume(connection, desk, written, now_us)
     record_within(connection, desk, written, now_us)
+    retag_by(connection, desk, written)
     queues = _spawn(connection, desk, [item for item in written if item.children is not None], now_us)
     queues |= _start(connection, desk, started_rows(written), now_us)
     parks = [(item.id, item.awaits, item.shown or []) for item in written if item.status == WAITING and item.awaits]
@@ -56,6 +58,7 @@ def _spawn(connection: sqlite3.Connection, desk: Desk, parents: Sequence[Settlem
     rows, added = children_rows(parents), 0
     for chunk in chunks(rows):
         added += connection.execute(desk.text("add_full"), {"rows": rows_text(chunk), "now_us": now_us}).rowcount
+    tag_new(connection, desk, rows)
     landed = {item.id: len(item.children or ()) for item in parents}
     if added < len(rows):
         rounds = _json([(item.id, item.round) for item in parents])
@@ -70,6 +73,7 @@ def _start(connection: sqlite3.Connection, desk: Desk, rows: list[NewInstance], 
     """Inserts children for which no round waits. Returns queues that received work."""
     for chunk in chunks(rows):
         connection.execute(desk.text("add_full"), {"rows": rows_text(chunk), "now_us": now_us})
+    tag_new(connection, desk, rows)
     return ready_queues(rows)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,9 @@ from outlast._store.rows import is_plain
 from outlast._store.sqlite.barriers import lower
 from outlast._store.sqlite.columns import one_row, plain_rows_text, rows_text
 from outlast._store.sqlite.desk import Desk, scalar
+from outlast._store.sqlite.searches import counted, listed
 from outlast._store.sqlite.signals import send_within
+from outlast._store.sqlite.tags import retag_within, tag_new
 from outlast._world import instant
 
 _TIMES = ("created_at", "due_at", "claimed_at", "finished_at", "expires_at", "wake_at")
@@ -36,7 +38,14 @@ class Instances:
         else:
             made = plain_rows_text(rows) if is_all_plain else rows_text(rows)
             text, values = desk.text("add" if is_all_plain else "add_full"), {"rows": made, "now_us": desk.now_us()}
-        changed = await desk.writer.write(lambda connection: connection.execute(text, values).rowcount)
+
+        def add(connection: sqlite3.Connection) -> int:
+            added = connection.execute(text, values).rowcount
+            if not is_all_plain:
+                tag_new(connection, desk, rows)
+            return added
+
+        changed = await desk.writer.write(add)
         return [] if changed == len(rows) else await self._held(rows)
 
     async def _held(self, rows: Sequence[NewInstance]) -> list[Held]:
@@ -64,7 +73,7 @@ class Instances:
             row = connection.execute(desk.text("stand"), {"id": id}).fetchone()
             if row is None:
                 return None
-            ids = scalar(connection, desk.text("tree"), {"id": id}) if tree else _json([id])
+            ids = scalar(connection, desk.text("tree"), {"id": id, "whole": tree})
             text = scalar(connection, desk.text("find_live"), {"ids": ids})
             ended = msgspec.json.decode(text)
             values = {"ended": text, "error": error, "retention_s": retention_s, "now_us": now_us}
@@ -91,8 +100,9 @@ class Instances:
                     return Held(id, key, holder[0])
             connection.execute(desk.text("retry"), values)
             if status in MOVES["retry"]:
-                connection.execute(desk.text("unrecord"), {"id": id, "everything": status in UNDONE})
-                if status != QUARANTINED:  # for which its parent waits still.
+                ended = status != QUARANTINED
+                connection.execute(desk.text("unrecord"), {"id": id, "everything": status in UNDONE, "errands": ended})
+                if ended:  # for a quarantined one its parent waits still.
                     connection.execute(desk.text("raise"), values)
             return (status, queue)
 
@@ -107,10 +117,9 @@ class Instances:
             if row is not None and row[0] != RUNNING:
                 if row[0] not in FINAL:
                     lower(connection, desk, [id], now_us)
-                connection.execute(desk.text("forget"), {"ids": _json([id])})
-                connection.execute(desk.text("forget_journal"), {"ids": _json([id])})
-                connection.execute(desk.text("forget_logs"), {"ids": _json([id])})
-                connection.execute(desk.text("delete"), {"id": id})
+                ids = scalar(connection, desk.text("tree"), {"id": id, "whole": False})
+                forget_all(connection, desk, ids)
+                connection.execute(desk.text("delete"), {"ids": ids})
             return None if row is None else str(row[0])
 
         found: str | None = await desk.writer.write(delete)
@@ -126,6 +135,7 @@ class Instances:
         def add_and_send(connection: sqlite3.Connection) -> tuple[int, Receipt]:
             values = {"rows": rows_text([row]), "now_us": now_us}
             changed = connection.execute(desk.text("add_full"), values).rowcount
+            tag_new(connection, desk, [row])
             return changed, send_within(connection, desk, [signal], now_us)[0]
 
         changed, receipt = await desk.writer.write(add_and_send)
@@ -137,19 +147,42 @@ class Instances:
         return dict(await self._desk.rows("totals"))
 
     async def list(self, wanted: Filter) -> list[Row]:
-        found = await self._desk.rows(
-            "list",
-            status=None if wanted.status is None else _json(wanted.status),
-            program=wanted.program,
-            queue=wanted.queue,
-            key=wanted.correlation_key,
-            created_after_us=wanted.created_after_us,
-            created_before_us=wanted.created_before_us,
-            id_prefix=wanted.id_prefix,
-            before=wanted.before,
-            limit=wanted.limit,
-        )
-        return [read_row(row) for row in found]
+        return [read_row(row) for row in await listed(self._desk, wanted)]
+
+    async def count(self, wanted: Filter, by: str) -> dict[str, int]:
+        return dict(await counted(self._desk, wanted, by))
+
+    async def retag(self, id: str, changes: Mapping[str, str | None]) -> dict[str, str] | None:
+        desk = self._desk
+
+        def retag(connection: sqlite3.Connection) -> str | None:
+            retag_within(connection, desk, {id: changes})
+            found = msgspec.json.decode(scalar(connection, desk.text("read_tags"), {"ids": _json([id])}))
+            return None if not found else found[0][1] or "{}"
+
+        text: str | None = await desk.writer.write(retag)
+        return None if text is None else msgspec.json.decode(text)
+
+    async def removable(self, ids: Sequence[str]) -> Sequence[str]:
+        found: Sequence[str] = msgspec.json.decode((await self._desk.rows("removable", ids=_json(ids)))[0][0])
+        return found
+
+    async def remove(self, ids: Sequence[str]) -> int:
+        desk = self._desk
+
+        def remove(connection: sqlite3.Connection) -> int:
+            text = scalar(connection, desk.text("removable"), {"ids": _json(ids)})
+            forget_all(connection, desk, text)
+            return connection.execute(desk.text("prune"), {"ids": text}).rowcount
+
+        removed: int = await desk.writer.write(remove)
+        return removed
+
+
+def forget_all(connection: sqlite3.Connection, desk: Desk, ids: str) -> None:
+    """Deletes what belongs to instances (a JSON array of ids) that this transaction deletes next."""
+    for name in ("forget", "forget_journal", "forget_logs", "forget_tags"):
+        connection.execute(desk.text(name), {"ids": ids})
 
 
 def read_row(row: Sequence[Any]) -> Row:

@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 from outlast._model import Glance, NewInstance, RunStand, ScheduleRow
 from outlast._store.sqlite.columns import rows_text
 from outlast._store.sqlite.desk import Desk
+from outlast._store.sqlite.tags import tag_new
 from outlast._world import instant, instant_us
 
 _NAMES: Final = ScheduleRow.__struct_fields__
@@ -79,6 +80,7 @@ class Schedules:
             if changed != 1:
                 return False
             connection.execute(desk.text("add_full"), {"rows": rows_text(runs), "now_us": now_us})
+            tag_new(connection, desk, runs)
             return True
 
         fired: bool = await desk.writer.write(fire)

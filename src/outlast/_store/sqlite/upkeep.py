@@ -11,6 +11,7 @@ from outlast._kernel.limits import RATE
 from outlast._model import OVERDUE_S, Due, QueueCounts, ReadyProgram, Standing
 from outlast._store.rows import assemble_counts
 from outlast._store.sqlite.desk import Desk, scalar
+from outlast._store.sqlite.instances import forget_all
 from outlast._store.sqlite.limits import Limits
 from outlast._world import instant
 
@@ -105,9 +106,7 @@ class Upkeep:
 
         def delete(connection: sqlite3.Connection) -> int:
             ids = {"ids": scalar(connection, find, values)}
-            connection.execute(desk.text("forget"), ids)
-            connection.execute(desk.text("forget_journal"), ids)
-            connection.execute(desk.text("forget_logs"), ids)
+            forget_all(connection, desk, ids["ids"])
             return connection.execute(prune, ids).rowcount
 
         deleted: int = await desk.writer.write(delete)

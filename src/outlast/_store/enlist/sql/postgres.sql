@@ -13,12 +13,12 @@
 WITH added AS (
     INSERT INTO "{schema}".instances (id, program, version, queue, priority, step, state, correlation_key,
         correlation_scope, timeout_s, status, due_at, created_at, concurrency_key, rate_limit, rate_weight, fair_key,
-        fair_weight, trace)
+        fair_weight, trace, tags)
     SELECT r.id, r.program, r.version, r.queue, r.priority, r.step, r.state, r.correlation_key,
         r.correlation_scope, r.timeout_s,
         CASE WHEN r.due_at > r.now_at OR r.concurrency_key IS NOT NULL OR r.rate_limit IS NOT NULL THEN 'scheduled'
             ELSE 'ready' END,
-        r.due_at, r.now_at, r.concurrency_key, r.rate_limit, r.rate_weight, r.fair_key, r.fair_weight, r.trace
+        r.due_at, r.now_at, r.concurrency_key, r.rate_limit, r.rate_weight, r.fair_key, r.fair_weight, r.trace, r.tags
     FROM (
         SELECT given.*, clock.now_at,
             COALESCE(to_timestamp(given.due_us / 1000000.0),
@@ -26,7 +26,8 @@ WITH added AS (
         FROM json_to_recordset(CAST(CAST(:rows AS text) AS json)) AS given (id uuid, program text, version integer,
                 queue text, priority integer, step text, state text, correlation_key text, correlation_scope text,
                 delay_s double precision, due_us bigint, timeout_s double precision, concurrency_key text,
-                rate_limit text, rate_weight double precision, fair_key text, fair_weight double precision, trace text)
+                rate_limit text, rate_weight double precision, fair_key text, fair_weight double precision, trace text,
+                tags text)
             CROSS JOIN (
                 SELECT COALESCE(to_timestamp(CAST(CAST(:now_us AS text) AS bigint) / 1000000.0), statement_timestamp())
                     AS now_at
@@ -40,6 +41,18 @@ SELECT count(*), (
     SELECT CAST(pg_notify('{schema}', CAST(:message AS text)) AS text) WHERE CAST(:message AS text) IS NOT NULL
 )
 FROM added;
+
+-- name: tag
+-- takes: rows as for add
+-- gives: 1 for each tag of those that were inserted, by which they are found
+-- index: the tags' own, then the primary key
+INSERT INTO "{schema}".tags (name, value, instance)
+SELECT t.key, t.value, i.id
+FROM json_to_recordset(CAST(CAST(:rows AS text) AS json)) AS g (id uuid, tags text) CROSS JOIN LATERAL (
+    SELECT n.id, n.tags FROM "{schema}".instances AS n WHERE n.id = g.id AND n.tags = g.tags LIMIT 1
+) AS i CROSS JOIN LATERAL jsonb_each_text(CAST(i.tags AS jsonb)) AS t (key, value)
+ON CONFLICT DO NOTHING
+RETURNING 1;
 
 -- name: holders
 -- takes: rows as for add

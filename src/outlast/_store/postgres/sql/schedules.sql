@@ -13,7 +13,7 @@ SELECT COALESCE(:now::timestamptz, clock_timestamp()),
 -- index: schedules_next, schedules_runs
 SELECT name, program, version, step, state, timeout_s, queue, priority, cron, zone, dst, catch_up, window_s, overlap,
     queued_max, jitter_s, grace_s, enabled, decided_at, next_at, runs, queued, last_run_at, last_instance,
-    consecutive_failures, last_error, last_error_at, disabled_at, created_at, updated_at, revision
+    consecutive_failures, last_error, last_error_at, disabled_at, created_at, updated_at, revision, tags
 FROM {schema}.schedules
 WHERE (enabled AND next_at IS NOT NULL AND next_at <= :now::timestamptz) OR (:watch::boolean AND runs <> '[]')
 ORDER BY next_at NULLS LAST, name LIMIT :list_max::bigint;
@@ -29,7 +29,7 @@ WHERE id = ANY (:ids::uuid[]);
 -- takes: each filter or null; the name to go on behind; list_max
 SELECT name, program, version, step, state, timeout_s, queue, priority, cron, zone, dst, catch_up, window_s, overlap,
     queued_max, jitter_s, grace_s, enabled, decided_at, next_at, runs, queued, last_run_at, last_instance,
-    consecutive_failures, last_error, last_error_at, disabled_at, created_at, updated_at, revision
+    consecutive_failures, last_error, last_error_at, disabled_at, created_at, updated_at, revision, tags
 FROM {schema}.schedules
 WHERE name > :after AND (:enabled::boolean IS NULL OR enabled = :enabled) AND (:program::text IS NULL OR program = :program)
     AND (:queue::text IS NULL OR queue = :queue)
@@ -38,7 +38,7 @@ ORDER BY name LIMIT :list_max::bigint;
 -- name: get_schedule
 SELECT name, program, version, step, state, timeout_s, queue, priority, cron, zone, dst, catch_up, window_s, overlap,
     queued_max, jitter_s, grace_s, enabled, decided_at, next_at, runs, queued, last_run_at, last_instance,
-    consecutive_failures, last_error, last_error_at, disabled_at, created_at, updated_at, revision
+    consecutive_failures, last_error, last_error_at, disabled_at, created_at, updated_at, revision, tags
 FROM {schema}.schedules WHERE name = :name;
 
 -- name: add_schedule
@@ -47,11 +47,11 @@ FROM {schema}.schedules WHERE name = :name;
 INSERT INTO {schema}.schedules (
     name, program, version, step, state, timeout_s, queue, priority, cron, zone, dst, catch_up, window_s, overlap,
     queued_max, jitter_s, grace_s, enabled, decided_at, next_at, runs, queued, last_run_at, last_instance,
-    consecutive_failures, last_error, last_error_at, disabled_at, created_at, updated_at, revision)
+    consecutive_failures, last_error, last_error_at, disabled_at, created_at, updated_at, revision, tags)
 VALUES (:name, :program, :version, :step, :state, :timeout_s, :queue, :priority, :cron, :zone, :dst, :catch_up,
     :window_s, :overlap, :queued_max, :jitter_s, :grace_s, :enabled, :decided_at, :next_at, :runs, :queued,
     :last_run_at, :last_instance, :consecutive_failures, :last_error, :last_error_at, :disabled_at,
-    COALESCE(:now::timestamptz, now()), COALESCE(:now, now()), 1)
+    COALESCE(:now::timestamptz, now()), COALESCE(:now, now()), 1, :tags)
 ON CONFLICT DO NOTHING;
 
 -- name: change_schedule
@@ -63,7 +63,7 @@ SET program = :program, version = :version, step = :step, state = :state, timeou
     overlap = :overlap, queued_max = :queued_max, jitter_s = :jitter_s, grace_s = :grace_s, enabled = :enabled,
     decided_at = :decided_at, next_at = :next_at, runs = :runs, queued = :queued, last_run_at = :last_run_at,
     last_instance = :last_instance, consecutive_failures = :consecutive_failures, last_error = :last_error,
-    last_error_at = :last_error_at, disabled_at = :disabled_at,
+    last_error_at = :last_error_at, disabled_at = :disabled_at, tags = :tags,
     updated_at = COALESCE(:now::timestamptz, now()), revision = revision + 1
 WHERE name = :name AND revision = :revision;
 

@@ -21,19 +21,19 @@ WHERE true
 ON CONFLICT DO NOTHING;
 
 -- name: add_full
--- As add, for rows with a parent, a limit, a share or a trace.
+-- As add, for rows with a parent, a limit, a share, a trace or tags.
 -- takes: rows, a JSON array of arrays in the order below; now_us
 -- gives: nothing; a row whose id or correlation key is taken is left out
 -- index: primary key, instances_key
 INSERT INTO {schema}_instances (id, program, version, queue, priority, step, state, correlation_key, correlation_scope,
     timeout_s, status, due_us, created_us, parent, round, child, concurrency_key, rate_limit, rate_weight, fair_key,
-    fair_weight, trace)
+    fair_weight, trace, tags)
 SELECT r.id, r.program, r.version, r.queue, r.priority, r.step, r.state, r.correlation_key, r.correlation_scope,
     r.timeout_s,
     CASE WHEN r.due_us > :now_us OR r.concurrency_key IS NOT NULL OR r.rate_limit IS NOT NULL THEN 'scheduled'
         ELSE 'ready' END,
     r.due_us, :now_us, r.parent, r.round, r.child, r.concurrency_key, r.rate_limit, r.rate_weight, r.fair_key,
-    r.fair_weight, r.trace
+    r.fair_weight, r.trace, r.tags
 FROM (
     SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS program,
         json_extract(value, '$[2]') AS version, json_extract(value, '$[3]') AS queue,
@@ -47,7 +47,7 @@ FROM (
         json_extract(value, '$[14]') AS child, json_extract(value, '$[15]') AS concurrency_key,
         json_extract(value, '$[16]') AS rate_limit, json_extract(value, '$[17]') AS rate_weight,
         json_extract(value, '$[18]') AS fair_key, json_extract(value, '$[19]') AS fair_weight,
-        json_extract(value, '$[20]') AS trace
+        json_extract(value, '$[20]') AS trace, json_extract(value, '$[21]') AS tags
     FROM json_each(:rows)
 ) AS r
 WHERE true
@@ -76,7 +76,7 @@ WHERE NOT EXISTS (SELECT 1 FROM {schema}_instances AS mine WHERE mine.id = json_
 -- index: primary key
 SELECT id, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error, progress,
     progress_note, correlation_key, created_us, due_us, claimed_us, finished_us, expires_us, node, awaits, wake_us,
-    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight
+    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags
 FROM {schema}_instances WHERE id = :id;
 
 -- name: find_by_key
@@ -87,20 +87,6 @@ WHERE correlation_key = :key AND instr(correlation_scope, ',' || status || ',') 
 -- name: find_last_by_key
 -- index: instances_key_all
 SELECT id FROM {schema}_instances WHERE correlation_key = :key ORDER BY id DESC LIMIT 1;
-
--- name: list
--- index: primary key, walked from the newest
-SELECT id, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error, progress,
-    progress_note, correlation_key, created_us, due_us, claimed_us, finished_us, expires_us, node, awaits, wake_us,
-    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight
-FROM {schema}_instances
-WHERE id < COALESCE(:before, '~') AND (:status IS NULL OR status IN (SELECT value FROM json_each(:status)))
-    AND (:program IS NULL OR program = :program) AND (:queue IS NULL OR queue = :queue)
-    AND (:key IS NULL OR correlation_key = :key)
-    AND (:created_after_us IS NULL OR created_us >= :created_after_us)
-    AND (:created_before_us IS NULL OR created_us < :created_before_us)
-    AND (:id_prefix IS NULL OR (id >= :id_prefix AND id < :id_prefix || '~'))
-ORDER BY id DESC LIMIT :limit;
 
 -- name: ended
 -- index: primary key
@@ -117,13 +103,16 @@ SELECT status, node, queue, correlation_key, correlation_scope FROM {schema}_ins
 SELECT json_group_array(DISTINCT queue) FROM {schema}_instances WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: tree
--- takes: id
+-- takes: id; whether whole, or only with the errands that are its own steps
 -- gives: one JSON array of its id and those of all its descendants, ended ones included
--- index: instances_child
-WITH RECURSIVE tree (id) AS (
-    SELECT :id
+-- index: primary key, then instances_child
+-- Errands are of later rounds than the children that a workflow calls, of which there may be many.
+WITH RECURSIVE tree (id, step) AS (
+    SELECT id, step FROM {schema}_instances WHERE id = :id
     UNION
-    SELECT c.id FROM tree JOIN {schema}_instances AS c ON c.parent = tree.id
+    SELECT c.id, c.step FROM tree CROSS JOIN {schema}_instances AS c
+        ON c.parent = tree.id AND c.round > CASE WHEN :whole THEN -1 ELSE 1 END
+    WHERE :whole OR (tree.step = 'workflow' AND c.step = '~errand')
 )
 SELECT json_group_array(id) FROM tree;
 
@@ -152,14 +141,16 @@ SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'read
 WHERE id = :id AND status IN ('failed', 'cancelled', 'compensated', 'compensation_failed', 'quarantined');
 
 -- name: delete
-DELETE FROM {schema}_instances WHERE id = :id AND status <> 'running';
+-- takes: ids, a JSON array of an instance that does not run, and of its errands
+DELETE FROM {schema}_instances
+WHERE id IN (SELECT value FROM json_each(:ids)) AND (status <> 'running' OR step = '~errand');
 
 -- name: children
 -- takes: parent; after_round and after_child, the place to go on from; last_round; limit
 -- index: instances_child
 SELECT id, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error, progress,
     progress_note, correlation_key, created_us, due_us, claimed_us, finished_us, expires_us, node, awaits, wake_us,
-    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight
+    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags
 FROM {schema}_instances
 WHERE parent = :parent AND (round, child) > (:after_round, :after_child) AND round <= :last_round
 ORDER BY round, child LIMIT :limit;

@@ -20,10 +20,20 @@ SELECT instance, key, kind, status, number, attempt, value, error, duration_s, w
     (wake_us - :now_us) / 1000000.0, recorded_us
 FROM {schema}_journal WHERE instance IN (SELECT value FROM json_each(:ids)) ORDER BY instance, number, key;
 
--- name: unrecord
--- takes: id; whether everything is to be forgotten, or only what has not succeeded
+-- name: left
+-- takes: waits, a JSON array of [instance, key]; now_us
+-- gives: instance, key and the seconds left of each that has a time
 -- index: journal's own key
-DELETE FROM {schema}_journal WHERE instance = :id AND (:everything OR status IN ('failed', 'retrying') OR key = '~timeout');
+SELECT j.instance, j.key, (j.wake_us - :now_us) / 1000000.0
+FROM json_each(:waits) AS w CROSS JOIN {schema}_journal AS j
+    ON j.instance = json_extract(w.value, '$[0]') AND j.key = json_extract(w.value, '$[1]')
+WHERE j.wake_us IS NOT NULL;
+
+-- name: unrecord
+-- takes: id; whether everything is to be forgotten, or only what has not succeeded; whether errands that were out have ended
+-- index: journal's own key
+DELETE FROM {schema}_journal WHERE instance = :id AND (:everything OR status IN ('failed', 'retrying') OR key = '~timeout'
+    OR (:errands AND kind = 'step' AND status = 'waiting'));
 
 -- name: forget_journal
 -- takes: ids, a JSON array of instances that are deleted in the same transaction

@@ -11,7 +11,7 @@ SELECT (SELECT min(next_us) FROM {schema}_schedules WHERE enabled <> 0 AND next_
 -- index: schedules_next, schedules_runs
 SELECT name, program, version, step, state, timeout_s, queue, priority, cron, zone, dst, catch_up, window_s, overlap,
     queued_max, jitter_s, grace_s, enabled, decided_us, next_us, runs, queued, last_run_us, last_instance,
-    consecutive_failures, last_error, last_error_us, disabled_us, created_us, updated_us, revision
+    consecutive_failures, last_error, last_error_us, disabled_us, created_us, updated_us, revision, tags
 FROM {schema}_schedules
 WHERE (enabled <> 0 AND next_us IS NOT NULL AND next_us <= :now_us) OR (:watch AND runs <> '[]')
 ORDER BY next_us IS NULL, next_us, name LIMIT :limit;
@@ -27,7 +27,7 @@ WHERE id IN (SELECT value FROM json_each(:ids));
 -- takes: each filter or null; the name to go on behind; limit
 SELECT name, program, version, step, state, timeout_s, queue, priority, cron, zone, dst, catch_up, window_s, overlap,
     queued_max, jitter_s, grace_s, enabled, decided_us, next_us, runs, queued, last_run_us, last_instance,
-    consecutive_failures, last_error, last_error_us, disabled_us, created_us, updated_us, revision
+    consecutive_failures, last_error, last_error_us, disabled_us, created_us, updated_us, revision, tags
 FROM {schema}_schedules
 WHERE name > :after AND (:enabled IS NULL OR enabled = :enabled) AND (:program IS NULL OR program = :program)
     AND (:queue IS NULL OR queue = :queue)
@@ -36,7 +36,7 @@ ORDER BY name LIMIT :limit;
 -- name: get_schedule
 SELECT name, program, version, step, state, timeout_s, queue, priority, cron, zone, dst, catch_up, window_s, overlap,
     queued_max, jitter_s, grace_s, enabled, decided_us, next_us, runs, queued, last_run_us, last_instance,
-    consecutive_failures, last_error, last_error_us, disabled_us, created_us, updated_us, revision
+    consecutive_failures, last_error, last_error_us, disabled_us, created_us, updated_us, revision, tags
 FROM {schema}_schedules WHERE name = :name;
 
 -- name: add_schedule
@@ -45,11 +45,11 @@ FROM {schema}_schedules WHERE name = :name;
 INSERT INTO {schema}_schedules (
     name, program, version, step, state, timeout_s, queue, priority, cron, zone, dst, catch_up, window_s, overlap,
     queued_max, jitter_s, grace_s, enabled, decided_us, next_us, runs, queued, last_run_us, last_instance,
-    consecutive_failures, last_error, last_error_us, disabled_us, created_us, updated_us, revision)
+    consecutive_failures, last_error, last_error_us, disabled_us, created_us, updated_us, revision, tags)
 VALUES (:name, :program, :version, :step, :state, :timeout_s, :queue, :priority, :cron, :zone, :dst, :catch_up,
     :window_s, :overlap, :queued_max, :jitter_s, :grace_s, :enabled, :decided_us, :next_us, :runs, :queued,
     :last_run_us, :last_instance, :consecutive_failures, :last_error, :last_error_us, :disabled_us, :now_us,
-    :now_us, 1)
+    :now_us, 1, :tags)
 ON CONFLICT DO NOTHING;
 
 -- name: change_schedule
@@ -61,7 +61,7 @@ SET program = :program, version = :version, step = :step, state = :state, timeou
     overlap = :overlap, queued_max = :queued_max, jitter_s = :jitter_s, grace_s = :grace_s, enabled = :enabled,
     decided_us = :decided_us, next_us = :next_us, runs = :runs, queued = :queued, last_run_us = :last_run_us,
     last_instance = :last_instance, consecutive_failures = :consecutive_failures, last_error = :last_error,
-    last_error_us = :last_error_us, disabled_us = :disabled_us,
+    last_error_us = :last_error_us, disabled_us = :disabled_us, tags = :tags,
     updated_us = :now_us, revision = revision + 1
 WHERE name = :name AND revision = :revision;
 
