@@ -197,6 +197,7 @@ def _with_tables(text: str, prefix: str) -> str:
         "signals",
         "journal",
         "logs",
+        "acts",
         "nodes",
         "queues",
         "rates",

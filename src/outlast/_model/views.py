@@ -121,6 +121,7 @@ class Instance:
         concurrency_key, rate_limit, rate_weight: What must let it through before its step runs.
         blocked_on: What a blocked instance waits for, `k:` a key or `r:` a rate limit; or None.
         fair_key, fair_weight: Whose share it counts against, or None.
+        paused_at, pause_reason: Since when it is paused, and why; or None. It begins no step then; see `Engine.pause`.
     """
 
     id: str
@@ -155,6 +156,8 @@ class Instance:
     blocked_on: str | None = None
     fair_key: str | None = None
     fair_weight: float = 1.0
+    paused_at: datetime | None = None
+    pause_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,8 @@ class Row(NamedTuple):
     blocked_on: str | None = None
     fair_key: str | None = None
     fair_weight: float = 1.0
+    paused_at: datetime | None = None
+    pause_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +236,7 @@ class Filter:
     created_after_us: int | None = None
     created_before_us: int | None = None
     id_prefix: str | None = None
+    paused: bool | None = None
     before: str | None = None
     limit: int = 50
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from outlast._kernel.identity import checked_key
 from outlast._kernel.limits import LimitsInEffect
 from outlast._kernel.requests import moment_us
-from outlast._kernel.states import CANCELLED, LIVE, MOVES, RUNNING
-from outlast._model import Ended, Filter, Held, Instance, Node, QueueCounts, Standing
+from outlast._kernel.states import CANCELLED, LIVE, RUNNING
+from outlast._model import Ended, Filter, Instance, Node, QueueCounts, Standing
 from outlast._runtime.upkeep import STRAYS_MAX
 from outlast._runtime.waiters import SETTLED
 from outlast.config import checked_name, duration_s
 from outlast.engine.checks import checked_id, checked_limit, checked_statuses
-from outlast.engine.handles import Asked, Handle
 from outlast.engine.life import Life
 from outlast.engine.reading import read_instance
-from outlast.errors import ConfigError, DuplicateKey, IllegalMove, NotFound, OutlastError, ResultTimeout
+from outlast.errors import ConfigError, IllegalMove, NotFound, OutlastError, ResultTimeout
 
 T = TypeVar("T")
 
@@ -48,6 +47,7 @@ class Operations(Life):
         program: str | None = None,
         queue: str | None = None,
         correlation_key: str | None = None,
+        paused: bool | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         before: str | None = None,
@@ -58,6 +58,7 @@ class Operations(Life):
         Args:
             status: One status or several.
             program, queue, correlation_key: Only with this very value.
+            paused: Only those that are paused (True), or that are not.
             created_after, created_before: Aware instants; from (inclusive), until (exclusive).
             before: The last id of the page before, to get the next one.
             limit: At most this many, up to 1,000.
@@ -70,6 +71,7 @@ class Operations(Life):
             program=program,
             queue=queue,
             correlation_key=correlation_key,
+            paused=paused,
             created_after_us=moment_us("created_after", created_after),
             created_before_us=moment_us("created_before", created_before),
             before=None if before is None else checked_id(before),
@@ -116,25 +118,6 @@ class Operations(Life):
             raise NotFound(f"no instance has the id {id}")
         if stopped.former not in LIVE and stopped.former != CANCELLED:
             raise IllegalMove(f"instance {id} has ended as {stopped.former!r} and cannot be cancelled", stopped.former)
-        return await self.get(id)
-
-    async def retry(self, id: str) -> Instance:
-        """Runs an ended or quarantined instance again, with all its attempts; its former result is dropped.
-
-        Raises: NotFound. IllegalMove: it is done, or has not ended. DuplicateKey: its key belongs to another by now.
-        """
-        crew = self._running()
-        call = Tried(lambda: self._store.instances.retry(checked_id(id)))
-        found = await crew.patiently(call)
-        if found is None:
-            raise NotFound(f"no instance has the id {id}")
-        if isinstance(found, Held):
-            raise DuplicateKey(found.key, Handle(cast(Asked, self), found.holder))
-        former, queue = found
-        if former not in MOVES["retry"] and not (call.again and former in LIVE):
-            raise IllegalMove(f"instance {id} is {former!r}; only {', '.join(MOVES['retry'])} can be retried", former)
-        crew.doorbell.work([queue])
-        crew.doorbell.timer()  # what has a limit is admitted by the timekeeper.
         return await self.get(id)
 
     async def delete(self, id: str) -> None:

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
+from weakref import WeakSet
 
 from outlast._kernel.backoff import Backoff, check_policy, exponential
 from outlast._kernel.marks import is_method, mark_step
@@ -99,6 +100,15 @@ class Step(Generic[P, R]):
         return f"<step {self.outlast_step_name!r}>"
 
 
+_MADE: Final[dict[str, WeakSet[Step[Any, Any]]]] = {}
+"""Steps that exist in this process, by name. Definitions only: no workflow's state is held here."""
+
+
+def steps_called(name: str) -> list[Step[Any, Any]]:
+    """The steps of this name that are defined in this process."""
+    return list(_MADE.get(name, ()))
+
+
 def _compensation(of: Step[Any, Any], function: Callable[..., Any]) -> Step[Any, Any]:
     """The step that undoes another: it takes the same arguments, and `result` if it has such a parameter."""
     made: Step[Any, Any] = function if isinstance(function, Step) else make_step(function)
@@ -117,7 +127,9 @@ def make_step(function: Callable[..., Any], settings: StepSettings | None = None
         raise DefinitionError(f"@step goes on a function or a machine's method, not on {function!r}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise DefinitionError(f"step {function.__name__!r} must return, not yield")
-    return Step(function, settings or StepSettings(None, 1, exponential(), None, None))
+    made: Step[Any, Any] = Step(function, settings or StepSettings(None, 1, exponential(), None, None))
+    _MADE.setdefault(made.outlast_step_name, WeakSet()).add(made)
+    return made
 
 
 def _for_machines(function: Any) -> Any:

@@ -14,6 +14,7 @@ _TABLES: Final = (
     "signals",
     "journal",
     "logs",
+    "acts",
     "gates",
     "rates",
     "buckets",

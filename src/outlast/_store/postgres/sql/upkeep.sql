@@ -1,6 +1,6 @@
 -- name: prune
 -- takes: prune_max; now or null
--- gives: the count of rows deleted, their signals, lines and what workflows have recorded with them
+-- gives: the count of rows deleted, their signals, lines, acts and what workflows have recorded with them
 -- index: instances_expired, then the primary key; signals_instance
 -- Spares the children of parents that have not ended: these may ask for their results.
 -- why it differs: several nodes may prune at once; each skips what another deletes.
@@ -18,6 +18,8 @@ WITH gone AS (
     DELETE FROM {schema}.journal WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone WHERE gone.step = 'workflow'))
 ), unsaid AS (
     DELETE FROM {schema}.logs WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone))
+), undone AS (
+    DELETE FROM {schema}.acts WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone))
 )
 DELETE FROM {schema}.instances
 WHERE id = ANY (ARRAY(SELECT gone.id FROM gone)) AND finished_at IS NOT NULL;
