@@ -205,7 +205,8 @@ def test_every_change_of_status_is_a_move(package: str, statement: Statement) ->
         before = {word for part in STATUS.findall(where) for word in WORD.findall(part)}
         if statement.name in ("commit", "commit_full"):
             held = re.fullmatch(r"CASE WHEN o.status = 'ready' AND (.*) THEN 'scheduled' ELSE o.status END", written)
-            assert held is not None and re.fullmatch(r"(?:i\.)?paused_(?:us|at) IS NOT NULL", held[1])
+            assert held is not None
+            assert re.fullmatch(r"(?:i\.)?paused_(?:us|at) IS NOT NULL", held[1])
             assert before == {"running"}
             continue
         moves = [states.MOVES[event] for event in EVENTS[statement.name]]

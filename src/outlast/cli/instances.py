@@ -1,9 +1,9 @@
-"""What stands in the database: `list`, `show`, `cancel`, `retry`, `delete`."""
+"""What stands in the database: `list`, `show`, `cancel`, `delete`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import fields
 from datetime import datetime
@@ -15,10 +15,11 @@ from outlast._kernel.program import WORKFLOW
 from outlast._kernel.states import ALL
 from outlast._model import Instance
 from outlast.cli import terminal
+from outlast.cli.acts import say_acts
 from outlast.cli.journal import say_steps
 from outlast.cli.options import Choice, Moment, shared
+from outlast.cli.steering import steer_each
 from outlast.engine import PAGE_MAX, Engine
-from outlast.errors import UsageError
 
 _HEADERS = ("id", "program", "status", "queue", "attempt", "created", "due", "key", "note")
 
@@ -28,6 +29,7 @@ _HEADERS = ("id", "program", "status", "queue", "attempt", "created", "due", "ke
 @click.option("--program", metavar="NAME", help="Only of this program.")
 @click.option("--queue", metavar="NAME", help="Only of this queue.")
 @click.option("--key", metavar="KEY", help="Only with this correlation key.")
+@click.option("--paused/--not-paused", default=None, help="Only what is paused, or is not.")
 @click.option("--since", type=Moment(back=True), metavar="WHEN", help="Created then or later: ISO 8601, or 2h (ago).")
 @click.option("--until", type=Moment(back=True), metavar="WHEN", help="Created before then.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
@@ -40,6 +42,7 @@ def list_command(
     program: str | None,
     queue: str | None,
     key: str | None,
+    paused: bool | None,
     since: datetime | None,
     until: datetime | None,
     limit: int,
@@ -52,6 +55,7 @@ def list_command(
         "program": program,
         "queue": queue,
         "correlation_key": key,
+        "paused": paused,
         "created_after": since,
         "created_before": until,
     }
@@ -74,7 +78,7 @@ async def _list(choice: Choice, filters: dict[str, Any], limit: int, before: str
         terminal.say_json(found)
         return
     if not found:
-        terminal.note("no instances" if not any(filters.values()) else "no instances fit")
+        terminal.note("no instances fit" if any(value is not None for value in filters.values()) else "no instances")
         return
     at = terminal.now()
     terminal.say_table(_HEADERS, [_line(instance, at) for instance in found], right=("attempt",))
@@ -112,6 +116,9 @@ def _line(instance: Instance, at: datetime) -> tuple[object, ...]:
 
 
 def _brief(instance: Instance) -> str:
+    if instance.paused_at is not None:
+        text = f"paused: {instance.pause_reason}" if instance.pause_reason else "paused"
+        return text if len(text) <= 60 else f"{text[:57]}..."
     if instance.status == "running" and instance.progress is not None:
         return f"{instance.progress.fraction:.0%} {instance.progress.note}".strip()
     text = _told(instance.error) or ""
@@ -132,14 +139,18 @@ async def _show(choice: Choice, id: str) -> None:
     async with choice.opened() as engine:
         instance = await engine.get(await engine.expand_id(id))
         steps = await engine.steps(instance) if instance.step == WORKFLOW else []
+        acts = await engine.acts(instance.id)
     if choice.json:
         shown = {field.name: getattr(instance, field.name) for field in fields(instance)}
-        terminal.say_json(shown | {"steps": steps} if steps else shown)
+        terminal.say_json(shown | ({"steps": steps} if steps else {}) | ({"acts": acts} if acts else {}))
         return
     terminal.say_pairs((name, value) for name, value in _fields(instance, terminal.now()) if value not in (None, ""))
     if steps:
         terminal.say("")
         say_steps(steps)
+    if acts:
+        terminal.say("")
+        say_acts(acts)
     trace = "" if instance.error is None else str(instance.error.get("traceback") or "").strip()
     if trace:
         terminal.say("\n" + terminal.clean_lines(trace))
@@ -157,6 +168,8 @@ def _fields(instance: Instance, at: datetime) -> list[tuple[str, Any]]:
         ("program", f"{instance.program} (version {instance.version})"),
         ("step", instance.step),
         ("status", instance.status),
+        ("paused", _moment(instance.paused_at, at)),
+        ("paused because", instance.pause_reason),
         ("queue", instance.queue),
         ("priority", instance.priority),
         ("correlation key", instance.correlation_key),
@@ -190,15 +203,7 @@ def _moment(moment: datetime | None, at: datetime) -> str | None:
 @shared
 def cancel(choice: Choice, ids: tuple[str, ...], reason: str, tree: bool) -> None:
     """End live instances as cancelled, whatever they are doing."""
-    _steer(choice, ids, "cancelled", lambda engine, id: engine.cancel(id, reason, tree=tree))
-
-
-@click.command()
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@shared
-def retry(choice: Choice, ids: tuple[str, ...]) -> None:
-    """Run failed, cancelled or quarantined instances again, with all their attempts."""
-    _steer(choice, ids, "runs again", lambda engine, id: engine.retry(id))
+    steer_each(choice, ids, "cancelled", lambda engine, id: engine.cancel(id, reason, tree=tree))
 
 
 @click.command()
@@ -206,38 +211,4 @@ def retry(choice: Choice, ids: tuple[str, ...]) -> None:
 @shared
 def delete(choice: Choice, ids: tuple[str, ...]) -> None:
     """Delete instances for good. A running one must be cancelled first."""
-    _steer(choice, ids, "deleted", lambda engine, id: engine.delete(id))
-
-
-Act = Callable[[Engine, str], Awaitable[Instance | None]]
-
-
-def _steer(choice: Choice, ids: tuple[str, ...], done: str, act: Act) -> None:
-    """Does it to each; one that fails does not stop the others. A single one that fails is the command's own error."""
-    failed = asyncio.run(_steer_each(choice, ids, done, act))
-    if failed:
-        raise click.exceptions.Exit(1)
-
-
-async def _steer_each(choice: Choice, ids: tuple[str, ...], done: str, act: Act) -> int:
-    answers: list[dict[str, Any]] = []
-    failed = 0
-    async with choice.opened(rings=True) as engine:
-        for given in ids:
-            try:
-                id = await engine.expand_id(given)
-                instance = await act(engine, id)
-            except UsageError as error:
-                if len(ids) == 1:
-                    raise
-                failed += 1
-                answers.append({"id": given, "error": type(error).__name__, "message": str(error)})
-                if not choice.json:
-                    terminal.note(f"outlast: {terminal.clean(error)}")
-                continue
-            answers.append({"id": id, "status": "deleted" if instance is None else instance.status})
-            if not choice.json:
-                terminal.say(f"{id} {done}")
-    if choice.json:
-        terminal.say_json(answers)
-    return failed
+    steer_each(choice, ids, "deleted", lambda engine, id: engine.delete(id))

@@ -10,7 +10,20 @@ from typing import Any, Final
 import click
 
 from outlast import __version__
-from outlast.cli import health, instances, journal, limits, logs, queues, schedules, setup, signals, start, terminal
+from outlast.cli import (
+    acts,
+    health,
+    instances,
+    journal,
+    limits,
+    logs,
+    queues,
+    schedules,
+    setup,
+    signals,
+    start,
+    terminal,
+)
 from outlast.cli.demo import demo
 from outlast.cli.options import JSON_KEY, show_traceback
 from outlast.cli.worker import worker
@@ -142,7 +155,9 @@ for command in (
     journal.pending,
     journal.input_,
     journal.graph,
-    instances.retry,
+    acts.pause,
+    acts.resume,
+    acts.retry,
     instances.delete,
     queues.queues,
     limits.limits,

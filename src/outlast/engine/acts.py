@@ -58,7 +58,9 @@ class Acts(Operations):
         Raises: NotFound. IllegalMove: it has ended.
         """
         paused = await self._running().pause(checked_id(id), self._deed("paused", reason, by), tree=tree)
-        return await self._turned("instance.paused", "paused", id, paused, reason, by)
+        for each in () if paused is None else paused.ids:
+            self._events.emit("instance.paused", id=each, by=by, reason=reason or None)
+        return await self._turned("paused", id, paused)
 
     async def resume(self, id: str, reason: str = "", *, tree: bool = False, by: str | None = None) -> Instance:
         """Takes a pause back, with `tree` that of all live descendants; resuming what is not paused changes nothing.
@@ -68,17 +70,15 @@ class Acts(Operations):
         Raises: NotFound. IllegalMove: it has ended.
         """
         resumed = await self._running().resume(checked_id(id), self._deed("resumed", reason, by), tree=tree)
-        return await self._turned("instance.resumed", "resumed", id, resumed, reason, by)
+        for each in () if resumed is None else resumed.ids:
+            self._events.emit("instance.resumed", id=each, by=by, reason=reason or None)
+        return await self._turned("resumed", id, resumed)
 
-    async def _turned(
-        self, event: str, what: str, id: str, stopped: Stopped | None, reason: str, by: str | None
-    ) -> Instance:
-        if stopped is None:
+    async def _turned(self, what: str, id: str, met: Stopped | None) -> Instance:
+        if met is None:
             raise NotFound(f"no instance has the id {id}")
-        for each in stopped.ids:
-            self._events.emit(event, id=each, by=by, reason=reason or None)
-        if stopped.former not in LIVE and not stopped.ids:
-            raise IllegalMove(f"instance {id} has ended as {stopped.former!r} and cannot be {what}", stopped.former)
+        if met.former not in LIVE and not met.ids:
+            raise IllegalMove(f"instance {id} has ended as {met.former!r} and cannot be {what}", met.former)
         return await self.get(id)
 
     async def retry(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -24,6 +24,7 @@ from outlast._kernel.program import Program
 from outlast._kernel.requests import Startable, Starting, StartingMany
 from outlast._kernel.schedules import CatchUp, Overlap
 from outlast._model import (
+    Act,
     Instance,
     LogLine,
     Node,
@@ -238,6 +239,7 @@ class Engine:
         program: str | None = None,
         queue: str | None = None,
         correlation_key: str | None = None,
+        paused: bool | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         before: str | None = None,
@@ -250,6 +252,7 @@ class Engine:
                 program=program,
                 queue=queue,
                 correlation_key=correlation_key,
+                paused=paused,
                 created_after=created_after,
                 created_before=created_before,
                 before=before,
@@ -348,9 +351,35 @@ class Engine:
             yield from page
             after = page[-1]
 
-    def retry(self, id: str) -> Instance:
+    def retry(
+        self,
+        id: str,
+        *,
+        from_step: str | None = None,
+        input: Mapping[str, Any] | None = None,
+        state: Mapping[str, Any] | None = None,
+        result_of: Mapping[str, Any] | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> Instance:
         """See `outlast.Engine.retry`."""
-        return self._call(lambda engine: engine.retry(id))
+        return self._call(
+            lambda engine: engine.retry(
+                id, from_step=from_step, input=input, state=state, result_of=result_of, reason=reason, by=by
+            )
+        )
+
+    def pause(self, id: str, reason: str = "", *, tree: bool = False, by: str | None = None) -> Instance:
+        """See `outlast.Engine.pause`."""
+        return self._call(lambda engine: engine.pause(id, reason, tree=tree, by=by))
+
+    def resume(self, id: str, reason: str = "", *, tree: bool = False, by: str | None = None) -> Instance:
+        """See `outlast.Engine.resume`."""
+        return self._call(lambda engine: engine.resume(id, reason, tree=tree, by=by))
+
+    def acts(self, id: str) -> Sequence[Act]:
+        """See `outlast.Engine.acts`."""
+        return self._call(lambda engine: engine.acts(id))
 
     def delete(self, id: str) -> None:
         """See `outlast.Engine.delete`."""
