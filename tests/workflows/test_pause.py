@@ -121,26 +121,30 @@ async def test_all_that_runs_side_by_side_ends_and_is_recorded(engines: Engines)
     assert sorted(SEEN) == ["one", "ship 1", "ship 2", "two"]
 
 
-async def test_an_attempt_under_way_that_fails_counts_and_the_next_one_waits(engines: Engines) -> None:
-    gate = Gate(fails=1, max_attempts=2, backoff=backoff.constant(0))
+@pytest.mark.parametrize("alone", [True, False])
+async def test_an_attempt_under_way_that_fails_counts_and_the_next_one_waits(engines: Engines, alone: bool) -> None:
+    gate, other = Gate(fails=1, max_attempts=2, backoff=backoff.constant(0)), Gate("other")
 
     @workflow
     async def trying() -> Any:
-        return await gate.step()
+        return [await gate.step()] if alone else await parallel(gate.step(), other.step())
 
     worker = await engines.open(programs=[trying])
     handle = await worker.start(trying.new())
     await soon(gate.begun.wait())
 
     await worker.pause(handle.id)
+    other.open.set()
+    if not alone:
+        await eventually_async(lambda: keys(worker, handle.id), what="a record")
     gate.open.set()
     await is_held(worker, handle.id)
 
-    (found,) = await worker.steps(handle.id)
-    assert (found.status, found.attempt) == ("retrying", 1)
-    assert SEEN == ["gated"]
+    found = {step.key: (step.status, step.attempt) for step in await worker.steps(handle.id)}
+    assert found["gated#1"] == ("retrying", 1)
+    assert SEEN.count("gated") == 1
     await worker.resume(handle.id)
-    assert await handle.result(SOON_S) == "gated"
+    assert (await handle.result(SOON_S))[0] == "gated"
 
 
 async def test_an_attempt_that_is_due_beside_a_running_step_waits_without_spinning(
