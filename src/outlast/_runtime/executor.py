@@ -18,6 +18,7 @@ from outlast._kernel.outcomes import Again, Failed, Moved, Outcome, Recorded
 from outlast._kernel.program import Catalogue, Program
 from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._kernel.settle import may_run_ahead, settle
+from outlast._kernel.states import READY, SCHEDULED
 from outlast._model import Claim, Letter, NewInstance, Row, Settlement
 from outlast._runtime.events import Events
 from outlast._runtime.progress import ProgressBook
@@ -299,7 +300,7 @@ class Executor:
     def _settlement(self, run: Run, outcome: Outcome, *, ahead: bool = False) -> Settlement:
         program, claim = run.program, run.claim
         timeout_s = program.timeout_s if ahead else None
-        return settle(
+        made = settle(
             claim,
             outcome,
             retention_s=program.retention_s(self._retention_s),
@@ -307,6 +308,9 @@ class Executor:
             ahead=ahead,
             deadline_s=None if timeout_s is None else timeout_s + self._grace_s,
         )
+        if run.paused and made.status == READY:  # the store would say so itself, but then nobody tells the timekeeper.
+            made.status = SCHEDULED
+        return made
 
     def _goes_on(self, run: Run, outcome: Moved) -> bool:
         """Whether the next step may begin in this very task, once this one is durable."""
