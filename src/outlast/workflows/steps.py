@@ -216,7 +216,7 @@ def step(
     timeout_s = None if timeout is None else duration_s(timeout, name="timeout", least_s=0.001)
     if function is not None and is_method(function):
         return mark_step(_for_machines(function))
-    if cancellable not in (None, True):
+    if cancellable is not None and cancellable is not True:
         raise DefinitionError(
             f"cancellable must be True or left out, not {cancellable!r}: "
             "an async def is always stopped when its workflow is cancelled"
