@@ -160,7 +160,7 @@ class Acts(Operations):
             module = getattr(getattr(program, "function", None), "__module__", None)
             notes = await self._store.journal.notes([row.id])
             planned = plan(notes, row.status, from_step=wanted.from_step, results=wanted.results, module=module)
-            if wanted.from_step is not None:
+            if planned.children:
                 await self._refuse_live(planned, row.status)
             letters = [(self._world.new_id(), name, payload) for name, payload in planned.letters]
             fields |= {"forget": [note.key for note in planned.forgotten], "results": list(planned.results.items())}

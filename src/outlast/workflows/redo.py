@@ -44,9 +44,10 @@ def plan(
 ) -> Plan:
     """What is forgotten.
 
-    Without `from_step`, what has not succeeded; all, where all was undone. With it, what was over when that step was
-    over, or later, and what was still being tried: the rest is how the workflow stood before it. That the workflow is
-    being undone is forgotten only where every step that was undone is.
+    Without `from_step`, what has not succeeded; all, where all was undone; only compensations that have not succeeded,
+    where it is being undone. With it, what was over when that step was over, or later, and what was still being tried: the
+    rest is how the workflow stood before it. That the workflow is being undone is forgotten only where every step that
+    was undone is.
 
     Args:
         notes: The journal.
@@ -66,6 +67,10 @@ def plan(
         forgotten = [note for note in ordered if note.number >= start.number or _is_passing(note)]
     elif status in UNDONE:
         start, forgotten = None, ordered
+    elif any(note.key == FAILURE for note in ordered):  # to undo all, it must come by all that was done, as it did.
+        if replaced:
+            raise IllegalMove("it is being undone: a retry goes on with that, and replaces no result", status)
+        start, forgotten = None, [note for note in ordered if note.key.startswith(UNDO) and _is_retried(note)]
     else:
         start, forgotten = None, [note for note in ordered if _is_retried(note)]
     if start is not None or status in UNDONE:
@@ -79,7 +84,7 @@ def plan(
 
 
 def _is_retried(note: Note) -> bool:
-    return note.key != FAILURE and (note.status in ("failed", "retrying") or note.key == LIFETIME)
+    return note.status in ("failed", "retrying") or note.key == LIFETIME
 
 
 def _is_passing(note: Note) -> bool:
