@@ -45,9 +45,9 @@ def plan(
     """What is forgotten.
 
     Without `from_step`, what has not succeeded; all, where all was undone; only compensations that have not succeeded,
-    where it is being undone. With it, what was over when that step was over, or later, and what was still being tried: the
-    rest is how the workflow stood before it. That the workflow is being undone is forgotten only where every step that
-    was undone is.
+    where it is being undone. With it, what was over when that step was over, or later, and what was still being tried:
+    the rest is how the workflow stood before it. That the workflow is being undone is forgotten only where every step
+    that was undone is.
 
     Args:
         notes: The journal.
