@@ -1,5 +1,6 @@
 """The rows that travel between floors. Plain data: nothing here decides anything."""
 
+from outlast._model.acts import Act, Deed, DeedRow, Redo, Retried
 from outlast._model.messages import (
     Beat,
     Due,
@@ -46,10 +47,13 @@ from outlast._model.work import (
 __all__ = [
     "OVERDUE_S",
     "TAGS",
+    "Act",
     "Asked",
     "Beat",
     "Claim",
     "Committed",
+    "Deed",
+    "DeedRow",
     "Denied",
     "Due",
     "Ended",
@@ -72,6 +76,8 @@ __all__ = [
     "Receipt",
     "Reclaimed",
     "RecordedStep",
+    "Redo",
+    "Retried",
     "Row",
     "RunStand",
     "Schedule",

@@ -14,7 +14,7 @@ class Doorbell:
     """Rings here at once, and elsewhere through the store's bell.
 
     Messages between processes: `q:<queue>` work arrived, `t` an earlier due time, `s` a schedule was changed, `f:<id>`
-    ended (`f:*` many), `c:<id>` cancelled while running, `*` anything.
+    ended (`f:*` many), `c:<id>` cancelled or paused while running, `*` anything.
     """
 
     def __init__(self, bell: Bell, *, remote: bool) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from outlast._kernel.states import FINAL, WAITING
+from outlast._kernel.states import FINAL, RUNNING, WAITING
 from outlast._model import Committed, NewInstance, Settlement
 from outlast._store.children import children_rows, chunks, pending, ready_queues, started_rows
 from outlast._store.post import USED_KEPT_S
@@ -16,13 +16,18 @@ from outlast._store.postgres.columns import columns_of
 from outlast._store.postgres.desk import Transaction
 from outlast._store.postgres.journal import record_within
 from outlast._store.postgres.tags import retag_by, tag_new
+from outlast._store.rows import committed_of
 
 
 async def settle_within(transaction: Transaction, batch: Sequence[Settlement], values: dict[str, Any]) -> Committed:
     """Writes outcomes with all that follows from them. Effects come only from what this very call has written."""
     ours = {row[0] for row in await transaction.rows("lock_ours", **fences(values))}
-    changed = await transaction.run("commit_full", **values, now=transaction.now)
-    lost = [] if changed == len(batch) else stale(batch, await transaction.rows("settled", **fences(values)))
+    changed = await transaction.run("commit_full", **values, held=False, now=transaction.now)
+    committed = Committed([], [])
+    if changed < len(batch):
+        if any(item.status == RUNNING for item in batch):
+            await transaction.run("commit_full", **values, held=True, now=transaction.now)  # of what is paused.
+        committed = committed_of(batch, await transaction.rows("settled", **fences(values)), ())
     written = [item for item in batch if item.id in ours]
     queues: set[str] = set()
     await _consume(transaction, written)
@@ -32,18 +37,12 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
     queues |= await _start(transaction, started_rows(written))
     queues |= await _recheck(transaction, [item for item in written if item.status == WAITING and item.awaits])
     queues |= await lower(transaction, [item.id for item in written if item.parent and item.status in FINAL])
-    return Committed(lost, sorted(queues))
+    return committed._replace(queues=sorted(queues))
 
 
 def fences(values: dict[str, Any]) -> dict[str, Any]:
     """The part of a batch that says which claims these are."""
     return {name: values[name] for name in ("ids", "epochs", "commits")}
-
-
-def stale(batch: Sequence[Settlement], settled: Iterable[Sequence[Any]]) -> list[str]:
-    """Ids of the batch whose last written outcome is another claim's."""
-    known = {row[0] for row in settled}
-    return [item.id for item in batch if item.id not in known]
 
 
 async def _consume(transaction: Transaction, written: Sequence[Settlement]) -> None:

@@ -10,8 +10,10 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import astuple
 
+from outlast._kernel.states import RUNNING
 from outlast._model import Claim, Committed, Settlement, Taken
 from outlast._store.contract import CRASHES_ANY
+from outlast._store.rows import committed_of
 from outlast._store.sqlite.desk import Desk, scalar
 from outlast._store.sqlite.effects import write_effects
 from outlast._store.sqlite.fair import take_fair
@@ -82,15 +84,21 @@ class Claims:
 
         def write(connection: sqlite3.Connection) -> Committed:
             ours = msgspec.json.decode(scalar(connection, find_ours, {"batch": text})) if has_effects else ()
-            changed = connection.execute(commit, {"batch": text, "now_us": now_us}).rowcount
+            values: dict[str, Any] = {"batch": text, "now_us": now_us}
+            if is_plain:
+                changed = connection.execute(commit, values).rowcount
+            else:
+                changed = connection.execute(commit, values | {"held": False}).rowcount
+            is_whole = changed == len(batch)
+            if not is_whole and any(item.status == RUNNING for item in batch):
+                connection.execute(commit, values | {"held": True})  # of what is paused.
             queues: set[str] = set()
             if ours:
                 known = set(ours)
                 queues = write_effects(connection, desk, [item for item in batch if item.id in known], now_us)
-            if changed == len(batch):
+            if is_whole:
                 return Committed([], sorted(queues))
-            done = {row[0] for row in connection.execute(settled, {"batch": text})}
-            return Committed([item.id for item in batch if item.id not in done], sorted(queues))
+            return committed_of(batch, connection.execute(settled, {"batch": text}), queues)
 
         committed: Committed = await desk.writer.write(write)
         return committed
@@ -98,8 +106,8 @@ class Claims:
     async def release(self, claims: Sequence[tuple[str, int]]) -> None:
         await self._desk.run("release", claims=_json(claims))
 
-    async def owned(self, node: str) -> list[tuple[str, int]]:
-        return [(id, epoch) for id, epoch in await self._desk.rows("owned", node=node)]
+    async def owned(self, node: str) -> list[tuple[str, int, bool]]:
+        return [(id, epoch, bool(paused)) for id, epoch, paused in await self._desk.rows("owned", node=node)]
 
     async def report(self, reports: Sequence[tuple[str, int, float, str]]) -> None:
         await self._desk.run("report", reports=_json(reports))
