@@ -310,6 +310,29 @@ async def test_signals_that_were_used_by_what_is_forgotten_are_there_again(hand:
     assert act.detail["put_back"] == ["s", "y", "p", "q", "~answer:input:boss#1"]
 
 
+async def test_an_input_that_was_called_off_is_asked_again(hand: Engine) -> None:
+    @workflow
+    async def asks() -> Any:
+        await do("a")
+        return await wait_for_approval("boss")
+
+    handle = await hand.start(asks.new())
+    await drain(hand)
+    await hand.cancel_input(handle, "boss", "on holiday")
+    await drain(hand)
+    await assert_failed(hand, handle, "input 'boss' was called off")
+
+    await handle.retry(from_step="input:boss#1")
+    await drain(hand)
+    assert [letter.name for letter in await hand.signals(handle) if letter.consumed_at is None] == []
+    assert await hand.provide_input(handle, "boss", "approved") == "delivered"
+    assert await hand.cancel_input(handle, "boss") == "duplicate"
+    await drain(hand)
+
+    assert await handle.result(1) == "approved"
+    assert SEEN == ["a"]
+
+
 async def test_people_who_have_answered_need_not_do_so_again_after_a_compensation(hand: Engine) -> None:
     async def undo() -> None:
         SEEN.append("undo")
