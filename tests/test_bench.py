@@ -84,3 +84,4 @@ def _check(found: dict[str, Any], workload: str, store: str, variants: list[str]
         assert figures["ratio"] is None or figures["ratio"] > 0
         assert figures["worker_cpu_s"] > 0
         assert figures["rss_mb"] is None or figures["rss_mb"] > 10
+    assert workload != "workflows" or 0 < found["idle_p50_ms"] <= found["idle_p99_ms"]

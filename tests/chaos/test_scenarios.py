@@ -60,6 +60,8 @@ def test_no_promise_is_broken(name: str) -> None:
         ("free-tokens", "rates-sqlite", "hasty: "),
         ("forgets-journal", "workflows-postgres", "again: "),
         ("forgets-journal", "workflows-sqlite", "again: "),
+        ("trusts-memory", "workflows-postgres", "lost: "),
+        ("trusts-memory", "workflows-sqlite", "lost: "),
         ("bury-at-once", "kills-sqlite", "buried alive: "),
         ("false-word", "kills-postgres", "ended in claim"),
     ],

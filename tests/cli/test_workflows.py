@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from outlast.testing import by_hand, drain
+from outlast import sleep, step, workflow
+from outlast.testing import by_hand, clock_of, drain
 from tests.cli.conftest import Outlast, forget
 
 
@@ -121,3 +122,80 @@ def test_wrong_usage_is_explained(outlast: Outlast, url: str, arguments: tuple[s
     answer = outlast(*arguments, *(() if arguments[0] == "graph" else ("--url", url)))
 
     assert (answer.code, told in answer.err) == (code, True), answer.err
+
+
+def test_a_step_that_the_code_no_longer_calls_is_marked(outlast: Outlast, url: str) -> None:
+    @step
+    async def charge(order: int) -> str:
+        return f"charged {order}"
+
+    @workflow(name="cli.release")
+    async def before() -> None:
+        await charge(7)
+        await sleep(60)
+
+    @workflow(name="cli.release")
+    async def after() -> None:
+        await sleep(60)
+
+    async def run() -> str:
+        async with by_hand(url=url, programs=[before]) as engine:
+            handle = await engine.start(before.new())
+            await drain(engine)
+        async with by_hand(url=url, programs=[after]) as engine:
+            clock_of(engine).jump(61)
+            await drain(engine)
+        return handle.id
+
+    id = asyncio.run(run())
+
+    (line,) = [line for line in outlast("show", id, "--url", url).out.splitlines() if "charge#1" in line]
+    assert "done, not called" in line
+    assert {step["key"]: step["called"] for step in outlast("show", id, "--url", url, "--json").json["steps"]} == {
+        "charge#1": False,
+        "sleep#1": True,
+    }
+
+
+def test_a_step_that_ran_elsewhere_names_its_errand_and_its_lines_are_among_the_workflow_s(
+    outlast: Outlast, url: str
+) -> None:
+    @step(on="gpu")
+    async def train(model: str) -> str:
+        print("training", model)
+        return model
+
+    @step
+    async def publish(model: str) -> None:
+        print("publishing", model)
+
+    @workflow(name="cli.training")
+    async def training() -> None:
+        await publish(await train("small"))
+        await publish(await train("large"))
+
+    async def run() -> str:
+        async with by_hand(url=url, programs=[training, train]) as engine:
+            handle = await engine.start(training.new())
+            await drain(engine)
+        return handle.id
+
+    id = asyncio.run(run())
+
+    errands = {step["key"]: step["errand"] for step in outlast("show", id, "--url", url, "--json").json["steps"]}
+    assert [key for key, errand in errands.items() if errand is not None] == ["train#1", "train#2"]
+    shown = outlast("show", str(errands["train#1"]), "--url", url).out
+    assert "step:train" in shown
+    lines = [line.partition("INFO")[2].split() for line in outlast("logs", id, "--url", url).out.splitlines()]
+    assert lines == [
+        ["train#1:", "training", "small"],
+        ["publish#1:", "publishing", "small"],
+        ["train#2:", "training", "large"],
+        ["publish#2:", "publishing", "large"],
+    ]
+    assert [line["step"] for line in outlast("logs", id, "--url", url, "--step", "train", "--json").json] == [
+        "train#1",
+        "train#2",
+    ]
+    followed = outlast("logs", id, "-f", "--url", url)
+    assert sorted(followed.out.splitlines()) == sorted(outlast("logs", id, "--url", url).out.splitlines())

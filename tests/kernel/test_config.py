@@ -63,6 +63,8 @@ BAD: dict[str, list[Any]] = {
     "payload_bytes_max": [0, 1_023, 67_108_865, 1.0, "5", None],
     "max_crashes": [0, 1_000_001, 1.0, "5", None],
     "threads": [0, 10_001, 1.0, "5", None],
+    "residents_max": [-1, 1_000_001, 1.0, "5", True, None],
+    "residents_age": [*NO_DURATION, *OUT_OF_RANGE, None],
     "pooler": ["session", "", None],
     "telemetry": ["on", "", None, True],
     "connect_timeout": [*NO_DURATION, *OUT_OF_RANGE, None, 0],
@@ -289,6 +291,8 @@ def test_every_option_can_be_set_by_the_environment(tmp_path: Path) -> None:
         "OUTLAST_PAYLOAD_BYTES_MAX": "9000",
         "OUTLAST_MAX_CRASHES": "9",
         "OUTLAST_THREADS": "9",
+        "OUTLAST_RESIDENTS_MAX": "0",
+        "OUTLAST_RESIDENTS_AGE": "9m",
         "OUTLAST_POOLER": "transaction",
         "OUTLAST_TELEMETRY": "off",
         "OUTLAST_CONNECT_TIMEOUT": "9",
@@ -309,6 +313,7 @@ def test_every_option_can_be_set_by_the_environment(tmp_path: Path) -> None:
     assert config.concurrency_limits == {"gpu": 3, "cpu": 8}
     assert config.rate_limits == {"api": RateLimit(100), "mail": RateLimit(5, 60, burst=1)}
     assert (config.retention, config.renew_interval, config.maintenance) == (None, None, False)
+    assert (config.residents_max, config.residents_age) == (0, 540.0)
 
 
 def test_an_empty_variable_is_none_at_all(tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
-from outlast._runtime.committer import UNFLUSHED_BATCHES, Committer
+from outlast._kernel.outcomes import Recorded
+from outlast._kernel.settle import recorded
+from outlast._model import Claim, Entry
+from outlast._runtime.committer import SPLIT_MIN, UNFLUSHED_BATCHES, Committer
 from outlast._runtime.events import Events
 from outlast._runtime.waiters import Waiters
 from outlast.errors import StoreError, StoreUnavailable
@@ -242,3 +245,27 @@ async def test_after_closing_nothing_is_taken(given: Given, held: Held, committe
 
     assert held.batches == [[waiting.id]]
     assert await given.status(late.id) == "running"
+
+
+async def test_runs_that_wait_take_turns_in_two_halves(given: Given, held: Held, committer: Committer) -> None:
+    claims = await given.claimed(SPLIT_MIN)
+    committer._batch_max = 10 * SPLIT_MIN
+    waiting = [asyncio.ensure_future(_recorded(committer, claim)) for claim in claims]
+    await turns()
+
+    assert len(held.batches[0]) == SPLIT_MIN // 2  # the others are written while these go on.
+    assert all(await soon(asyncio.gather(*waiting)))
+    assert [len(batch) for batch in held.batches] == [SPLIT_MIN // 2] * 2
+
+
+async def test_few_runs_that_wait_share_one_commit(given: Given, held: Held, committer: Committer) -> None:
+    claims = await given.claimed(SPLIT_MIN - 1)
+    committer._batch_max = 10 * SPLIT_MIN
+
+    assert all(await soon(asyncio.gather(*(_recorded(committer, claim) for claim in claims))))
+    assert [len(batch) for batch in held.batches] == [SPLIT_MIN - 1]
+
+
+async def _recorded(committer: Committer, claim: Claim) -> bool:
+    entry = Entry("a#1", "step", "done", 1, value="1")
+    return await committer.durable(recorded(claim, Recorded((entry,))), "default")

@@ -13,6 +13,7 @@ from outlast._runtime.events import Events
 from outlast._runtime.executor import Executor, Why
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.rates import Rates
+from outlast._runtime.residents import Residents
 from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
 from outlast._runtime.waiters import Waiters
@@ -92,6 +93,8 @@ class Stage:
             self.committer,
             instances=given.store.instances,
             signals=given.store.signals,
+            journal=given.store.journal,
+            residents=Residents(0, 0.0, events=events, world=world),
             cancel_tree=lambda id, reason: given.store.instances.cancel(id, reason, None, tree=True),
             starts=Starts(Catalogue(), Rates(Config(), given.store.limits), bytes_max=1_024, world=world),
             threads=self.threads,

@@ -44,6 +44,7 @@ class Executor:
         self.refuses: set[str] = set()
         self.suspect: str | None = None
         self.asks_for_suspects = False
+        self.residents: tuple[()] = ()
         self.news = asyncio.Event()
 
     def start(self, claim: Claim, slot: Lane) -> bool:

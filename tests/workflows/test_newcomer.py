@@ -334,7 +334,7 @@ async def test_a_workflow_that_waits_for_nothing_that_can_come_says_so(hand: Eng
 # The same result whenever the code runs again.
 
 
-async def test_a_race_of_a_signal_and_a_sleep_is_won_by_the_same_one_ever_after(hand: Engine) -> None:
+async def test_a_race_of_a_signal_and_a_sleep_is_won_by_the_same_one_ever_after(hand: Engine, runs: int) -> None:
     # Was: that a sleep is over is not recorded ("its time has come stays true"), so on a later run both are over at
     # once. `asyncio.wait`, the plain way to write a race, then sees another winner.
     winners: list[str] = []
@@ -356,10 +356,10 @@ async def test_a_race_of_a_signal_and_a_sleep_is_won_by_the_same_one_ever_after(
     await drain(hand)
 
     await assert_done(hand, handle)
-    assert winners == ["paid", "paid"]
+    assert winners == ["paid"] * runs
 
 
-async def test_a_race_of_two_steps_is_won_by_the_same_one_ever_after(worker: Engine) -> None:
+async def test_a_race_of_two_steps_is_won_by_the_same_one_ever_after(worker: Engine, runs: int) -> None:
     # Was: recorded results are handed over in the order of the calls, all in one turn, not in the order in which they
     # were recorded (`number`); `as_completed` and `asyncio.wait` see another order than the first time.
     gate = asyncio.Event()
@@ -391,10 +391,10 @@ async def test_a_race_of_two_steps_is_won_by_the_same_one_ever_after(worker: Eng
 
     await (await worker.start(race.new())).result(SOON_S)
 
-    assert winners == ["fast", "fast"]
+    assert winners == ["fast"] * runs
 
 
-async def test_a_step_that_changes_its_argument_changes_a_copy(hand: Engine) -> None:
+async def test_a_step_that_changes_its_argument_changes_a_copy(hand: Engine, runs: int) -> None:
     # Was: steps get the workflow's own objects. What a step changes in them is seen until the workflow is resumed, and
     # then no more, for the step is recalled. Arguments would have to go through the codec, as results do.
     seen: list[list[str]] = []
@@ -415,7 +415,7 @@ async def test_a_step_that_changes_its_argument_changes_a_copy(hand: Engine) -> 
     clock_of(hand).jump(61)
     await drain(hand)
 
-    assert seen[0] == seen[1]
+    assert seen == [[]] * runs
 
 
 async def test_another_each_in_front_does_not_run_recorded_items_again(store_url: str) -> None:

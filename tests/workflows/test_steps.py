@@ -1,6 +1,7 @@
 """Steps: recorded once, recalled afterwards, tried again, and failing like the function itself."""
 
 import asyncio
+import contextvars
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from outlast.testing import crash_after_commit as after
 from outlast.testing import crash_before_commit as before
 from tests.engine.given import SOON_S, Table
 from tests.workflows.programs import SEEN, Declined, Receipt, charge, order, reserve, retries, ship, side_by_side
+
+tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
 
 
 async def test_steps_run_once_though_the_code_runs_again(hand: Engine) -> None:
@@ -78,7 +81,7 @@ async def test_after_the_last_attempt_the_error_is_raised_in_the_workflow(hand: 
     assert SEEN.count("flaky") == 3
 
 
-async def test_an_error_keeps_its_class_now_and_when_it_is_recalled(hand: Engine) -> None:
+async def test_an_error_keeps_its_class_now_and_when_it_is_recalled(hand: Engine, runs: int) -> None:
     caught: list[Any] = []
 
     @workflow
@@ -98,11 +101,11 @@ async def test_an_error_keeps_its_class_now_and_when_it_is_recalled(hand: Engine
 
     assert await assert_done(hand, handle) == "declined"
     what = "step 'charge' failed: tests.workflows.programs.Declined: order 1"
-    assert caught == [(True, "Declined", what, "charge")] * 2
+    assert caught == [(True, "Declined", what, "charge")] * runs
     assert SEEN == ["charge 1"]
 
 
-async def test_results_come_back_typed_and_read_back(hand: Engine) -> None:
+async def test_results_come_back_typed_and_read_back(hand: Engine, runs: int) -> None:
     seen: list[Any] = []
 
     @workflow
@@ -115,7 +118,7 @@ async def test_results_come_back_typed_and_read_back(hand: Engine) -> None:
     clock_of(hand).jump(61)
     await drain(hand)
 
-    assert seen == [Receipt(1, 5), Receipt(1, 5)]
+    assert seen == [Receipt(1, 5)] * runs
 
 
 async def test_branches_of_every_kind(hand: Engine) -> None:
@@ -343,3 +346,49 @@ async def test_a_step_has_a_key_that_stays_the_same_however_often_it_runs(hand: 
     assert await assert_done(hand, handle) == "in_thread#1"
     assert told == [(handle.id, "wf.keyed", "pay#1", n, f"{handle.id}:pay#1") for n in (0, 0, 1)]
     assert current_step() is None
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_each_step_has_a_context_and_a_task_of_its_own(worker: Engine, waits: bool) -> None:
+    tasks: list[Any] = []
+
+    @step
+    async def look(keep: bool) -> str:
+        found = tenant.get()
+        tenant.set("somebody")
+        if waits:
+            await asyncio.sleep(0)
+        if keep:
+            tasks.append(asyncio.current_task())
+        return f"{found} {current_step().key}"  # type: ignore[union-attr]
+
+    @workflow
+    async def looks() -> list[str]:
+        found = [await look(False), await look(True), await look(True)]
+        assert current_step() is None
+        return [*found, tenant.get()]
+
+    found = await (await worker.start(looks.new())).result(SOON_S)
+
+    assert found == ["nobody look#1", "nobody look#2", "nobody look#3", "nobody"]
+    assert len(set(tasks)) == 2
+
+
+async def test_a_step_that_is_cancelled_after_its_end_harms_no_other(worker: Engine) -> None:
+    @step
+    async def careless() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_soon(task.cancel)
+
+    @step
+    async def innocent() -> int:
+        await asyncio.sleep(0.01)
+        return 1
+
+    @workflow
+    async def both() -> int:
+        await careless()
+        return await innocent()
+
+    assert await (await worker.start(both.new())).result(SOON_S) == 1

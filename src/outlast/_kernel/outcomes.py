@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Final, Unpack
 
+import msgspec
+
 from outlast._kernel.requests import (
     PLAIN,
     LimitName,
@@ -225,8 +227,7 @@ def _checked_child(what: Any) -> Startable[Any]:
     return what  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True, gc=False):
     """Ended well; `result` is JSON text, and so is `state`, or None where it stays as it was.
 
     `consumed` are the ids of signals that are used up with this outcome, here and below.
@@ -311,8 +312,7 @@ class Parked:
     started: tuple[NewInstance, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """Something was recorded, and the same claim goes on."""
 
     kind: ClassVar[str] = "recorded"

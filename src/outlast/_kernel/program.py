@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from random import Random
@@ -10,14 +10,29 @@ from typing import Any, Final, Protocol
 
 from outlast._kernel.outcomes import Outcome, Recorded
 from outlast._kernel.requests import StartOptions, StartRequest
-from outlast._model import Claim, Letter, NewInstance, Row
+from outlast._model import Claim, Letter, NewInstance, Note, Row
 from outlast.errors import DefinitionError, UnknownProgram, did_you_mean
 
 WORKFLOW: Final = "workflow"
 """The step of an instance that records what it does in the journal."""
+ERRAND: Final = "~errand"
+"""The step of an instance in which a workflow's step runs that is to run elsewhere: its parent is that workflow."""
 DOING: Final[ContextVar[tuple[str, int] | None]] = ContextVar("outlast_doing", default=None)
 """The step of a workflow that this code belongs to: its key in the journal, and its failed attempts. None in the
 workflow's own code and in other shapes; in threads of steps, too."""
+
+
+class Resident(Protocol):
+    """What a program leaves in memory of a parked instance, to go on from there when it is claimed here again.
+
+    Attributes:
+        timed: The keys in the journal of what it waits for by the clock.
+    """
+
+    timed: Sequence[str]
+
+    def leave(self) -> None:
+        """Ends it: it will never go on."""
 
 
 class Activation(Protocol):
@@ -45,11 +60,20 @@ class Activation(Protocol):
     def in_thread(self, call: Callable[[], Any]) -> Awaitable[Any]:
         """Runs blocking code on a thread of the engine's own pool, with this context's variables."""
 
-    def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
-        """A described start as a row to insert. Raises: ValueTooLarge, ConfigError."""
+    def begin(self, coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
+        """Runs a coroutine, in a task of its own, until it first waits. The rest, to be awaited; None: it is over."""
+
+    def new_instance(self, request: StartRequest[Any], options: StartOptions, *, anywhere: bool = False) -> NewInstance:
+        """A described start as a row to insert. `anywhere`: its rate limit may be one that only others declare.
+
+        Raises: ValueTooLarge, ConfigError.
+        """
 
     def seconds_until(self, moment: datetime) -> float:
         """Seconds from now until an aware instant; negative when it is past."""
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Reports something of this instance: an event of `_runtime.scheme`, with these fields and its ids."""
 
     async def inbox(self) -> Sequence[Letter]:
         """The signals that no step has used up, as they are now."""
@@ -57,7 +81,16 @@ class Activation(Protocol):
     async def cancel(self, id: str, reason: str) -> None:
         """Ends another instance and its descendants as cancelled, if it has not ended."""
 
-    async def record(self, outcome: Recorded) -> None:
+    def stay(self, resident: Resident) -> bool:
+        """Keeps a resident of an instance whose next outcome is its park. False: nothing stays here."""
+
+    def resident(self) -> Resident | None:
+        """What has stayed of this instance, if nothing but its waking has happened to it since; it is the caller's."""
+
+    async def notes(self) -> Sequence[Note]:
+        """What this instance has recorded, all of it; read now where the claim did not bring it."""
+
+    def record(self, outcome: Recorded) -> Awaitable[None]:
         """Makes durable what was recorded, and goes on. Raises: CancelledError: the claim is lost."""
 
     async def children(self, round: int | None, after: tuple[int, int] | None, limit: int) -> Sequence[Row]:
@@ -105,7 +138,8 @@ class Catalogue:
         if known is not None and not _same_source(known, program):
             raise DefinitionError(
                 f"program {program.name!r} version {program.version} is defined twice "
-                f"({_source(known)} and {_source(program)}); give one of them name=... or version=..."
+                f"({_source(known)} and {_source(program)}); give one of them "
+                f"{getattr(program, 'told_apart_by', 'name=... or version=...')}"
             )
         self._programs[key] = program
         for version in getattr(program, "older_versions", ()):

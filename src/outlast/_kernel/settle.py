@@ -51,7 +51,7 @@ def settle(
             made.awaits, made.wake_s, made.shown = list(awaits), wake_s, list(shown)
             _clear_rate(made, claim)
         case Recorded():
-            made = Settlement(id, epoch, states.RUNNING, attempt)
+            return recorded(claim, outcome)
         case Spawned(step, state, children, need, wake_s):
             made = Settlement(id, epoch, states.WAITING, 0, step=step, state=state, version=version)
             made.children, made.need, made.wake_s = list(children), need, wake_s
@@ -72,17 +72,25 @@ def settle(
         case _:
             assert_never(outcome)
     if entries := getattr(outcome, "entries", ()):
-        made.entries = list(entries)
+        made.entries = entries
     if started := getattr(outcome, "started", ()):
-        made.started = list(started)
+        made.started = started
     if used := getattr(outcome, "consumed", ()):
-        made.consumed = list(used)
+        made.consumed = used
     if made.status != states.RUNNING:
         made.frees = claim.concurrency_key
     if made.status in states.FINAL:
         made.parent = claim.parent
     if ahead or claim.kept:  # this claim writes more than one outcome.
         made.commits = claim.commits
+    return made
+
+
+def recorded(claim: Claim, outcome: Recorded) -> Settlement:
+    """The write for what a claim has recorded; it goes on, so it counts what it has written."""
+    made = Settlement(claim.id, claim.epoch, states.RUNNING, claim.attempt, commits=claim.commits)
+    made.entries, made.started = outcome.entries or None, outcome.started or None
+    made.consumed = outcome.consumed or None
     return made
 
 

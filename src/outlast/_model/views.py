@@ -264,11 +264,15 @@ class RecordedStep:
         branch: The branch in which it was called; empty for the workflow's own body.
         status: `done`, `failed`, `retrying` or `waiting` (a sleep stays so when its time has come).
         attempt: Failed attempts so far.
-        value: What was recorded, as plain data: a step's result, what a wait got, what is asked.
+        value: What was recorded, as plain data: a step's result, what a wait got, what is asked; while a step waits for
+            its errand, which one that is.
         error: `{"type", "message", "traceback"}` of the last failed attempt, or None.
         duration_s: Seconds that the last execution took, or None.
         wake_at: When a wait is over in any case, or the next attempt is made; or None.
         recorded_at: When it was recorded last.
+        errand: The instance in which the step ran, or runs, where that is not the workflow's own; or None.
+        called: Whether the workflow's code still calls it: False, when the code has changed since, and came to its end,
+            or to a wait, without it.
     """
 
     key: str
@@ -282,6 +286,8 @@ class RecordedStep:
     duration_s: float | None
     wake_at: datetime | None
     recorded_at: datetime
+    errand: str | None = None
+    called: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
 
     `awaits` is a JSON list of the signal names it last waited for; `round` counts its spawns; `mail` says that it was
     sent a signal once. The node's own notes: `kept` says that this claim has written an outcome already, `letters` are
-    the unread signals, `notes` what a workflow has recorded.
+    the unread signals, `notes` what a workflow has recorded. Where its code has stayed in memory `notes` were not read,
+    and `left` are the seconds left of what it waits for by the clock, by key.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
     kept: bool = False
     letters: Sequence[Letter] = ()
     notes: Sequence[Note] = ()
+    left: dict[str, float] | None = None
 
 
 class Denied(NamedTuple):
@@ -210,7 +212,7 @@ class Settlement(msgspec.Struct, gc=False):
     commits: int | None = None
     awaits: list[str] | None = None
     wake_s: float | None = None
-    consumed: list[str] | None = None
+    consumed: Sequence[str] | None = None
     shown: list[str] | None = None
     children: list[NewInstance] | None = None
     need: int | None = None
@@ -220,13 +222,18 @@ class Settlement(msgspec.Struct, gc=False):
     parent: str | None = None
     round: int | None = None
     frees: str | None = None
-    entries: list[Entry] | None = None
-    started: list[NewInstance] | None = None
+    entries: Sequence[Entry] | None = None
+    started: Sequence[NewInstance] | None = None
 
     @property
     def born(self) -> list[NewInstance]:
         """All children that it inserts."""
         return [*(self.children or ()), *(self.started or ())]
+
+    @property
+    def only_records(self) -> bool:
+        """Whether the claim goes on with the same step, and has recorded something."""
+        return self.status == "running" and self.step is None and self.commits is not None
 
     @property
     def is_plain(self) -> bool:

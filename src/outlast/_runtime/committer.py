@@ -8,7 +8,7 @@ not yet durable is bounded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from outlast._kernel.failures import reason_text
@@ -27,6 +27,8 @@ from outlast.errors import StoreError
 _FINAL: Final = frozenset(FINAL)
 Item = tuple[Settlement, str, str]
 """An outcome, the queue and the program it came from."""
+SPLIT_MIN: Final = 64
+"""From so many outcomes on that somebody waits for, two halves take turns: while one is written, the other one runs."""
 UNFLUSHED_BATCHES: Final = 4
 """Batches of outcomes that may be waiting for the database before lanes stop starting steps."""
 
@@ -67,7 +69,8 @@ class Committer:
         self._answers: dict[str, asyncio.Future[bool]] = {}
         self._task: asyncio.Task[None] | None = None
         self._on_room: Callable[[], None] = _nothing
-        self._on_paused: Callable[[set[str]], None] = _nobody
+        self._on_paused: Callable[[set[str]], None] = _nothing
+        self._on_settled: Callable[[Sequence[Settlement], set[str]], None] = _nothing
         self._closed = False
         self.unflushed_max = UNFLUSHED_BATCHES * batch_max
 
@@ -78,6 +81,11 @@ class Committer:
     def on_paused(self, call: Callable[[set[str]], None]) -> None:
         """Calls `call(ids)` with instances that go on after an outcome and are paused, before anybody goes on."""
         self._on_paused = call
+
+    def on_settled(self, call: Callable[[Sequence[Settlement], set[str]], None]) -> None:
+        """Calls `call(outcomes, stale)` with what is durable and the ids of those that were refused, before others are
+        told."""
+        self._on_settled = call
 
     @property
     def unflushed(self) -> int:
@@ -101,12 +109,12 @@ class Committer:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._flush(), name="outlast-committer")
 
-    async def durable(self, settlement: Settlement, queue: str, program: str = "") -> bool:
-        """Takes an outcome and waits until it is durable. False: the claim was no longer ours."""
+    def durable(self, settlement: Settlement, queue: str, program: str = "") -> asyncio.Future[bool]:
+        """Takes an outcome; the answer comes when it is durable. False: the claim was no longer ours."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._answers[settlement.id] = future
         self.put(settlement, queue, program)
-        return await future
+        return future
 
     def release(self, claims: list[tuple[str, int]], queue: str) -> None:
         """Gives claims of a queue back that were not run, or whose run does not count."""
@@ -130,11 +138,13 @@ class Committer:
             await asyncio.shield(self._task)
 
     async def _flush(self) -> None:
+        at_most = self._first_batch()
         try:
             while self._pending or self._released:
                 try:
                     if self._pending:  # first: a claim that is given back may have a step on its way.
-                        await self._next_batch()
+                        batch_max, at_most = at_most, self._batch_max
+                        await self._next_batch(batch_max)
                     if self._released:
                         await self._give_back()
                 except Exception as error:
@@ -145,9 +155,19 @@ class Committer:
         finally:
             self._task = None
 
-    async def _next_batch(self) -> None:
-        batch = self._pending[: self._batch_max]
-        del self._pending[: self._batch_max]
+    def _first_batch(self) -> int:
+        """How many outcomes to write first, when nothing was being written.
+
+        Runs that wait for their outcomes would all wait for one commit, and the next commit for all of them, in turns
+        for ever: database and process would never work at the same time.
+        """
+        if len(self._answers) < SPLIT_MIN:
+            return self._batch_max
+        return min(self._batch_max, (len(self._pending) + 1) // 2)
+
+    async def _next_batch(self, batch_max: int) -> None:
+        batch = self._pending[:batch_max]
+        del self._pending[:batch_max]
         self._in_flight = len(batch)
         self._holding = {item.id for item, _, _ in batch}
         try:
@@ -208,6 +228,8 @@ class Committer:
         await self._commit([(instead, queue, program)])
 
     def _tell(self, batch: list[Item], stale: set[str], queues: Iterable[str], began: float) -> None:
+        settlements = [item for item, _, _ in batch]
+        self._on_settled(settlements, stale)
         ended: list[str] = []
         ready = set(queues)
         later = bool(ready)  # parents that were woken, or children: those with a limit are the timekeeper's.
@@ -229,7 +251,7 @@ class Committer:
                 ended.append(id)
         if self._events.wanted:
             self._report([each for each in batch if each[0].id not in stale], len(batch), began)
-        self._waiters.settled([item for item, _, _ in batch], stale)
+        self._waiters.settled(settlements, stale)
         self._doorbell.ended(ended)
         if ready:
             self._doorbell.work(ready)
@@ -250,7 +272,4 @@ class Committer:
                 emit("instance.ended", id=item.id, program=program, queue=queue, status=item.status)
 
 
-def _nothing() -> None: ...
-
-
-def _nobody(ids: set[str]) -> None: ...
+def _nothing(*_: object) -> None: ...

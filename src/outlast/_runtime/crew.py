@@ -22,6 +22,7 @@ from outlast._runtime.node import Node
 from outlast._runtime.patience import Patience
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.rates import Rates
+from outlast._runtime.residents import Residents
 from outlast._runtime.rounds import Actor, Rounds
 from outlast._runtime.schedules import Scheduler
 from outlast._runtime.starts import Starts
@@ -86,11 +87,15 @@ class Crew:
             events=self.events,
             world=world,
         )
+        self.residents = Residents(config.residents_max, config.residents_age, events=self.events, world=world)
+        self.committer.on_settled(self.residents.settled)
         self.executor = Executor(
             catalogue,
             self.committer,
             instances=store.instances,
             signals=store.signals,
+            journal=store.journal,
+            residents=self.residents,
             cancel_tree=lambda id, reason: self.cancel(id, reason, tree=True),
             starts=self.starts,
             threads=self.threads,
@@ -119,6 +124,8 @@ class Crew:
         self.waiters.on_wake(waiters.wake)
         self.doorbell.on_ended(self.waiters.heard)
         self.progress.begin(self._rounds(self.progress))
+        if self.residents.is_on:
+            self._rounds(self.residents)
         if self.logs is not None:
             self.logs.open(self._rounds(self.logs))
         if config.queues:
@@ -281,6 +288,7 @@ class Crew:
             lane.room()
 
     def _cancelled(self, id: str) -> None:
+        self.residents.drop((id,))
         if self._reconciler is None:
             return
         if id == "*":  # on SQLite this comes with every commit of another process: look now and then.
@@ -319,6 +327,7 @@ class Crew:
         if stopped is None or (stopped.former not in LIVE and not stopped.ids):
             return stopped
         ended = stopped.ids or [id]
+        self.residents.drop(ended)
         if stopped.nodes:
             self.doorbell.cancelled(ended)
         for each in ended:
@@ -389,6 +398,7 @@ class Crew:
         tasks += [run.task for run in stopped if run.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
+        self.residents.close()
         self.intake.close()
         self.post.close()
         if self.logs is not None:
@@ -398,6 +408,7 @@ class Crew:
             async with asyncio.timeout(1.0):
                 await self.committer.settled()
         await self.committer.close()
+        self.executor.eager.close()
         self._tasks, self._lane_tasks = [], []
         self.waiters.close()
         await self.threads.close()

@@ -5,27 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import enum
-import itertools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from random import Random
-from typing import Any, Final, Protocol, cast
+from typing import Any, Protocol, cast
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Again, Failed, Moved, Outcome, Recorded
-from outlast._kernel.program import RUNNING, Catalogue, Program
+from outlast._kernel.program import RUNNING, Catalogue, Program, Resident
 from outlast._kernel.requests import StartOptions, StartRequest
-from outlast._kernel.settle import may_run_ahead, settle
+from outlast._kernel.settle import may_run_ahead, recorded, settle
 from outlast._kernel.states import READY, SCHEDULED
-from outlast._model import Claim, Letter, NewInstance, Row, Settlement
+from outlast._model import Claim, Letter, NewInstance, Note, Row, Settlement
+from outlast._runtime.eager import Eager
 from outlast._runtime.events import Events
 from outlast._runtime.progress import ProgressBook
+from outlast._runtime.residents import Residents
 from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
 from outlast._runtime.tracing import Tracing
-from outlast._store.contract import Instances, Signals
+from outlast._store.contract import Instances, Journal, Signals
 from outlast._world import World, instant_us
 from outlast.errors import StepTimeout, ValueTooLarge
 
@@ -59,8 +60,8 @@ class Sink(Protocol):
     def put(self, settlement: Settlement, queue: str, program: str) -> None:
         """Takes an outcome."""
 
-    async def durable(self, settlement: Settlement, queue: str, program: str) -> bool:
-        """Takes an outcome and waits until it is durable. False: the claim was no longer ours."""
+    def durable(self, settlement: Settlement, queue: str, program: str) -> Awaitable[bool]:
+        """Takes an outcome; the answer comes when it is durable. False: the claim was no longer ours."""
 
     def release(self, claims: list[tuple[str, int]], queue: str) -> None:
         """Gives claims back that were not run."""
@@ -112,7 +113,7 @@ class Run:
         self.begun = False
         self.paused = False  # nothing more is begun; what runs may end.
         self.steps = 0
-        self.lines = _UNCOUNTED if executor.scribe is None else itertools.count(1)
+        self.lines: Iterator[int] | None = None  # numbers for what its steps say, once they say something.
         self.task: asyncio.Task[None] | None = None
 
     def facts(self) -> dict[str, Any]:
@@ -136,9 +137,13 @@ class Run:
         self.threaded = True
         return self.executor.threads.run(call)
 
-    def new_instance(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
+    def begin(self, coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
         """See `kernel.program.Activation`."""
-        return self.executor.starts.row(request, options)
+        return self.executor.eager.begin(coroutine)
+
+    def new_instance(self, request: StartRequest[Any], options: StartOptions, *, anywhere: bool = False) -> NewInstance:
+        """See `kernel.program.Activation`."""
+        return self.executor.starts.row(request, options, anywhere=anywhere)
 
     @property
     def bytes_max(self) -> int:
@@ -159,6 +164,10 @@ class Run:
         """See `kernel.program.Activation`."""
         return (instant_us(moment) - self.executor.world.wall_us()) / 1_000_000
 
+    def emit(self, event: str, **fields: Any) -> None:
+        """See `kernel.program.Activation`."""
+        self.executor.tell(self.claim, event, fields)
+
     async def inbox(self) -> Sequence[Letter]:
         """See `kernel.program.Activation`."""
         return await self.executor.signals.inbox([self.claim.id])
@@ -167,16 +176,31 @@ class Run:
         """See `kernel.program.Activation`."""
         await self.executor.cancel_tree(id, reason)
 
-    async def record(self, outcome: Recorded) -> None:
+    def stay(self, resident: Resident) -> bool:
         """See `kernel.program.Activation`."""
-        await self.executor.record(self, outcome)
+        executor = self.executor
+        return self.why is None and not executor.stopping and executor.residents.put(self.claim, self.program, resident)
+
+    def resident(self) -> Resident | None:
+        """See `kernel.program.Activation`."""
+        return self.executor.residents.take(self.claim, self.program)
+
+    async def notes(self) -> Sequence[Note]:
+        """See `kernel.program.Activation`."""
+        claim = self.claim
+        if claim.left is not None:  # its resident went after that was not read.
+            claim.notes, claim.left = await self.executor.journal.notes([claim.id]), None
+        return claim.notes
+
+    def record(self, outcome: Recorded) -> Awaitable[None]:
+        """See `kernel.program.Activation`."""
+        return self.executor.record(self, outcome)
 
     async def children(self, round: int | None, after: tuple[int, int] | None, limit: int) -> Sequence[Row]:
         """See `kernel.program.Activation`."""
         return await self.executor.instances.children(self.claim.id, round=round, after=after, limit=limit)
 
 
-_UNCOUNTED: Final = itertools.count()
 CURRENT = cast("ContextVar[Run | None]", RUNNING)
 """The run whose step this code belongs to; in threads of steps, too."""
 
@@ -196,6 +220,8 @@ class Executor:
         *,
         instances: Instances,
         signals: Signals,
+        journal: Journal,
+        residents: Residents,
         cancel_tree: Callable[[str, str], Awaitable[object]],
         starts: Starts,
         threads: Threads,
@@ -213,10 +239,13 @@ class Executor:
         self._tracing = tracing
         self.instances = instances
         self.signals = signals
+        self.journal = journal
+        self.residents = residents
         self.cancel_tree = cancel_tree
         self.starts = starts
         self.threads = threads
         self.progress = progress
+        self.eager = Eager()
         self.running: dict[str, Run] = {}
         self.suspect: str | None = None  # the one instance, claimed here, that processes have died over; see Lane.
         self.asks_for_suspects = False  # a lane is claiming, and may get one.
@@ -331,6 +360,10 @@ class Executor:
             reason = "paused"
         self._events.emit("run_ahead.yielded", **facts, reason=reason)
 
+    def tell(self, claim: Claim, event: str, fields: dict[str, Any]) -> None:
+        """Reports something of an instance that runs."""
+        self._events.emit(event, id=claim.id, program=claim.program, version=claim.version, **fields)
+
     async def _advance(self, run: Run, outcome: Moved) -> bool:
         """Makes the step durable and keeps the claim. False: the run ends here."""
         claim = run.claim
@@ -354,8 +387,7 @@ class Executor:
         claim = run.claim
         if run.why is not None:
             raise asyncio.CancelledError
-        settlement = self._settlement(run, outcome, ahead=True)
-        if not await self.sink.durable(settlement, run.queue, claim.program):
+        if not await self.sink.durable(recorded(claim, outcome), run.queue, claim.program):
             run.why = run.why or Why.LOST
             raise asyncio.CancelledError
         claim.commits, claim.kept = claim.commits + 1, True

@@ -13,6 +13,7 @@ from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
 from outlast._runtime.executor import Executor, Run
 from outlast._runtime.patience import TRANSIENT, Patience
+from outlast._runtime.residents import Residents
 from outlast._runtime.rounds import wait_for_event
 from outlast._store.contract import CRASHES_ANY, Claims, Journal, Signals
 from outlast._world import World
@@ -222,7 +223,7 @@ class Lane:
             )
             self._fair_after = taken.fair_after
             await hand_letters(self._signals, taken)
-            await hand_notes(self._journal, taken)
+            await hand_notes(self._journal, taken, self._executor.residents)
         except TRANSIENT as error:
             self._more = True
             self._on_doubt()
@@ -388,12 +389,31 @@ async def hand_letters(signals: Signals, taken: Iterable[Claim]) -> None:
         addressed[id].letters = found
 
 
-async def hand_notes(journal: Journal, taken: Iterable[Claim]) -> None:
-    """Gives claims of workflows what these have recorded."""
+async def hand_notes(journal: Journal, taken: Iterable[Claim], residents: Residents) -> None:
+    """Gives claims of workflows what these have recorded; where their code has stayed in memory, the time left."""
     if not (begun := {claim.id: claim for claim in taken if claim.step == WORKFLOW and claim.commits}):
         return
+    if len(residents):
+        await _hand_time_left(journal, begun, residents)
     notes: dict[str, list[Note]] = {}
-    for note in await journal.notes(list(begun)):
-        notes.setdefault(note.instance, []).append(note)
+    if begun:
+        for note in await journal.notes(list(begun)):
+            notes.setdefault(note.instance, []).append(note)
     for id, found in notes.items():
         begun[id].notes = found
+
+
+async def _hand_time_left(journal: Journal, begun: dict[str, Claim], residents: Residents) -> None:
+    """Takes those whose code has stayed in memory out of `begun`: of them only the times are read."""
+    waits: list[tuple[str, str]] = []
+    stayed: dict[str, Claim] = {}
+    for id, claim in list(begun.items()):
+        if (timed := residents.waits(claim)) is not None:
+            stayed[id], claim.left = begun.pop(id), {}
+            waits += [(id, key) for key in timed]
+    if waits:
+        left: dict[str, dict[str, float]] = {}
+        for id, key, seconds in await journal.left(waits):
+            left.setdefault(id, {})[key] = seconds
+        for id, found in left.items():
+            stayed[id].left = found

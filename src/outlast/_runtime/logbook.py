@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import threading
 import traceback
@@ -13,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from outlast._codec import clean_text
-from outlast._kernel.program import DOING, WORKFLOW
+from outlast._kernel.program import DOING, ERRAND, WORKFLOW
 from outlast._model import Line, line_number
 from outlast._runtime import tap
 from outlast._runtime.events import Events
@@ -30,9 +31,12 @@ BATCH_MAX: Final = 500
 """Lines that share one transaction."""
 BUFFER_MAX: Final = 10_000
 """Lines that wait to be written; beyond, the oldest are dropped."""
+_counting: Final = threading.Lock()
 _LEVEL_MAX: Final = 2**31 - 1
 _KNOWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record carries: all else came with `extra`."""
+
+_OF_WORKFLOWS: Final = (WORKFLOW, ERRAND)
 
 Place = tuple[str, int]
 """A step, by name or key, and its failed attempts."""
@@ -74,7 +78,7 @@ class LogBook:
 
     def begin(self, run: Run) -> None:
         """See `executor.Scribe`."""
-        if (self._all or run.claim.step == WORKFLOW) and not self._closed:
+        if (self._all or run.claim.step in _OF_WORKFLOWS) and not self._closed:
             tap.listen(self, prints=self._prints)
 
     def logged(self, run: Run, record: logging.LogRecord) -> bool:
@@ -109,7 +113,7 @@ class LogBook:
         """The step whose code this is; None: no lines are wanted. A workflow's own code is no step: it runs again."""
         if self._closed:
             return None
-        if run.claim.step == WORKFLOW:
+        if run.claim.step in _OF_WORKFLOWS:
             return DOING.get()
         return (run.claim.step, run.claim.attempt) if self._all else None
 
@@ -119,7 +123,10 @@ class LogBook:
 
     def _put(self, run: Run, place: Place, level: int, message: str, source: str, fields: str | None) -> None:
         claim = run.claim
-        number = line_number(claim.epoch, next(run.lines))
+        if (lines := run.lines) is None:
+            with _counting:  # threads of one step may say their first lines at the same time.
+                lines = run.lines = run.lines or itertools.count(1)
+        number = line_number(claim.epoch, next(lines))
         line = Line(claim.id, number, self._world.wall_us(), min(level, _LEVEL_MAX), message, source, *place, fields)
         if len(self._lines) == BUFFER_MAX:
             self._dropped += 1

@@ -23,6 +23,10 @@ class Rates:
             self._bursts |= {name: burst for name, burst in found.items() if name not in self._own}
         self.check(rate_limit, weight)
 
+    def knows(self, rate_limit: str) -> bool:
+        """Whether this process has heard of it."""
+        return limit_name(rate_limit) in self._bursts
+
     def check(self, rate_limit: str, weight: float) -> None:
         """Raises: ConfigError: there is no such limit, or the weight could never fit into it."""
         name = limit_name(rate_limit)

@@ -96,6 +96,17 @@ SCHEME: Final[Mapping[str, Kind]] = {
         "program",
         "stuck",
     ),
+    "steps.uncalled": _kind(
+        logging.WARNING,
+        "A workflow that runs again has come to a wait or to its end (`status`) and has not called what is recorded "
+        "under these `keys`: its code has changed. Of `not_undone` the results stand, though it has failed.",
+        "id",
+        "program",
+        "version",
+        "keys",
+        "status",
+        "not_undone",
+    ),
     "run_ahead.continued": _kind(
         logging.DEBUG, "A machine goes on with its next step in the same claim.", "id", "program", "step", "steps"
     ),

@@ -31,10 +31,13 @@ class Starts:
         self._world = world
         self._tracing = tracing
 
-    def row(self, request: StartRequest[Any], options: StartOptions) -> NewInstance:
-        """The row. Raises: ValueTooLarge. ConfigError: of a rate limit. DefinitionError: another has its name."""
+    def row(self, request: StartRequest[Any], options: StartOptions, *, anywhere: bool = False) -> NewInstance:
+        """The row. `anywhere`: a rate limit that is not known here may be one that others declare.
+
+        Raises: ValueTooLarge. ConfigError: of a rate limit. DefinitionError: another has its name.
+        """
         program = request.program
-        if options.rate_limit is not None:
+        if options.rate_limit is not None and not (anywhere and not self.rates.knows(options.rate_limit)):
             self.rates.check(options.rate_limit, options.rate_weight)
         if len(request.state) > self._bytes_max // 4:  # a character takes four bytes at most.
             size = len(request.state.encode())

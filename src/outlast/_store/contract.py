@@ -177,6 +177,10 @@ class Journal(Protocol):
     async def notes(self, ids: Sequence[str]) -> list[Note]:
         """What these instances have recorded, each in its order."""
 
+    async def left(self, waits: Sequence[tuple[str, str]]) -> list[tuple[str, str, float]]:
+        """The seconds left (negative: since) of waits, named by instance and key: (instance, key, seconds). One without
+        a time is left out."""
+
     async def pending(self, limit: int) -> list[Asked]:
         """Up to `limit` inputs that live instances wait for, those first that have waited longest."""
 

@@ -26,9 +26,21 @@ class Target(NamedTuple):
     awaits: str | None
 
 
-def news_of(child: str, parent: str, status: str, result: str | None, error: str | None) -> Signal:
+def news_of(
+    child: str,
+    parent: str,
+    status: str,
+    result: str | None,
+    error: str | None,
+    attempt: int,
+    duration_s: float | None,
+) -> Signal:
     """The signal that tells a workflow that a child of its has ended. One for each child: it has the child's id."""
-    payload = f'{{"status":"{status}","result":{result or "null"},"error":{error or "null"}}}'
+    took = "null" if duration_s is None else repr(duration_s)
+    payload = (
+        f'{{"status":"{status}","result":{result or "null"},"error":{error or "null"},"attempt":{attempt},'
+        f'"duration_s":{took}}}'
+    )
     signal = Signal(child, f"{CHILD}{child}", payload)
     signal.instance = parent
     return signal

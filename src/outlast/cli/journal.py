@@ -23,18 +23,21 @@ _BRIEF_CHARS: Final = 60
 
 def say_steps(steps: Sequence[RecordedStep]) -> None:
     """What a workflow has recorded, as a timeline."""
+    away = any(step.errand is not None for step in steps)
     rows = [
         (
             terminal.stamp(step.recorded_at),
             step.key,
-            step.status,
+            step.status if step.called else f"{step.status}, not called",
             step.attempt or "",
             "" if step.duration_s is None else f"{step.duration_s:.3f} s",
             _brief(step),
+            *((step.errand or "",) if away else ()),
         )
         for step in steps
     ]
-    terminal.say_table(("recorded", "what", "status", "failed", "took", "result"), rows, right=("failed", "took"))
+    headers = ("recorded", "what", "status", "failed", "took", "result", *(("errand",) if away else ()))
+    terminal.say_table(headers, rows, right=("failed", "took"))
 
 
 def _brief(step: RecordedStep) -> str:

@@ -44,12 +44,20 @@ async def _logs(choice: Choice, target: str, follow: bool, filters: dict[str, An
             await _follow(choice, engine, await _id_of(engine, id), filters)
             return
         found: list[LogLine] = []
+        errands = await _errands(engine, id)
         async for line in engine.all_logs(id, **filters):
-            if choice.json:
+            if choice.json or errands:
                 found.append(line)
             else:
                 _say(line)
                 found[:] = [line]
+        if errands:
+            for errand in errands:
+                found += [line async for line in engine.all_logs(errand, **filters)]
+            found.sort(key=lambda line: line.at)
+            if not choice.json:
+                for line in found:
+                    _say(line)
     if choice.json:
         terminal.say_json(found)
     elif not found:
@@ -65,16 +73,22 @@ async def _id_of(engine: Engine, target: str) -> str:
     return found.id
 
 
+async def _errands(engine: Engine, target: str) -> list[str]:
+    """The instances in which steps of a workflow have run elsewhere: each keeps what its step has said."""
+    return [step.errand for step in await engine.steps(target) if step.errand is not None]
+
+
 async def _follow(choice: Choice, engine: Engine, id: str, filters: dict[str, Any]) -> None:
-    last: LogLine | None = None
+    last: dict[str, LogLine] = {}
     over = False
     while True:
-        async for line in engine.all_logs(id, after=last, **filters):
-            last = line
-            if choice.json:
-                terminal.say_json(line, indent=None)
-            else:
-                _say(line)
+        for source in (id, *await _errands(engine, id)):
+            async for line in engine.all_logs(source, after=last.get(source), **filters):
+                last[source] = line
+                if choice.json:
+                    terminal.say_json(line, indent=None)
+                else:
+                    _say(line)
         if over:
             return
         over = await _has_ended(engine, id)

@@ -54,6 +54,8 @@ class Options(TypedDict, total=False):
     payload_bytes_max: int
     max_crashes: int
     threads: int
+    residents_max: int
+    residents_age: Duration
     pooler: Literal["none", "transaction"]
     connect_timeout: Duration
     statement_timeout: Duration
@@ -119,6 +121,11 @@ class Config:
     """Times that a process may die holding an instance before it is quarantined."""
     threads: int = 32
     """Threads for steps written as plain `def`."""
+    residents_max: int = 1_000
+    """Waiting workflows whose code stays in this process's memory, to go on from there; the others run again from the
+    beginning, through what they have recorded. 0: none stays."""
+    residents_age: float = 600.0
+    """Seconds that one stays at most; 0: none stays."""
     pooler: str = "none"
     """`transaction` when Postgres is behind a transaction pooler: no prepared statements, no LISTEN."""
     connect_timeout: float = 10.0
@@ -195,6 +202,7 @@ _DURATIONS = {
     "reap_interval": 0.01,
     "drain_timeout": 0.0,
     "cancel_timeout": 0.0,
+    "residents_age": 0.0,
     "retention": 0.0,
     "prune_interval": 0.01,
     "connect_timeout": 0.1,
@@ -207,6 +215,7 @@ _COUNTS = {
     "payload_bytes_max": (1_024, 67_108_864),
     "max_crashes": (1, 1_000_000),
     "threads": (1, 10_000),
+    "residents_max": (0, 1_000_000),
     "log_lines_max": (1, 1_000_000),
     "log_chars_max": (10, 1_000_000),
 }

@@ -160,7 +160,7 @@ class Acts(Operations):
             module = getattr(getattr(program, "function", None), "__module__", None)
             notes = await self._store.journal.notes([row.id])
             planned = plan(notes, row.status, from_step=wanted.from_step, results=wanted.results, module=module)
-            if planned.children:
+            if planned.children or planned.errands:
                 await self._refuse_live(planned, row.status)
             letters = [(self._world.new_id(), name, payload) for name, payload in planned.letters]
             fields |= {"forget": [note.key for note in planned.forgotten], "results": list(planned.results.items())}
@@ -196,8 +196,8 @@ class Acts(Operations):
             raise ValueTooLarge(what, size, self.config.payload_bytes_max)
 
     async def _refuse_live(self, planned: Plan, status: str) -> None:
-        """A child that is forgotten is started once more: it must not run twice at a time."""
-        for child in await self._store.instances.ended(planned.children):
+        """A child (or an errand) that is forgotten is started once more: it must not run twice at a time."""
+        for child in await self._store.instances.ended([*planned.children, *planned.errands]):
             if child.status in LIVE:
                 raise IllegalMove(
                     f"child {child.id} has not ended ({child.status!r}), and would be started a second time: "

@@ -7,16 +7,18 @@ from datetime import datetime
 from typing import Any
 
 from outlast._codec import clean_text, decode_any
-from outlast._kernel.failures import read_error
 from outlast._kernel.forms import called_off, checked_answer
+from outlast._kernel.program import ERRAND
 from outlast._model import Asked, Note, PendingInput, RecordedStep
-from outlast.engine.checks import checked_limit
+from outlast.engine.checks import PAGE_MAX, checked_limit
 from outlast.engine.drawing import drawn_run
 from outlast.engine.handles import SignalResult
 from outlast.engine.messages import Messages, Target
+from outlast.engine.recorded import AFTER_CALLED, read_steps
 from outlast.errors import ConfigError, NotFound, UnknownProgram
 from outlast.graphs import Graph, draw
 from outlast.workflows import Workflow
+from outlast.workflows.errands import read_errand
 
 
 class Journals(Messages):
@@ -27,7 +29,18 @@ class Journals(Messages):
 
         Raises: NotFound.
         """
-        return [_read_step(note) for note in await self._notes(await self._id_of(target))]
+        id = await self._id_of(target)
+        notes = await self._notes(id)
+        return read_steps(notes, await self._errands(id) if notes else {})
+
+    async def _errands(self, id: str) -> dict[str, str]:
+        """The errands of a workflow: a step's key to the id of the last one that was sent for it."""
+        found: dict[str, str] = {}
+        after = AFTER_CALLED
+        while rows := await self._store.instances.children(id, round=None, after=after, limit=PAGE_MAX):
+            found |= {read_errand(row.state)["key"]: row.id for row in rows if row.step == ERRAND}
+            after = rows[-1].round, rows[-1].child
+        return found
 
     async def pending_inputs(
         self,
@@ -129,23 +142,6 @@ def _drawn(program: object) -> Graph:
 
 _ASKED_MAX = 10_000
 """Pending inputs that are looked through."""
-
-
-def _read_step(note: Note) -> RecordedStep:
-    branch, _, name = note.key.rpartition("/")
-    return RecordedStep(
-        key=note.key,
-        kind=note.kind,
-        name=name.rpartition("#")[0],
-        branch=branch,
-        status=note.status,
-        attempt=note.attempt,
-        value=None if note.value is None else decode_any(note.value),
-        error=read_error(note.error),
-        duration_s=note.duration_s,
-        wake_at=note.wake_at,
-        recorded_at=note.recorded_at,
-    )
 
 
 def _read_pending(asked: Asked) -> PendingInput:

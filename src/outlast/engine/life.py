@@ -21,10 +21,10 @@ from outlast.config import Config, Options, make_config, shown
 from outlast.errors import ConfigError, EngineStateError, WorkflowError
 from outlast.jobs import Job
 from outlast.machines import Machine
-from outlast.workflows import Workflow, current_flow
+from outlast.workflows import Step, Workflow, current_flow
 
-Runnable = Program | Job[..., Any, Any, Any] | Workflow[..., Any] | type[Machine]
-"""What an engine can be told to run: a job, a workflow, or a machine's class."""
+Runnable = Program | Job[..., Any, Any, Any] | Workflow[..., Any] | Step[..., Any] | type[Machine]
+"""What an engine can be told to run: a job, a workflow, a machine's class, or a step that is to run elsewhere."""
 
 
 class Life:
@@ -269,7 +269,10 @@ def _stop_or_end(stop: asyncio.Event, number: int) -> None:
 
 
 def _program_of(what: Runnable) -> Program:
-    program = getattr(what, "outlast_program", what)
+    program: Any = getattr(what, "outlast_program", what)
     if isinstance(program, type) or not callable(getattr(program, "retention_s", None)):
-        raise ConfigError(f"programs must hold jobs and machine classes, not {shown(what)}")
-    return program
+        raise ConfigError(
+            f"programs must hold jobs, workflows, machine classes, and steps with on= or a limit, not {shown(what)}"
+        )
+    found: Program = program
+    return found

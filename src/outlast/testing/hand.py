@@ -10,9 +10,9 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from outlast._kernel.limits import RATE, limit_name
-from outlast._kernel.program import WORKFLOW
+from outlast._kernel.program import ERRAND, WORKFLOW
 from outlast._kernel.states import BLOCKED, READY, SCHEDULED, WAITING
-from outlast._model import Claim, Entry, Filter, Row, Settlement
+from outlast._model import Claim, Filter, Row, Settlement
 from outlast._runtime.crew import Crew
 from outlast._runtime.executor import Run, Sink
 from outlast._runtime.lane import hand_letters, hand_notes
@@ -24,6 +24,7 @@ from outlast.errors import ConfigError, EngineStateError
 from outlast.testing.clock import Clock
 from outlast.testing.faults import Fault
 from outlast.testing.tally import Tally, TooManySteps
+from outlast.workflows.errands import read_errand
 
 _LEASE_S: Final = 3600.0
 """Nobody renews while a test thinks; nobody else is to take over meanwhile."""
@@ -68,7 +69,8 @@ class _Checkpoint:
 
     async def durable(self, settlement: Settlement, queue: str, program: str) -> bool:
         """A workflow records steps. A process that dies here does not go on."""
-        self.strike(program, *(_step_of(entry) for entry in settlement.entries or () if entry.kind == "step"))
+        steps = [entry for entry in settlement.entries or () if entry.kind == "step" and entry.status != "waiting"]
+        self.strike(program, *(_step_of(entry.key) for entry in steps))
         if self.withholds:
             self.withheld = settlement
             return False
@@ -78,9 +80,9 @@ class _Checkpoint:
         self._committer.release(claims, queue)
 
 
-def _step_of(entry: Entry) -> str:
+def _step_of(key: str) -> str:
     """The name of a workflow's step."""
-    return entry.key.rpartition("/")[2].rpartition("#")[0]
+    return key.rpartition("/")[2].rpartition("#")[0]
 
 
 class Hand:
@@ -178,7 +180,7 @@ class Hand:
             self._fair[name] = taken.fair_after
             if taken:
                 await hand_letters(self.store.signals, taken)
-                await hand_notes(self.store.journal, taken)
+                await hand_notes(self.store.journal, taken, self.crew.residents)
                 await self._run(tally, taken[0], name)
                 return True
         return False
@@ -186,7 +188,10 @@ class Hand:
     async def _run(self, tally: Tally, claim: Claim, queue: str) -> None:
         crew = self.crew
         checkpoint = _Checkpoint(crew.committer, self.faults)
-        if claim.step != WORKFLOW:
+        if claim.step == ERRAND:  # the step of a workflow, wherever it runs.
+            told = read_errand(claim.state)
+            checkpoint.strike(told["program"], _step_of(told["key"]))
+        elif claim.step != WORKFLOW:
             checkpoint.strike(claim.program, claim.step)
         place = _Place(queue)
         crew.executor.sink = checkpoint
@@ -206,7 +211,8 @@ class Hand:
             await self._wake_up(late)
 
     async def _die(self) -> None:
-        """This node is dead: another takes over what it held."""
+        """This node is dead: another takes over what it held, and nothing stays in memory."""
+        self.crew.residents.drop_all()
         await self.retire()
         await self.store.leases.reclaim(_PAGE, self._engine.config.max_crashes, overdue=False)
         await self.register()
@@ -243,8 +249,8 @@ class Hand:
     async def _wait_for_tokens(self, queue: str | None) -> bool:
         """Goes ahead to when the first instance that a rate limit holds back may have its tokens."""
         limits = {limit.name: limit for limit in await self.store.limits.rates()}
-        waits = [
-            row.rate_weight * limit.period_s / limit.allowed
+        waits: list[tuple[float, str]] = [
+            (row.rate_weight * limit.period_s / limit.allowed, row.blocked_on)
             async for row in self.rows((BLOCKED,), queue)
             if row.rate_limit is not None
             and row.blocked_on == RATE + row.rate_limit
@@ -252,8 +258,9 @@ class Hand:
         ]
         if not waits:
             return False
-        self.clock.jump(min(waits))
+        self.clock.jump(min(waits)[0])
         await self._look_at_the_clock()
+        await self.store.limits.open({gate for _, gate in waits})  # nobody sweeps: one may have been declared since.
         return True
 
     async def _hurry_first(self, queue: str | None) -> bool:
@@ -318,7 +325,8 @@ async def by_hand(
             made when they are missing.
         programs: Of a new engine; every one defined at module level by default.
         clock: The time it takes for now; a new `Clock` by default, which `clock_of(engine)` gives.
-        options: More settings, as for `Engine`.
+        options: More settings, as for `Engine`. No code of waiting workflows stays in memory unless you give
+            `residents_max`: what does not survive a run from the beginning should be found.
 
     Raises: ConfigError, StoreError. EngineStateError: your engine is open.
     """
@@ -327,6 +335,7 @@ async def by_hand(
         engine = Engine(url, programs=programs, **options)
     elif programs is not None:
         raise ConfigError("programs is for a new engine; yours knows what it can run")
+    options = {"residents_max": 0} | options
     config = replace(engine.config, **options, url=url, queues={}, maintenance=False, doorbell="local")
     clock = clock or Clock()
     former = engine._inhabit(config, clock.world)

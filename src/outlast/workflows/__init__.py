@@ -13,6 +13,7 @@ async def process_order(order: Order) -> Receipt:
 
 from outlast.workflows.branches import each, parallel
 from outlast.workflows.children import call_child, start_child
+from outlast.workflows.current import StepInfo, current_step
 from outlast.workflows.facts import report_progress, set_tags
 from outlast.workflows.loop import current_flow
 from outlast.workflows.people import (
@@ -23,7 +24,7 @@ from outlast.workflows.people import (
     wait_for_text,
 )
 from outlast.workflows.program import Workflow, WorkflowStart, workflow
-from outlast.workflows.steps import Step, StepInfo, current_step, make_step, step
+from outlast.workflows.steps import Step, make_step, step
 from outlast.workflows.waiting import (
     TIMEOUT,
     Timeout,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection
 
 from outlast._kernel.outcomes import Recorded
 from outlast._kernel.program import Activation
@@ -25,21 +24,34 @@ class Book:
 
     Attributes:
         notes: What was recorded before this activation, by key.
-        news: Set whenever something has happened that the workflow may wait for.
     """
 
     def __init__(self, activation: Activation) -> None:
         self.notes: dict[str, Note] = {note.key: note for note in activation.claim.notes}
-        self.news = asyncio.Event()
+        self._news: asyncio.Event | None = None
         self._activation = activation
         self._numbers = {key: note.number for key, note in self.notes.items()}
         self._last = max(self._numbers.values(), default=0)
         self._outbox: list[Item] = []
+        self._awaited = 0  # how many of these somebody waits for.
         self._writer: asyncio.Task[None] | None = None
         self._fault: BaseException | None = None
         self._recalled: list[tuple[int, int, Resolve]] = []
         self._recalls = 0
+        self._told_numbers: set[int] = set()
         self._told: deque[Resolve] = deque()
+
+    @property
+    def news(self) -> asyncio.Event:
+        """Set whenever something has happened that the workflow may wait for. It is made for the first who waits."""
+        if self._news is None:
+            self._news = asyncio.Event()
+            self._news.set()  # whatever has happened before.
+        return self._news
+
+    def _tell_news(self) -> None:
+        if self._news is not None:
+            self._news.set()
 
     def number(self, key: str) -> int:
         """The place of a key in the order in which keys were first seen."""
@@ -47,12 +59,23 @@ class Book:
             number = self._last = self._numbers[key] = self._last + 1
         return number
 
-    def entry(self, key: str, kind: str, status: str, attempt: int = 0, **columns: Any) -> Entry:
+    def entry(
+        self,
+        key: str,
+        kind: str,
+        status: str,
+        attempt: int = 0,
+        *,
+        value: str | None = None,
+        error: str | None = None,
+        duration_s: float | None = None,
+        wake_s: float | None = None,
+    ) -> Entry:
         """An entry. What is over is numbered in the order in which it is over."""
         number = self.number(key)
-        if status in ("done", "failed") and number != self._last:
+        if number != self._last and status in ("done", "failed"):
             number = self._last = self._numbers[key] = self._last + 1
-        return Entry(key, kind, status, number, attempt, **columns)
+        return Entry(key, kind, status, number, attempt, value, error, duration_s, wake_s)
 
     def put(
         self,
@@ -64,12 +87,27 @@ class Book:
         """Takes an entry; `resolve` is called once it is durable. With it the signals `used` are used up, and `started`
         begins."""
         self._outbox.append((entry, resolve, used, started))
-        self.news.set()
+        if resolve is not None:
+            self._awaited += 1
+        self._tell_news()
 
     def recall(self, number: int, resolve: Resolve) -> None:
         """Something was asked for that is recorded already."""
         self._recalls += 1
+        self._told_numbers.add(number)
         heapq.heappush(self._recalled, (number, self._recalls, resolve))
+
+    def move(self, activation: Activation) -> None:
+        """Belongs to another activation from now on."""
+        self._activation = activation
+        self._news = None  # as in a run from the beginning.
+
+    def forget_told(self, open: Collection[str]) -> None:
+        """Forgets what the code has been told and cannot ask for again; `open` are the keys of what it waits for."""
+        told = self._told_numbers
+        self.notes = {key: note for key, note in self.notes.items() if note.number not in told}
+        self._numbers = {key: number for key, number in self._numbers.items() if key in self.notes or key in open}
+        told.clear()
 
     def tell_next(self) -> bool:
         """Tells the workflow's code of the next result. Whether there was one."""
@@ -84,7 +122,7 @@ class Book:
     @property
     def has_results(self) -> bool:
         """Whether somebody waits for something to become durable."""
-        return self._writer is not None or any(resolve is not None for _, resolve, _, _ in self._outbox)
+        return self._awaited > 0 or self._writer is not None
 
     def write_soon(self) -> None:
         """Begins to write, if there is anything to write and nothing is being written."""
@@ -98,27 +136,48 @@ class Book:
             self._fault = error
         finally:
             self._writer = None
-            self.news.set()
+            self._tell_news()
 
-    async def write(self) -> None:
+    def write(self) -> Awaitable[None]:
         """Makes durable what was put, after what is being written."""
-        if self._writer is not None:
-            await asyncio.wait([self._writer])
-            self.raise_fault()
-        if self._outbox:
-            await self._write_batch()
+        return self._write_batch() if self._writer is None else self._write_after(self._writer)
+
+    async def _write_after(self, writer: asyncio.Task[None]) -> None:
+        await asyncio.wait([writer])
+        self.raise_fault()
+        await self._write_batch()
 
     async def _write_batch(self) -> None:
-        batch, self._outbox = self._outbox, []
+        if not self._outbox:
+            return
+        batch, self._outbox, self._awaited = self._outbox, [], 0
+        if len(batch) == 1:  # most often.
+            entry, resolve, used, started = batch[0]
+            await self._activation.record(Recorded((entry,), used, () if started is None else (started,)))
+            if resolve is not None:
+                self._told.append(resolve)
+            return
         used = tuple(id for _, _, ids, _ in batch for id in ids)
-        started = tuple(row for _, _, _, row in batch if row is not None)
-        await self._activation.record(Recorded(_last_of_each([item[0] for item in batch]), used, started))
+        rows = tuple(row for _, _, _, row in batch if row is not None)
+        await self._activation.record(Recorded(_last_of_each([item[0] for item in batch]), used, rows))
         self._told.extend(resolve for _, resolve, _, _ in batch if resolve is not None)
+
+    async def settled(self) -> None:
+        """Waits for what is being written."""
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
+
+    def withdraw(self, key: str) -> bool:
+        """Takes back what was put under a key, if it is not written yet. Whether it was so."""
+        kept = [item for item in self._outbox if item[0].key != key]
+        found = len(kept) < len(self._outbox)
+        self._outbox = kept
+        return found
 
     def fault(self, error: BaseException) -> None:
         """Something went wrong that is not the workflow's: the activation ends with it."""
         self._fault = error
-        self.news.set()
+        self._tell_news()
 
     def raise_fault(self) -> None:
         """Raises what went wrong, if anything has."""
@@ -129,6 +188,7 @@ class Book:
         """What is not written yet, to go with the outcome."""
         entries = _last_of_each([item[0] for item in self._outbox])
         self._outbox.clear()
+        self._awaited = 0
         return entries
 
     def children_left(self) -> tuple[NewInstance, ...]:

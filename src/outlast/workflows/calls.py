@@ -5,25 +5,40 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 from outlast._kernel.backoff import checked_delay_s
 from outlast._kernel.failures import failure_text
-from outlast._kernel.outcomes import Await, Cancel, Done, Next, Retry, Spawn, Stop
 from outlast._kernel.program import DOING, Activation
-from outlast.errors import ArgumentError, EncodingError, StepTimeout, ValueTooLarge, WorkflowError
+from outlast.errors import ArgumentError, EncodingError, StepTimeout
 from outlast.workflows.book import Book
+from outlast.workflows.current import STEP, result_text
 from outlast.workflows.recall import failure_of
-from outlast.workflows.steps import STEP, Step, StepInfo
+from outlast.workflows.steps import Step
 
-OUTCOMES: Final = (Await, Cancel, Done, Next, Retry, Spawn, Stop)
 _UNCHANGING: Final = (str, int, float, bool, bytes, type(None))
 
 
 class Call:
-    """A step that was called."""
+    """A step that was called. When it is called itself, it tells the workflow's code what was recorded."""
 
-    __slots__ = ("args", "attempt", "due_at", "future", "key", "kwargs", "number", "step", "task", "text")
+    __slots__ = (
+        "args",
+        "attempt",
+        "due_at",
+        "error",
+        "future",
+        "key",
+        "kwargs",
+        "number",
+        "place",
+        "status",
+        "step",
+        "task",
+        "text",
+        "undoable",
+    )
 
     def __init__(self, key: str, step: Step[Any, Any], args: Any, kwargs: Any, future: asyncio.Future[Any]) -> None:
         self.key = key
@@ -33,9 +48,25 @@ class Call:
         self.future = future
         self.attempt = 0
         self.number = 0
-        self.text = "null"  # its result, as it was recorded.
+        self.place = 0  # in the order in which steps were called that were not recorded.
+        self.status = ""  # what was recorded: `done` or `failed`, with the result's text or the error's.
+        self.text = "null"
+        self.error: str | None = None
+        self.undoable: dict[str, Call] | None = None  # where it is to be found once it has succeeded.
         self.due_at: float | None = None
         self.task: asyncio.Task[None] | None = None
+
+    def __call__(self) -> None:
+        """Gives what was recorded to the code that waits for it: read back, so that a later run gets the same."""
+        undoable, self.undoable = self.undoable, None
+        if self.status == "failed":
+            if not self.future.done():
+                self.future.set_exception(failure_of(self.step.outlast_step_name, self.error))
+            return
+        if undoable is not None:
+            undoable[self.key] = self
+        if not self.future.done():
+            self.future.set_result(self.step.signature.read_result(self.text))
 
 
 class Calls:
@@ -53,18 +84,22 @@ class Calls:
         self._book = book
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Call] = []
+        self._called = 0
 
     def add(self, call: Call) -> None:
         """A step was called: its recorded result is told in its turn; otherwise it runs, now or when it is due."""
+        if call.step.outlast_compensate is not None:
+            call.undoable = self.undoable
         note = self._book.notes.get(call.key)
         if note is not None and note.status in ("done", "failed"):
-            call.number = note.number
-            status, value, error = note.status, note.value, note.error
-            self._book.recall(note.number, lambda: self._answer(call, status, value, error))
+            call.number, call.status, call.text, call.error = note.number, note.status, note.value or "null", note.error
+            self._book.recall(note.number, call)
             return
         if note is not None:
             call.attempt = note.attempt
             call.due_at = None if note.left_s is None else self._loop.time() + note.left_s
+        self._called += 1
+        call.place = self._called
         self._waiting.append(call)
 
     def give_up(self, call: Call) -> None:
@@ -75,9 +110,15 @@ class Calls:
             self._waiting.remove(call)
 
     @property
-    def waiting(self) -> bool:
-        """Whether steps wait to be begun, or for their next attempt."""
-        return bool(self._waiting)
+    def waiting(self) -> Sequence[Call]:
+        """Steps that wait to be begun, or for their next attempt."""
+        return self._waiting
+
+    def move(self, activation: Activation) -> None:
+        """Belongs to another activation from now on. Steps wait in the order in which a run from the beginning calls
+        them."""
+        self._activation = activation
+        self._waiting.sort(key=lambda call: call.place)
 
     def due(self) -> list[float]:
         """When steps that wait for their next attempt are due, on the real loop's clock."""
@@ -95,14 +136,18 @@ class Calls:
                 self.running.add(call.task)
                 call.task.add_done_callback(self._over)
 
-    async def run_alone(self) -> bool:
-        """Runs the only step that was called, when nothing else runs, to its end. Whether there was one."""
-        if len(self._waiting) != 1 or self.running or self._waiting[0].due_at is not None or self._book.has_results:
-            return False
-        call = self._waiting.pop()
-        call.task = self._loop.create_task(self._execute(call))
-        await call.task
-        return True
+    @property
+    def is_alone(self) -> bool:
+        """Whether one step is to begin, and nothing else goes on."""
+        waiting = self._waiting
+        return len(waiting) == 1 and not self.running and waiting[0].due_at is None and not self._book.has_results
+
+    def begin_alone(self) -> Awaitable[None] | None:
+        """Begins the only step that was called. The rest, to be awaited, or None: it is over.
+
+        Nobody can give it up meanwhile: the workflow's code waits for it, and does not run.
+        """
+        return self._activation.begin(self._execute(self._waiting.pop()))
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self.running.discard(task)
@@ -111,12 +156,17 @@ class Calls:
         self._book.news.set()
 
     async def _execute(self, call: Call) -> None:
-        DOING.set((call.key, call.attempt))  # in a task of its own: nobody has to take it back.
-        claim = self._activation.claim
-        STEP.set(StepInfo(claim.id, claim.program, call.key, call.attempt))
-        began = self._loop.time()
+        place = (call.key, call.attempt)
+        DOING.set(place)  # in a task of its own: nobody has to take it back.
+        STEP.set((self._activation.claim, place))
+        began, step = self._loop.time(), call.step
         try:
-            text = self._written(call, await self._attempt(call))
+            if step.is_async and step.timeout_s is None:  # most often.
+                args, kwargs = _copied(call)
+                value = await step.function(*args, **kwargs)
+            else:
+                value = await self._attempt(call)
+            text = self._written(call, value)
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a step are its failures, not ours.
             if _is_from_outside(error):
                 raise
@@ -125,19 +175,12 @@ class Calls:
         entry = self._book.entry(
             call.key, "step", "done", call.attempt, value=text, duration_s=self._loop.time() - began
         )
-        call.number = entry.number
-        self._book.put(entry, lambda: self._answer(call, "done", text, None))
+        call.number, call.status, call.text = entry.number, "done", text
+        self._book.put(entry, call)
 
     def _written(self, call: Call, value: Any) -> str:
-        if isinstance(value, OUTCOMES):
-            raise WorkflowError(
-                f"step {call.step.outlast_step_name!r} returned {type(value).__name__}, an outcome of jobs and "
-                "machines: a workflow's step returns its result, or raises"
-            )
-        text, most = call.step.signature.encode_result(value), self._activation.bytes_max
-        if len(text) > most // 4 and (size := len(text.encode())) > most:
-            raise ValueTooLarge(f"the result of step {call.step.outlast_step_name!r}", size, most)
-        return text
+        step = call.step
+        return result_text(step.outlast_step_name, step.signature, value, self._activation.bytes_max)
 
     async def _attempt(self, call: Call) -> Any:
         step = call.step
@@ -170,23 +213,21 @@ class Calls:
             else:
                 call.due_at, call.task = self._loop.time() + delay_s, None
                 self._waiting.append(call)
-                columns = {"error": text, "duration_s": duration_s, "wake_s": delay_s}
-                book.put(book.entry(call.key, "step", "retrying", call.attempt, **columns))
+                entry = book.entry(
+                    call.key, "step", "retrying", call.attempt, error=text, duration_s=duration_s, wake_s=delay_s
+                )
+                book.put(entry)
                 return
         entry = book.entry(call.key, "step", "failed", call.attempt, error=text, duration_s=duration_s)
-        book.put(entry, lambda: self._answer(call, "failed", None, text))
+        call.status, call.error = "failed", text
+        book.put(entry, call)
 
-    def _answer(self, call: Call, status: str, value: str | None, error: str | None) -> None:
-        """Gives what was recorded to the code that waits for it: read back, so that a later run gets the same."""
-        if status == "failed":
-            if not call.future.done():
-                call.future.set_exception(failure_of(call.step.outlast_step_name, error))
-            return
-        call.text = value or "null"
+    def answer(self, call: Call, status: str, value: str | None, error: str | None) -> None:
+        """Gives what was recorded of a step that ran elsewhere to the code that waits for it."""
         if call.step.outlast_compensate is not None:
-            self.undoable[call.key] = call
-        if not call.future.done():
-            call.future.set_result(call.step.signature.read_result(call.text))
+            call.undoable = self.undoable
+        call.status, call.text, call.error = status, value or "null", error
+        call()
 
     def newest_first(self) -> list[Call]:
         """What can be undone, the newest first."""
@@ -216,7 +257,10 @@ def _is_from_outside(error: BaseException) -> bool:
 def _copied(call: Call) -> tuple[Any, Any]:
     """The arguments as a step may change them: copies, where they can be stored. A later run would see no change."""
     args, kwargs = call.args, call.kwargs
-    if all(isinstance(value, _UNCHANGING) for value in (*args, *kwargs.values())):
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if not isinstance(value, _UNCHANGING):
+            break
+    else:
         return args, kwargs
     signature = call.step.signature
     try:

@@ -40,7 +40,9 @@ class ChildWait(SignalWait):
         """How it ended."""
         for letter in inbox:
             if letter.name in self.names:
-                return {"id": self.child, "program": self._program, **decode_any(letter.payload)}, [letter.id]
+                told = decode_any(letter.payload)
+                news = {name: told[name] for name in ("status", "result", "error")}
+                return {"id": self.child, "program": self._program, **news}, [letter.id]
         return None
 
     def late(self) -> Any:

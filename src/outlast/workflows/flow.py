@@ -1,9 +1,10 @@
-"""One activation of a workflow: runs its code as far as it comes, records what it does, and parks it."""
+"""A workflow's activation: runs its code as far as it comes, records what it does, and parks it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from contextvars import Context
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,11 +18,15 @@ from outlast._kernel.tags import refuse_many
 from outlast._model import TAGS, Letter, NewInstance
 from outlast.errors import StepFailed, ValueTooLarge, WorkflowError, WorkflowTimeout
 from outlast.workflows.book import Book
-from outlast.workflows.calls import OUTCOMES, Call, Calls
+from outlast.workflows.calls import Call, Calls
 from outlast.workflows.children import ChildWait, started_as
-from outlast.workflows.loop import BRANCH, FlowLoop, Suspended, fresh_context
+from outlast.workflows.current import OUTCOMES
+from outlast.workflows.errands import Errands
+from outlast.workflows.loop import BRANCH, FlowLoop, Suspended
 from outlast.workflows.people import InputWait
+from outlast.workflows.residents import Residence
 from outlast.workflows.steps import Step
+from outlast.workflows.uncalled import Uncalled
 from outlast.workflows.waiting import Wait
 
 LIFETIME: Final = "~timeout"
@@ -30,12 +35,13 @@ FAILURE: Final = "~failure"
 """The key under which is recorded that a workflow has failed and is being undone: it never goes forward again."""
 UNDO: Final = "~undo/"
 """What keys of compensations begin with."""
+_NO_KWARGS: Final[dict[str, Any]] = {}
 LOOK_S: Final = 0.5
 """Seconds between looks for signals while steps of other branches run."""
 
 
 class Flow:
-    """Runs a workflow's code once, from its beginning.
+    """Runs a workflow's code once: from its beginning, and, where it stays in memory, on from each of its waits.
 
     Args:
         body: Makes the coroutine of the workflow's function.
@@ -61,33 +67,48 @@ class Flow:
         self._waits: dict[str, Wait] = {}
         self._book = Book(activation)
         self._calls = Calls(activation, self._book)
+        self._uncalled = Uncalled(activation, self._book)
         self._abandoned: list[str] = []
+        self._errands = Errands(activation, self._book, self._calls.answer, self._abandoned)
         self._life: Wait | None = None
         self._doom: str | None = None
         self._closing = False
         self._tag_names: set[str] = set()
+        self._main: asyncio.Task[Any] | None = None
 
     async def run(self) -> Outcome:
         """Runs until the code has ended or waits for what is not here."""
+        stays = False
         try:
-            self._look_back()
+            if self._main is None:
+                self._look_back()
+                body = self._body
+                del self._body  # its arguments are the coroutine's from here on.
+                self._main = self._loop.begin(body())
+                del body
             try:
-                main = await self._drive(self._body())
+                main = await self._drive(self._main)
             except _Doomed as doomed:
                 return await self._fail(doomed.text)
             if isinstance(main, Parked):
+                stays = self._stay()
                 return main
             error = _error_of(main) if main.done() else None
             if self._doom is not None:
                 return await self._fail(self._doom)
             if error is None:
                 try:
-                    return Finished(self._result(main.result()), entries=self._book.left())
+                    text = self._result(main.result())
                 except Exception as second:  # it cannot be stored.
                     error = second
+                else:
+                    await self._errands.stop(self._waits.values())
+                    self._uncalled.tell("done")
+                    return Finished(text, entries=self._book.left())
             return await self._fail(_text_of(error))
         finally:
-            await self._close()
+            if not stays:
+                await self._close()
 
     def _look_back(self) -> None:
         """What was decided before: that it has failed, or that its time is up."""
@@ -118,12 +139,13 @@ class Flow:
         """
         self._life, self._doom = None, text
         await self._end_branches()
+        self._uncalled.tell("failed", again=FAILURE not in self._book.notes)
         if not self._calls.undoable:
             return Failed(text, entries=self._book.left())
         if FAILURE not in self._book.notes:
             self._book.put(self._book.entry(FAILURE, "failure", "failed", error=text))
             await self._book.write()
-        if isinstance(undo := await self._drive(self._compensate(), undoes=True), Parked):
+        if isinstance(undo := await self._drive(self._loop.begin(self._compensate()), undoes=True), Parked):
             return undo
         return Failed(text, entries=self._book.left(), status=undo.result())
 
@@ -131,6 +153,7 @@ class Flow:
         self._closing = True
         self._loop.close_tasks()
         await self._calls.stop()
+        await self._errands.stop(self._waits.values())
         self._waits.clear()
         if self._book.has_results:
             await self._book.write()
@@ -138,12 +161,11 @@ class Flow:
             pass
         self._closing = False
 
-    async def _drive(self, coroutine: Coroutine[Any, Any, Any], *, undoes: bool = False) -> asyncio.Task[Any] | Parked:
+    async def _drive(self, main: asyncio.Task[Any], *, undoes: bool = False) -> asyncio.Task[Any] | Parked:
         """Runs a coroutine of the workflow until it is over (its task), or nothing goes on (the park).
 
         Where it has failed already, only until it would do something that is not recorded.
         """
-        main = self._loop.create_task(coroutine, context=fresh_context())
         while True:
             self._loop.turn()
             if self._book.tell_next():
@@ -154,9 +176,13 @@ class Flow:
                 if not self._calls.running and not self._book.has_results:
                     await self._book.write()  # what did not succeed is recorded, too.
                     self._activation.let_go()
-            elif self._waits or self._life is not None or not await self._calls.run_alone():
+            elif self._waits or self._life is not None or not self._calls.is_alone:
                 self._calls.begin()
+            elif (rest := self._calls.begin_alone()) is not None:
+                await rest
             self._book.raise_fault()
+            if self._abandoned:
+                await self._book.settled()  # nobody can cancel what is just being inserted.
             while self._abandoned:  # before that is recorded: cancelling twice harms nobody.
                 await self._activation.cancel(self._abandoned.pop(), "its parent waits for it no longer")
             if self._book.has_results and not self._calls.running:
@@ -193,27 +219,43 @@ class Flow:
         """The key of the next thing of this name in the branch that runs now."""
         if self._closing:
             raise Suspended
-        return BRANCH.get().key(name)
+        key = BRANCH.get().key(name)
+        self._uncalled.left.discard(key)
+        return key
 
     def call(self, step: Step[Any, Any], args: Any, kwargs: Any) -> Coroutine[Any, Any, Any]:
         """A step was called: its key is taken now, whenever it is awaited."""
-        return self._called(self.key(step.outlast_step_name), step, args, kwargs)
+        return self._called(self.key(step.outlast_step_name), step, args, kwargs or _NO_KWARGS)
 
     async def _called(self, key: str, step: Step[Any, Any], args: Any, kwargs: Any) -> Any:
         call = Call(key, step, args, kwargs, self._loop.create_future())
-        self._calls.add(call)
+        if self._errands.takes(call):
+            goes_on = self._doom is None or key.startswith(UNDO)
+            self._expect(self._errands.begin(call, sends=goes_on and not self._activation.stopping))
+        else:
+            self._calls.add(call)
         try:
             return await call.future
         except asyncio.CancelledError:
             self._calls.give_up(call)
+            if (wait := self._waits.pop(key, None)) is not None:
+                self._errands.give_up(wait)
             raise
+
+    def _expect(self, wait: Wait | None) -> None:
+        """What is recorded already, or about to be, is waited for."""
+        if wait is None:
+            return
+        self._waits[wait.key] = wait
+        if (found := wait.match(self._inbox)) is not None and (self._doom is None or wait.key.startswith(UNDO)):
+            self._take(wait, *found)
 
     async def wait(self, wait: Wait, *, started: NewInstance | None = None) -> Any:
         """Something is waited for; with the wait `started` begins."""
         future = wait.future = self._loop.create_future()
         note = self._book.notes.get(wait.key)
         if note is not None and note.status == "done":
-            self._book.recall(note.number, lambda: _give(wait, note.value))
+            self._book.recall(note.number, lambda: wait.give(note.value))
         else:
             self._begin_wait(wait, started)
             if (found := wait.match(self._inbox)) is not None and self._doom is None:
@@ -299,8 +341,7 @@ class Flow:
 
     def _end_wait(self, wait: Wait, value: Any, used: tuple[str, ...] = ()) -> None:
         self._waits.pop(wait.key, None)
-        text = encode(value, what=f"what {wait.key!r} got")
-        self._book.put(self._book.entry(wait.key, wait.kind, "done", value=text), lambda: _give(wait, text), used)
+        self._book.put(*wait.over(self._book, value), used)
 
     async def _look_at_time(self) -> None:
         due = [wait for wait in self._waits.values() if wait.due_at is not None and wait.due_at <= self._real.time()]
@@ -339,11 +380,13 @@ class Flow:
                 )
             )
         shown = tuple(letter.id for letter in self._inbox if letter.name in names)
+        self._uncalled.tell("waiting")
         started = self._book.children_left()
         return Parked(None, None, tuple(names), wake_s, shown, entries=self._book.left(), started=started)
 
     async def _compensate(self) -> str:
         """Undoes what was done, the newest first; a failure does not stop it. Returns the final status."""
+        begun = {key for key, note in self._book.notes.items() if key.startswith(UNDO) and note.status != "done"}
         status = COMPENSATED
         for call in self._calls.newest_first():
             undo = call.step.outlast_compensate
@@ -352,19 +395,64 @@ class Flow:
             result = call.step.signature.read_result(call.text)
             given = {**call.step.signature.named(call.args, call.kwargs), "result": result}
             kwargs = {name: given[name] for name in undo.signature.names if name in given}
+            key = f"{UNDO}{call.key}/{undo.outlast_step_name}#1"
+            begun.discard(key)
             try:
-                await self._called(f"{UNDO}{call.key}/{undo.outlast_step_name}#1", undo, (), kwargs)
+                await self._called(key, undo, (), kwargs)
             except StepFailed:
                 status = COMPENSATION_FAILED
-        return status
+        return COMPENSATION_FAILED if begun else status  # the code has lost one that had begun.
 
     async def _close(self) -> None:
         """Ends what still runs: steps of branches that were given up, and the code of a suspended workflow."""
-        self._closing = True
-        self._loop.close_tasks()
+        self.leave()
         await self._calls.stop()
         await self._book.close()
-        self._loop.flow = None  # no circle is left for the collector, who is slow with thousands of them.
+
+    # Parked, and still in memory: see `residents.Stayer`. Nothing of it runs, and nothing is being written.
+
+    def _stay(self) -> bool:
+        """Whether the code stays. Of what is undone it does not: its place is in `_fail`."""
+        if self._doom is not None or not self._activation.stay(Residence(self)):
+            return False
+        waits = [*self._waits, *(call.key for call in self._calls.waiting)]
+        self._book.forget_told(waits)
+        self._loop.forget_ended()
+        self._activation.claim.notes = self._activation.claim.letters = ()
+        self._inbox, self._used = [], set()
+        return True
+
+    def timed(self) -> list[Wait | Call]:
+        """See `residents.Stayer`."""
+        found: list[Wait | Call] = [*self._waits.values(), *self._calls.waiting]
+        if self._life is not None:
+            found.append(self._life)
+        return [each for each in found if each.due_at is not None]
+
+    def contexts(self) -> Collection[Context]:
+        """See `residents.Stayer`."""
+        return self._loop.tasks.values()
+
+    def wake(self, activation: Activation) -> None:
+        """See `residents.Stayer`. As in a run from the beginning: its time is looked at first, then its signals."""
+        self._activation = activation
+        self._calls.move(activation)
+        self._book.move(activation)
+        self._errands.move(activation)
+        self._uncalled.move(activation)
+        self._look_at_life()
+        if self._doom is None:
+            self._take_letters(activation.claim.letters)
+
+    def leave(self) -> None:
+        """See `residents.Stayer`. No circle is left for the collector, who is slow with thousands of them."""
+        self._closing = True
+        futures = [*(wait.future for wait in self._waits.values()), *(call.future for call in self._calls.waiting)]
+        for future in futures:
+            if future is not None:
+                future.cancel()  # it forgets the task that waits for it.
+        self._loop.close_tasks()
+        self._loop.flow = None
 
 
 class _Doomed(Exception):
@@ -373,17 +461,6 @@ class _Doomed(Exception):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
-
-
-def _give(wait: Wait, text: str | None) -> None:
-    """Gives a wait what was recorded for it."""
-    future = wait.future
-    if future is None or future.done():
-        return
-    try:
-        future.set_result(wait.recall(decode_any(text or "null")))
-    except Exception as error:
-        future.set_exception(error)
 
 
 def _set(future: asyncio.Future[None]) -> None:

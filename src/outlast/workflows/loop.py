@@ -1,8 +1,9 @@
 """The loop on which a workflow's own code runs: it knows when that code can go no further.
 
-A workflow is run again from its beginning whenever it is resumed, and reads what it has recorded. So its code must wait
-for nothing but recorded things, and somebody must notice that all its branches wait. On an event loop of its own both
-come by themselves: tasks, futures, `gather` and `TaskGroup` work as anywhere; there are no clocks, sockets and threads.
+A workflow may run again from its beginning whenever it is resumed, and reads what it has recorded. So its code must
+wait for nothing but recorded things, and somebody must notice that all its branches wait. On an event loop of its own
+both come by themselves: tasks, futures, `gather` and `TaskGroup` work as anywhere; there are no clocks, sockets and
+threads.
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ class Branch:
 
 
 BRANCH: Final[ContextVar[Branch]] = ContextVar("outlast_branch")
-_NOWHERE: Final = Branch()
 
 
 class FlowLoop(asyncio.AbstractEventLoop):
@@ -54,7 +54,7 @@ class FlowLoop(asyncio.AbstractEventLoop):
         self.is_suspended = False
         self._ready: deque[asyncio.Handle] = deque()
         self._real = asyncio.get_running_loop()
-        self.tasks: list[asyncio.Task[Any]] = []
+        self.tasks: dict[asyncio.Task[Any], Context] = {}
         self._generators: set[AsyncGenerator[Any, Any]] = set()
 
     def turn(self) -> None:
@@ -62,14 +62,14 @@ class FlowLoop(asyncio.AbstractEventLoop):
         ready = self._ready
         if not ready:
             return
-        entered = self._enter()
+        current, hooks = self._enter()
         try:
             while ready:
                 handle = ready.popleft()
-                if not handle.cancelled():
+                if not handle._cancelled:
                     handle._run()
         finally:
-            self._leave(*entered)
+            self._leave(current, hooks)
 
     def _enter(self) -> tuple[Any, Any]:
         """From here on the workflow's code runs: on this loop, and with this loop's way of ending generators."""
@@ -114,10 +114,17 @@ class FlowLoop(asyncio.AbstractEventLoop):
         context = copy_context() if context is None else context
         parent = context.get(BRANCH)
         called = getattr(coro, "__qualname__", type(coro).__name__).rpartition(".")[2]
-        nested = parent is not None and parent is not _NOWHERE
-        context.run(BRANCH.set, Branch(f"{parent.key(called)}/") if parent is not None and nested else Branch())
+        context.run(BRANCH.set, Branch() if parent is None else Branch(f"{parent.key(called)}/"))
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
-        self.tasks.append(task)
+        self.tasks[task] = context
+        return task
+
+    def begin(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task for the workflow's own body, or for what undoes it: it begins no branch."""
+        context = copy_context()
+        context.run(BRANCH.set, Branch())
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=self, context=context)
+        self.tasks[task] = context
         return task
 
     def close_tasks(self) -> None:
@@ -136,6 +143,11 @@ class FlowLoop(asyncio.AbstractEventLoop):
         self._ready.clear()
         self.tasks.clear()
         self.is_suspended = False
+
+    def forget_ended(self) -> None:
+        """Keeps only what may go on."""
+        self.tasks = {task: context for task, context in self.tasks.items() if not task.done()}
+        self._generators = {each for each in self._generators if getattr(each, "ag_frame", each) is not None}
 
     def get_debug(self) -> bool:
         """See `asyncio.AbstractEventLoop`."""
@@ -183,13 +195,6 @@ def _refuse(what: str) -> Callable[..., NoReturn]:
 for _name in dir(asyncio.AbstractEventLoop):
     if not _name.startswith("_") and _name not in vars(FlowLoop):
         setattr(FlowLoop, _name, _refuse(_name))
-
-
-def fresh_context() -> Context:
-    """The context of a workflow's own body: no branch yet."""
-    context = copy_context()
-    context.run(BRANCH.set, _NOWHERE)
-    return context
 
 
 def current_flow() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
@@ -20,6 +21,7 @@ from outlast.config import checked_name, duration_s
 from outlast.errors import DefinitionError, EncodingError, WorkflowError
 from outlast.workflows.flow import Flow
 from outlast.workflows.loop import current_flow
+from outlast.workflows.residents import Residence
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -109,14 +111,19 @@ class Workflow(Generic[P, R]):
         return self._signature.revise(text, changes)
 
     async def run(self, activation: Activation) -> Outcome:
-        """Runs the function from its beginning, as far as it comes."""
+        """Runs the function from its beginning, or from where it has stayed, as far as it comes."""
+        resident = activation.resident()
+        if isinstance(resident, Residence):
+            return await resident.go_on(activation, asyncio.get_running_loop().time())
+        await activation.notes()
         try:
-            arguments = self._signature.decode(activation.claim.state)
+            call: Callable[..., Coroutine[Any, Any, Any]] = self.function
+            body = functools.partial(call, **self._signature.decode(activation.claim.state))
         except EncodingError as error:
             return Unreadable(failure_text(error))
-        call: Callable[..., Coroutine[Any, Any, Any]] = self.function
-        body = functools.partial(call, **arguments)
-        return await Flow(activation, body, self._signature.encode_result, self.lifetime_s).run()
+        flow = Flow(activation, body, self._signature.encode_result, self.lifetime_s)
+        del body  # the flow lets go of it as soon as it runs.
+        return await flow.run()
 
     async def failed(self, activation: Activation, error: BaseException) -> Outcome:
         """What goes wrong outside of the workflow's own code ends it."""
@@ -177,8 +184,8 @@ def workflow(
 ) -> Any:
     """Makes a durable workflow of an `async def`: the steps that it calls are recorded and never run again.
 
-    Its own code runs again from the beginning whenever it resumes: after a wait, a crash, a deploy. So it must come to
-    the same calls from the same recorded results; what touches the world, the clock or chance belongs into steps.
+    Its own code may run again from the beginning whenever it resumes: after a wait, a crash, a deploy. So it must come
+    to the same calls from the same recorded results; what touches the world, the clock or chance belongs into steps.
 
     Args:
         name: Its name in the database (default: the function's name).

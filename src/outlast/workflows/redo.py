@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast._codec import decode_any, encode
-from outlast._kernel.states import UNDONE
+from outlast._kernel.states import QUARANTINED, UNDONE
 from outlast._model import Note
 from outlast.errors import ArgumentError, ConfigError, EncodingError, IllegalMove, did_you_mean
 from outlast.workflows.flow import FAILURE, LIFETIME, UNDO
@@ -38,6 +38,13 @@ class Plan:
         """Ids of the children that are forgotten."""
         return [decode_any(note.value)["id"] for note in self.forgotten if note.kind == "child" and note.value]
 
+    @property
+    def errands(self) -> list[str]:
+        """Ids of the errands that were out, of steps that are forgotten or have another result."""
+        return [
+            decode_any(note.value)["id"] for note in (*self.forgotten, *self.replaced) if _is_out(note) and note.value
+        ]
+
 
 def plan(
     notes: Sequence[Note], status: str, *, from_step: str | None, results: Mapping[str, Any], module: str | None
@@ -64,15 +71,15 @@ def plan(
     if from_step is not None:
         start = _found(ordered, from_step)
         _refuse_undone(ordered, start, status)
-        forgotten = [note for note in ordered if note.number >= start.number or _is_passing(note)]
+        forgotten = [note for note in ordered if note.number >= start.number or _is_passing(note, status)]
     elif status in UNDONE:
         start, forgotten = None, ordered
     elif any(note.key == FAILURE for note in ordered):  # to undo all, it must come by all that was done, as it did.
         if replaced:
             raise IllegalMove("it is being undone: a retry goes on with that, and replaces no result", status)
-        start, forgotten = None, [note for note in ordered if note.key.startswith(UNDO) and _is_retried(note)]
+        start, forgotten = None, [note for note in ordered if note.key.startswith(UNDO) and _is_retried(note, status)]
     else:
-        start, forgotten = None, [note for note in ordered if _is_retried(note)]
+        start, forgotten = None, [note for note in ordered if _is_retried(note, status)]
     if start is not None or status in UNDONE:
         for key in replaced:
             if any(note.key == key for note in forgotten):
@@ -83,13 +90,28 @@ def plan(
     return Plan(start and start.key, gone, texts, [note for note, _ in replaced.values()], letters)
 
 
-def _is_retried(note: Note) -> bool:
-    return note.status in ("failed", "retrying") or note.key == LIFETIME
+def _is_retried(note: Note, status: str) -> bool:
+    return note.status in ("failed", "retrying") or note.key == LIFETIME or _is_recalled(note, status)
 
 
-def _is_passing(note: Note) -> bool:
+def _is_passing(note: Note, status: str) -> bool:
     """Whether it belongs to the end that the workflow has come to, and not to its way."""
-    return note.status == "retrying" or note.key in (FAILURE, LIFETIME) or note.key.startswith(UNDO)
+    return (
+        note.status == "retrying"
+        or note.key in (FAILURE, LIFETIME)
+        or note.key.startswith(UNDO)
+        or _is_recalled(note, status)
+    )
+
+
+def _is_out(note: Note) -> bool:
+    """Whether it says that a step's errand is out."""
+    return note.kind == "step" and note.status == "waiting"
+
+
+def _is_recalled(note: Note, status: str) -> bool:
+    """Whether it is an errand that ended with its workflow. A quarantined one has not ended, and waits for its own."""
+    return _is_out(note) and status != QUARANTINED
 
 
 def _found(notes: Sequence[Note], name: str) -> Note:
@@ -120,7 +142,7 @@ def _refuse_undone(notes: Sequence[Note], start: Note, status: str) -> None:
     by_key = {note.key: note for note in notes}
     undone: list[Note] = []
     for note in notes:
-        if note.key.startswith(UNDO) and note.status != "waiting":
+        if note.key.startswith(UNDO):
             key = note.key.removeprefix(UNDO).rpartition("/")[0]
             if note.status != "done":
                 raise IllegalMove(

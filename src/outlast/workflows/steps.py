@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar, overload
@@ -13,9 +12,11 @@ from weakref import WeakSet
 
 from outlast._kernel.backoff import Backoff, check_policy, exponential
 from outlast._kernel.marks import is_method, mark_step
+from outlast._kernel.program import DEFINED
 from outlast._kernel.signatures import Signature
 from outlast.config import checked_name, duration_s
 from outlast.errors import DefinitionError, WorkflowError
+from outlast.workflows.errands import ErrandProgram, LimitOfStep, Where, where
 from outlast.workflows.loop import current_flow
 
 P = ParamSpec("P")
@@ -23,36 +24,6 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ATTEMPTS_MAX: Final = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class StepInfo:
-    """What a running step of a workflow may know of itself.
-
-    Attributes:
-        id: The instance.
-        program: The workflow's name.
-        key: The step's key in the journal: the same in every attempt, and in every run after a crash.
-        attempt: Failed attempts so far; 0 in the first.
-    """
-
-    id: str
-    program: str
-    key: str
-    attempt: int
-
-    @property
-    def idempotency_key(self) -> str:
-        """A key for whoever must do this once: it is the same however often the step runs, and no other step has it."""
-        return f"{self.id}:{self.key}"
-
-
-STEP: Final[ContextVar[StepInfo | None]] = ContextVar("outlast_step_info", default=None)
-
-
-def current_step() -> StepInfo | None:
-    """The workflow's step that this code belongs to (in its threads, too), or None."""
-    return STEP.get()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +36,7 @@ class StepSettings:
     timeout_s: float | None
     compensate: Callable[..., Any] | None
     cancellable: bool = False
+    where: Where | None = None
 
 
 class Step(Generic[P, R]):
@@ -76,6 +48,7 @@ class Step(Generic[P, R]):
         max_attempts: Executions at most.
         timeout_s: Seconds that one execution may take, or None.
         outlast_compensate: The step that undoes it, or None.
+        outlast_program: Itself as a program, for the nodes that run it elsewhere; None: it runs in its workflow.
     """
 
     def __init__(self, function: Callable[P, R], settings: StepSettings) -> None:
@@ -87,6 +60,7 @@ class Step(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(function)
         self.signature = Signature(function, who=f"step {self.outlast_step_name!r}")
         self.outlast_compensate = None if settings.compensate is None else _compensation(self, settings.compensate)
+        self.outlast_program = None if settings.where is None else ErrandProgram(self, settings.where)
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -135,6 +109,8 @@ def make_step(function: Callable[..., Any], settings: StepSettings | None = None
         )
     made: Step[Any, Any] = Step(function, settings or StepSettings(None, 1, exponential(), None, None))
     _MADE.setdefault(made.outlast_step_name, WeakSet()).add(made)
+    if made.outlast_program is not None and "<locals>" not in function.__qualname__:
+        DEFINED.add(made.outlast_program)
     return made
 
 
@@ -161,6 +137,11 @@ class _Decorator:
         self._settings = settings
 
     def __call__(self, function: Callable[P, R]) -> Step[P, R]:
+        if self._settings.where is not None and is_method(function):
+            raise DefinitionError(
+                f"{getattr(function, '__qualname__', function)} is a machine's step, whose limits are said where it is "
+                "gone to: Next(step, rate_limit=..., concurrency_key=...); on= is for steps of workflows"
+            )
         return make_step(function, self._settings)
 
 
@@ -175,6 +156,10 @@ def step(
     timeout: float | timedelta | None = None,
     compensate: Callable[..., Any] | None = None,
     cancellable: Literal[True] | None = None,
+    on: str | None = None,
+    concurrency_key: LimitOfStep | None = None,
+    rate_limit: LimitOfStep | None = None,
+    weight: float = 1.0,
 ) -> _Decorator: ...
 def step(
     function: Any = None,
@@ -186,6 +171,10 @@ def step(
     timeout: float | timedelta | None = None,
     compensate: Callable[..., Any] | None = None,
     cancellable: Literal[True] | None = None,
+    on: str | None = None,
+    concurrency_key: LimitOfStep | None = None,
+    rate_limit: LimitOfStep | None = None,
+    weight: float = 1.0,
 ) -> Any:
     """Makes a function a recorded step of workflows, or a method of a `Machine` one of its steps.
 
@@ -204,6 +193,14 @@ def step(
         cancellable: True: it must be possible to stop it at once when its workflow is cancelled, so a `def`, whose
             thread nobody can stop, is refused. Left out: an `async def` is stopped, too; a `def` runs to its end,
             unheard.
+        on: The queue whose workers run it, while the workflow waits, holding nothing; None: where the workflow runs.
+            With this or a limit it runs as an instance of its own, an errand: its arguments are stored, and its name
+            is its own among all such steps.
+        concurrency_key: Of the steps with the same key, one runs at a time in the whole cluster, or as many as
+            `concurrency_limits` says for its name. A name, (name, partition), or a function of the step's arguments
+            that gives one, or None.
+        rate_limit: A limit of `rate_limits` that each attempt waits for. Given as `concurrency_key` is.
+        weight: Tokens that each attempt takes from the rate limit.
 
     Raises: DefinitionError, ConfigError.
     """
@@ -221,5 +218,6 @@ def step(
             f"cancellable must be True or left out, not {cancellable!r}: "
             "an async def is always stopped when its workflow is cancelled"
         )
-    decorate = _Decorator(StepSettings(name, max_attempts, policy, timeout_s, compensate, cancellable is True))
+    place = where(on, concurrency_key, rate_limit, weight)
+    decorate = _Decorator(StepSettings(name, max_attempts, policy, timeout_s, compensate, cancellable is True, place))
     return decorate if function is None else decorate(function)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from outlast._codec import decode_any, encode
-from outlast._model import Letter
+from outlast._model import Entry, Letter
 from outlast.config import checked_name, duration_s
 from outlast.errors import ConfigError, WorkflowError
+from outlast.workflows.book import Book
 from outlast.workflows.loop import current_flow
 
 
@@ -67,6 +68,21 @@ class Wait:
     def recall(self, recorded: Any) -> Any:
         """What the workflow's code gets for what was recorded."""
         return None
+
+    def over(self, book: Book, value: Any) -> tuple[Entry, Callable[[], None]]:
+        """What is recorded when it is over, and how the workflow's code is told."""
+        text = encode(value, what=f"what {self.key!r} got")
+        return book.entry(self.key, self.kind, "done", value=text), lambda: self.give(text)
+
+    def give(self, text: str | None) -> None:
+        """Gives the workflow's code what was recorded."""
+        future = self.future
+        if future is None or future.done():
+            return
+        try:
+            future.set_result(self.recall(decode_any(text or "null")))
+        except Exception as error:
+            future.set_exception(error)
 
 
 class SignalWait(Wait):

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from outlast._model import Claim
+from outlast._kernel.outcomes import Recorded
+from outlast._kernel.settle import recorded
+from outlast._model import Claim, Entry
 from outlast._store.contract import Store
 from tests.store.conftest import OpenStore
 from tests.store.given import NODE, Database, Given, PinnedWorld, ids, settlement
@@ -390,3 +392,36 @@ async def test_those_with_more_crashes_than_asked_for_are_left(given: Given, dat
 
     assert [claim.id for claim in taken] == [other]
     assert [(claim.id, claim.crashes) for claim in rest] == [(suspect, 2)]
+
+
+async def test_a_batch_in_which_some_go_on_and_others_end(given: Given) -> None:
+    goes_on, ends, lost, again = await given.claimed(4)
+    await given.store.instances.cancel(lost.id, "{}", None)
+    first = [
+        recorded(claim, Recorded((Entry("a#1", "step", "done", 1, value="1"),))) for claim in (goes_on, lost, again)
+    ]
+
+    assert (await given.store.claims.commit([*first, settlement(ends)])).stale == [lost.id]
+    assert (await given.store.claims.commit([first[2]])).stale == []  # a repeated commit whose reply was lost.
+
+    rows = [await given.read(claim.id) for claim in (goes_on, ends, lost, again)]
+    assert [row.status for row in rows] == ["running", "done", "cancelled", "running"]
+    found = await given.store.journal.notes([claim.id for claim in (goes_on, ends, lost, again)])
+    assert sorted((note.instance, note.key, note.value) for note in found) == sorted(
+        (claim.id, "a#1", "1") for claim in (goes_on, again)
+    )
+    goes_on.commits += 1
+    entry = Entry("b#1", "step", "done", 2, value="2")
+    assert (await given.store.claims.commit([recorded(goes_on, Recorded((entry,)))])).stale == []
+
+
+async def test_what_is_recorded_by_a_claim_that_has_been_replaced_changes_nothing(given: Given) -> None:
+    claim = await given.claim()
+    await given.store.claims.release([(claim.id, claim.epoch)])
+    (later,) = await given.taken()
+    entry = Entry("a#1", "step", "done", 1, value="1")
+
+    assert (await given.store.claims.commit([recorded(claim, Recorded((entry,)))])).stale == [claim.id]
+
+    assert await given.store.journal.notes([claim.id]) == []
+    assert (await given.read(claim.id)).epoch == later.epoch

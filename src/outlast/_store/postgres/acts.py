@@ -30,7 +30,7 @@ class Acts:
             return None
 
         async def turn(transaction: Transaction) -> Stopped | None:
-            ids = await locked_tree(transaction, id) if tree else [id]
+            ids = await locked_tree(transaction, id, whole=tree)  # errands are a workflow's own steps.
             stood = await transaction.rows("lock_instance", id=id)
             if not stood:
                 return None
@@ -91,11 +91,11 @@ class Acts:
         return [DeedRow(*row) for row in await self._desk.rows("acts", instance=instance)]
 
 
-async def locked_tree(transaction: Transaction, id: str) -> list[str]:
-    """An instance and all its descendants, locked."""
+async def locked_tree(transaction: Transaction, id: str, *, whole: bool) -> list[str]:
+    """An instance and its errands, or with `whole` all its descendants, locked."""
     ids = [id]
     while True:  # until nobody has spawned any more while we waited for the locks.
-        found = [row[0] for row in await transaction.rows("tree", id=id)]
+        found = [row[0] for row in await transaction.rows("tree", id=id, whole=whole)]
         if len(found) <= len(ids):
             return ids
         ids = found

@@ -12,6 +12,7 @@ from msgspec.structs import astuple
 from outlast._kernel.states import RUNNING
 from outlast._model import Claim, Committed, Settlement, Taken
 from outlast._store.contract import CRASHES_ANY
+from outlast._store.postgres.columns import named_columns
 from outlast._store.postgres.desk import Desk
 from outlast._store.postgres.effects import fences, settle_within
 from outlast._store.postgres.limits import admit
@@ -105,15 +106,17 @@ class Claims:
             values = _plain_columns(batch)
             changed = await desk.run("commit", **values, now=desk.now())
         else:
-            values = _columns(batch)
             if any(item.has_effects for item in batch):
+                others = [item for item in batch if not item.only_records]
+                values = _columns(others) if others else {}
                 return await desk.transact(lambda transaction: settle_within(transaction, batch, values))
+            values = _columns(batch)
             changed = await desk.run("commit_full", **values, held=False, now=desk.now())
             if changed < len(batch) and any(item.status == RUNNING for item in batch):
                 await desk.run("commit_full", **values, held=True, now=desk.now())  # of what is paused.
         if changed == len(batch):
             return Committed([], [])
-        return committed_of(batch, await desk.rows("settled", **fences(values)), ())
+        return committed_of(batch, await desk.rows("settled", **fences(batch)), ())
 
     async def release(self, claims: Sequence[tuple[str, int]]) -> None:
         if claims:
@@ -130,17 +133,14 @@ class Claims:
 
 
 def _plain_columns(batch: Sequence[Settlement]) -> dict[str, Any]:
-    columns = zip(*map(_plain, sorted(batch, key=_id)), strict=True)
-    values: dict[str, Any] = dict(zip(_COMMIT_COLUMNS, columns, strict=False))
-    values["commits"] = (None,) * len(batch)
-    return values
+    return named_columns(_COMMIT_COLUMNS[:8], map(_plain, sorted(batch, key=_id)))
 
 
 def _columns(batch: Sequence[Settlement]) -> dict[str, Any]:
     # Two batches that lock the same rows in the same order cannot wait for each other in a circle.
-    columns = zip(*map(astuple, sorted(batch, key=_id)), strict=True)
-    values: dict[str, Any] = dict(zip(_COMMIT_COLUMNS, columns, strict=True))
-    values["awaits"] = tuple(None if names is None else _json(names) for names in values["awaits"])
+    values = named_columns(_COMMIT_COLUMNS, map(astuple, sorted(batch, key=_id)))
+    if (awaits := values["awaits"]) is not None:
+        values["awaits"] = tuple(None if names is None else _json(names) for names in awaits)
     return values
 
 

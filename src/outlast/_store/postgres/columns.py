@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -42,6 +42,17 @@ _COLUMNS: Final = (
 _plain = attrgetter(*NewInstance.__struct_fields__[:12])
 
 
+def named_columns(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dict[str, Any]:
+    """Rows as parallel arrays by name. One that holds nothing at all is null: `unnest` fills it up.
+
+    The driver looks at each element of an array, which costs as much as all else that is done with a row.
+    """
+    return {
+        name: None if column[0] is None and column.count(None) == len(column) else column
+        for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
+
+
 def is_id(text: str) -> bool:
     """Whether this is an id as we write them; Postgres refuses others, and reads some that we never wrote."""
     return _ID.fullmatch(text) is not None
@@ -54,17 +65,19 @@ def columns_of(rows: Sequence[NewInstance]) -> dict[str, Any]:
     """
     if any(row.correlation_key is not None for row in rows):
         rows = sorted(rows, key=lambda row: row.correlation_key or "")
-    columns = dict(zip(_COLUMNS, zip(*map(astuple, rows), strict=True), strict=True))
-    columns["due_ats"] = tuple(None if us is None else instant(us) for us in columns["due_ats"])
-    return columns
+    return _timed(named_columns(_COLUMNS, map(astuple, rows)))
 
 
 def plain_columns_of(rows: Sequence[NewInstance]) -> dict[str, Any]:
     """Rows as the `add` statement takes them: those without a parent, a limit, a share, a trace or tags."""
     if any(row.correlation_key is not None for row in rows):
         rows = sorted(rows, key=lambda row: row.correlation_key or "")
-    columns = dict(zip(_COLUMNS, zip(*map(_plain, rows), strict=True), strict=False))
-    columns["due_ats"] = tuple(None if us is None else instant(us) for us in columns["due_ats"])
+    return _timed(named_columns(_COLUMNS[:12], map(_plain, rows)))
+
+
+def _timed(columns: dict[str, Any]) -> dict[str, Any]:
+    if (moments_us := columns["due_ats"]) is not None:
+        columns["due_ats"] = tuple(None if us is None else instant(us) for us in moments_us)
     return columns
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -18,16 +19,23 @@ from outlast._store.postgres.journal import record_within
 from outlast._store.postgres.tags import retag_by, tag_new
 from outlast._store.rows import committed_of
 
+_fence = attrgetter("id", "epoch", "commits")
+_first = itemgetter(0)
+
 
 async def settle_within(transaction: Transaction, batch: Sequence[Settlement], values: dict[str, Any]) -> Committed:
-    """Writes outcomes with all that follows from them. Effects come only from what this very call has written."""
-    ours = {row[0] for row in await transaction.rows("lock_ours", **fences(values))}
-    changed = await transaction.run("commit_full", **values, held=False, now=transaction.now)
+    """Writes outcomes with all that follows from them. Effects come only from what this very call has written.
+
+    `values` are the columns of those that do more than record something.
+    """
+    fenced = fences(batch)
+    ((locked,),) = await transaction.rows("lock_ours", **fenced)
+    ours = set(locked or ())
     committed = Committed([], [])
-    if changed < len(batch):
+    if await _write(transaction, batch, values, held=False) < len(batch):
         if any(item.status == RUNNING for item in batch):
-            await transaction.run("commit_full", **values, held=True, now=transaction.now)  # of what is paused.
-        committed = committed_of(batch, await transaction.rows("settled", **fences(values)), ())
+            await _write(transaction, batch, values, held=True)  # of what is paused.
+        committed = committed_of(batch, await transaction.rows("settled", **fenced), ())
     written = [item for item in batch if item.id in ours]
     queues: set[str] = set()
     await _consume(transaction, written)
@@ -40,9 +48,24 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
     return committed._replace(queues=sorted(queues))
 
 
-def fences(values: dict[str, Any]) -> dict[str, Any]:
-    """The part of a batch that says which claims these are."""
-    return {name: values[name] for name in ("ids", "epochs", "commits")}
+async def _write(transaction: Transaction, batch: Sequence[Settlement], values: dict[str, Any], *, held: bool) -> int:
+    """Writes the rows of outcomes; what keeps its claim and is paused only if `held`. Returns how many were written."""
+    changed = 0
+    if recorded := [item for item in batch if item.only_records]:
+        changed += await transaction.run("commit_recorded", **fences(recorded), held=held)
+    if values:
+        changed += await transaction.run("commit_full", **values, held=held, now=transaction.now)
+    return changed
+
+
+def fences(batch: Sequence[Settlement]) -> dict[str, Any]:
+    """Which claims these are, as texts of parallel arrays, sorted by id: the driver looks at each element of others."""
+    ids, epochs, commits = zip(*sorted(map(_fence, batch), key=_first), strict=True)
+    return {"ids": _array(ids), "epochs": _array(epochs), "commits": _array(commits)}
+
+
+def _array(values: Iterable[str | int | None]) -> str:
+    return f"{{{','.join(['NULL' if value is None else str(value) for value in values])}}}"
 
 
 async def _consume(transaction: Transaction, written: Sequence[Settlement]) -> None:

@@ -65,7 +65,7 @@ class Instances:
             return None
 
         async def cancel(transaction: Transaction) -> Stopped | None:
-            ids = await locked_tree(transaction, id) if tree else [id]
+            ids = await locked_tree(transaction, id, whole=tree)
             stood = await transaction.rows("lock_instance", id=id)
             if not stood:
                 return None
@@ -81,6 +81,7 @@ class Instances:
             return None
 
         async def delete(transaction: Transaction) -> str | None:
+            ids = [row[0] for row in await transaction.rows("tree", id=id, whole=False)]
             stood = await transaction.rows("lock_instance", id=id)
             if not stood:
                 return None
@@ -88,8 +89,8 @@ class Instances:
             if status != RUNNING:
                 if status not in FINAL:
                     await lower(transaction, [id])
-                await _forget_all(transaction, [id])
-                await transaction.run("delete", id=id)
+                await _forget_all(transaction, ids)
+                await transaction.run("delete", ids=ids)
             return status
 
         return await self._desk.transact(delete)

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import astuple
 
 from outlast._model import Asked, Note, Settlement
-from outlast._store.postgres.columns import is_id
+from outlast._store.postgres.columns import is_id, named_columns
 from outlast._store.postgres.desk import Desk, Transaction
 
 _COLUMNS: Final = (
@@ -38,6 +38,14 @@ class Journal:
             return []
         return [Note(*row) for row in await self._desk.rows("notes", ids=known, now=self._desk.now())]
 
+    async def left(self, waits: Sequence[tuple[str, str]]) -> list[tuple[str, str, float]]:
+        known = [wait for wait in waits if is_id(wait[0])]
+        if not known:
+            return []
+        instances, keys = zip(*known, strict=True)
+        rows = await self._desk.rows("left", instances=instances, keys=keys, now=self._desk.now())
+        return [(instance, key, seconds) for instance, key, seconds in rows]
+
     async def pending(self, limit: int) -> list[Asked]:
         return [Asked(*row) for row in await self._desk.rows("pending", pending_max=limit)]
 
@@ -46,5 +54,4 @@ async def record_within(transaction: Transaction, written: Sequence[Settlement])
     """Records what outcomes of this transaction bring."""
     entries = sorted((item.id, *astuple(entry)) for item in written for entry in item.entries or ())
     if entries:
-        values = dict(zip(_COLUMNS, zip(*entries, strict=True), strict=True))
-        await transaction.run("record", **values, now=transaction.now)
+        await transaction.run("record", **named_columns(_COLUMNS, entries), now=transaction.now)

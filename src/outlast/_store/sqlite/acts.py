@@ -35,7 +35,9 @@ class Acts:
             row = connection.execute(desk.text("stand"), {"id": id}).fetchone()
             if row is None:
                 return None
-            ids = scalar(connection, desk.text("tree"), {"id": id}) if tree else _json([id])
+            ids = scalar(
+                connection, desk.text("tree"), {"id": id, "whole": tree}
+            )  # errands are a workflow's own steps.
             text = scalar(connection, desk.text("find_paused"), {"ids": ids, "paused": paused})
             found = msgspec.json.decode(text)
             if found and paused:

@@ -25,6 +25,14 @@ _plain = attrgetter("id", "epoch", "status", "attempt", "result", "error", "dela
 _UNREAD: Final = tuple(Settlement.__struct_fields__.index(name) for name in ("children", "entries", "started"))
 
 
+class _Fence(msgspec.Struct, array_like=True, gc=False):
+    """Which claim an outcome is of. Thousands of tuples a second would keep the garbage collector busy."""
+
+    id: str
+    epoch: int
+    commits: int | None
+
+
 class Claims:
     """See `contract.Claims`."""
 
@@ -76,29 +84,38 @@ class Claims:
 
     async def commit(self, batch: Sequence[Settlement]) -> Committed:
         desk = self._desk
-        is_plain = all(item.is_plain for item in batch)
-        text, now_us = _json([_plain(item) if is_plain else _columns(item) for item in batch]), desk.now_us()
-        commit = desk.text("commit" if is_plain else "commit_full")
-        settled, find_ours = desk.text("settled"), desk.text("find_ours")
+        is_plain, now_us = all(item.is_plain for item in batch), desk.now_us()
+        fences = "" if is_plain else _json([_fence(item) for item in batch])
+        recorded = "" if is_plain else _json([_fence(item) for item in batch if item.only_records])
+        others = [_plain(item) if is_plain else _columns(item) for item in batch if not item.only_records]
         has_effects = not is_plain and any(item.has_effects for item in batch)
+        text = _json(others)
 
         def write(connection: sqlite3.Connection) -> Committed:
-            ours = msgspec.json.decode(scalar(connection, find_ours, {"batch": text})) if has_effects else ()
-            values: dict[str, Any] = {"batch": text, "now_us": now_us}
-            if is_plain:
-                changed = connection.execute(commit, values).rowcount
-            else:
-                changed = connection.execute(commit, values | {"held": False}).rowcount
-            is_whole = changed == len(batch)
+            queues, ours = set[str](), set[str]()
+            if has_effects:
+                ours.update(msgspec.json.decode(scalar(connection, desk.text("find_ours"), {"fences": fences})))
+
+            def write_rows(*, held: bool) -> int:
+                changed = 0
+                if len(others) < len(batch):
+                    values: dict[str, Any] = {"fences": recorded, "held": held}
+                    changed += connection.execute(desk.text("commit_recorded"), values).rowcount
+                if others:
+                    commit = desk.text("commit" if is_plain else "commit_full")
+                    values = {"batch": text, "held": held, "now_us": now_us}
+                    changed += connection.execute(commit, values).rowcount
+                return changed
+
+            is_whole = write_rows(held=False) == len(batch)
             if not is_whole and any(item.status == RUNNING for item in batch):
-                connection.execute(commit, values | {"held": True})  # of what is paused.
-            queues: set[str] = set()
+                write_rows(held=True)  # of what is paused.
             if ours:
-                known = set(ours)
-                queues = write_effects(connection, desk, [item for item in batch if item.id in known], now_us)
+                queues = write_effects(connection, desk, [item for item in batch if item.id in ours], now_us)
             if is_whole:
                 return Committed([], sorted(queues))
-            return committed_of(batch, connection.execute(settled, {"batch": text}), queues)
+            named = fences or _json([_fence(item) for item in batch])
+            return committed_of(batch, connection.execute(desk.text("settled"), {"fences": named}), queues)
 
         committed: Committed = await desk.writer.write(write)
         return committed
@@ -113,12 +130,16 @@ class Claims:
         await self._desk.run("report", reports=_json(reports))
 
 
-def _columns(item: Settlement) -> tuple[Any, ...]:
+def _fence(item: Settlement) -> _Fence:
+    return _Fence(item.id, item.epoch, item.commits)
+
+
+def _columns(item: Settlement) -> list[Any]:
     """The fields of a settlement in their order; those that only Python reads are left empty."""
     values = list(astuple(item))
     for place in _UNREAD:
         values[place] = None
-    return tuple(values)
+    return values
 
 
 def _json(value: Any) -> str:

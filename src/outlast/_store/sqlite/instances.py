@@ -73,7 +73,7 @@ class Instances:
             row = connection.execute(desk.text("stand"), {"id": id}).fetchone()
             if row is None:
                 return None
-            ids = scalar(connection, desk.text("tree"), {"id": id}) if tree else _json([id])
+            ids = scalar(connection, desk.text("tree"), {"id": id, "whole": tree})
             text = scalar(connection, desk.text("find_live"), {"ids": ids})
             ended = msgspec.json.decode(text)
             values = {"ended": text, "error": error, "retention_s": retention_s, "now_us": now_us}
@@ -93,8 +93,9 @@ class Instances:
             if row is not None and row[0] != RUNNING:
                 if row[0] not in FINAL:
                     lower(connection, desk, [id], now_us)
-                forget_all(connection, desk, _json([id]))
-                connection.execute(desk.text("delete"), {"id": id})
+                ids = scalar(connection, desk.text("tree"), {"id": id, "whole": False})
+                forget_all(connection, desk, ids)
+                connection.execute(desk.text("delete"), {"ids": ids})
             return None if row is None else str(row[0])
 
         found: str | None = await desk.writer.write(delete)

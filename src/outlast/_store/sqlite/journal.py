@@ -26,6 +26,12 @@ class Journal:
         rows = await desk.rows("notes", ids=msgspec.json.encode(list(ids)).decode(), now_us=desk.now_us())
         return [_note(*row) for row in rows]
 
+    async def left(self, waits: Sequence[tuple[str, str]]) -> list[tuple[str, str, float]]:
+        if not waits:
+            return []
+        desk = self._desk
+        return [*await desk.rows("left", waits=msgspec.json.encode(waits).decode(), now_us=desk.now_us())]
+
     async def pending(self, limit: int) -> list[Asked]:
         rows = await self._desk.rows("pending", limit=limit)
         return [

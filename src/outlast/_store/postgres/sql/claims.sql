@@ -152,24 +152,41 @@ WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'ru
     AND (o.commits IS NULL OR i.commits = o.commits)
     AND (o.status <> 'running' OR i.paused_at IS NULL OR :held::boolean);
 
--- name: lock_ours
--- takes: ids, epochs and commits of a batch as for commit
--- gives: ids of those whose claim is ours, locked: what commit will write in the same transaction, and nobody has before
+-- name: commit_recorded
+-- As commit, for claims that have recorded something and go on.
+-- takes: ids, epochs and commits as texts of parallel arrays, sorted by id; their rows are locked; held as for commit_full
+-- gives: the count of rows changed, as commit
 -- index: primary key
-SELECT i.id::text FROM unnest(:ids::uuid[], :epochs::bigint[], :commits::bigint[]) AS o (id, epoch, commits)
-JOIN {schema}.instances AS i ON i.id = o.id AND i.id = ANY (:ids) AND i.epoch = o.epoch AND i.status = 'running'
-    AND (o.commits IS NULL OR i.commits = o.commits)
-ORDER BY i.id
-FOR NO KEY UPDATE OF i;
+UPDATE {schema}.instances AS i
+SET awaits = NULL, wake_at = NULL, deadline_at = NULL, commit_epoch = i.epoch, commits = i.commits + 1
+FROM unnest(:ids::text::uuid[], :epochs::text::bigint[], :commits::text::bigint[]) AS o (id, epoch, commits)
+WHERE i.id = ANY (:ids::text::uuid[]) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running' AND i.commits = o.commits
+    AND (i.paused_at IS NULL OR :held::boolean);
+
+-- name: lock_ours
+-- takes: ids, epochs and commits of a batch as texts of parallel arrays, sorted by id
+-- gives: one array of the ids of those whose claim is ours, locked: what commit will write in the same transaction, and
+-- nobody has before; null: there are none
+-- index: primary key
+SELECT array_agg(l.id::text)
+FROM (
+    SELECT i.id
+    FROM unnest(:ids::text::uuid[], :epochs::text::bigint[], :commits::text::bigint[]) AS o (id, epoch, commits)
+    JOIN {schema}.instances AS i ON i.id = o.id AND i.id = ANY (:ids::text::uuid[]) AND i.epoch = o.epoch
+        AND i.status = 'running' AND (o.commits IS NULL OR i.commits = o.commits)
+    ORDER BY i.id
+    FOR NO KEY UPDATE OF i
+) AS l;
 
 -- name: settled
--- takes: ids, epochs and commits of a batch as for commit
+-- takes: ids, epochs and commits of a batch as texts of parallel arrays, sorted by id
 -- gives: ids of the batch whose last written outcome is this very claim's: written now, or by an earlier try; and whether
 -- each is paused
 -- index: primary key
-SELECT i.id::text, i.paused_at IS NOT NULL FROM unnest(:ids::uuid[], :epochs::bigint[], :commits::bigint[]) AS o (id, epoch, commits)
+SELECT i.id::text, i.paused_at IS NOT NULL
+FROM unnest(:ids::text::uuid[], :epochs::text::bigint[], :commits::text::bigint[]) AS o (id, epoch, commits)
 JOIN {schema}.instances AS i ON i.id = o.id
-WHERE i.id = ANY (:ids) AND i.commit_epoch = o.epoch AND (o.commits IS NULL OR i.commits = o.commits + 1);
+WHERE i.id = ANY (:ids::text::uuid[]) AND i.commit_epoch = o.epoch AND (o.commits IS NULL OR i.commits = o.commits + 1);
 
 -- name: release
 -- takes: claims as parallel arrays, sorted by id

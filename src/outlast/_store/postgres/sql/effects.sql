@@ -62,9 +62,11 @@ WHERE p.id = (SELECT c.parent FROM {schema}.instances AS c WHERE c.id = :id::uui
 
 -- name: find_callers
 -- takes: ids of children that this transaction has ended
--- gives: child, parent, status, result and error of those that a workflow has started, which has not ended
+-- gives: child, parent, status, result, error, failed attempts and seconds that the last one took, of those that a workflow
+-- has started, which has not ended
 -- index: primary key
-SELECT c.id::text, p.id::text, c.status, c.result, c.error
+SELECT c.id::text, p.id::text, c.status, c.result, c.error, c.attempt,
+    extract(epoch FROM c.finished_at - c.claimed_at)::double precision
 FROM {schema}.instances AS c JOIN {schema}.instances AS p ON p.id = c.parent
 WHERE c.id = ANY (:ids::uuid[]) AND p.step = 'workflow' AND p.finished_at IS NULL
     AND p.id = ANY (ARRAY(SELECT k.parent FROM {schema}.instances AS k WHERE k.id = ANY (:ids)));

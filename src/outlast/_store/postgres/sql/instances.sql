@@ -103,18 +103,21 @@ SELECT status, node, queue, correlation_key, correlation_scope, epoch FROM {sche
 SELECT status, queue, epoch FROM {schema}.instances WHERE id = :id::uuid FOR NO KEY UPDATE;
 
 -- name: tree
--- takes: an id
+-- takes: an id; whether whole, or only with the errands that are its own steps
 -- gives: its id and those of all its descendants, ended ones included, locked
 -- index: instances_child, then the primary key
 -- Children are locked before their parents, as by commits that end children: neither then waits for the other in a circle.
 -- The offset keeps it a look-up for each parent: as a join it would walk the whole index.
-WITH RECURSIVE tree (id, depth) AS (
-    SELECT id, 0 FROM {schema}.instances WHERE id = :id::uuid
+-- Errands are of later rounds than the children that a workflow calls, of which there may be many.
+WITH RECURSIVE tree (id, depth, step) AS (
+    SELECT id, 0, step FROM {schema}.instances WHERE id = :id::uuid
     UNION ALL
-    SELECT c.id, t.depth + 1 FROM tree AS t CROSS JOIN LATERAL (
-        SELECT i.id FROM {schema}.instances AS i WHERE i.parent = t.id
+    SELECT c.id, t.depth + 1, c.step FROM tree AS t CROSS JOIN LATERAL (
+        SELECT i.id, i.step FROM {schema}.instances AS i
+        WHERE i.parent = t.id AND i.round > CASE WHEN :whole::boolean THEN -1 ELSE 1 END
         OFFSET 0
     ) AS c
+    WHERE :whole OR (t.step = 'workflow' AND c.step = '~errand')
 )
 SELECT i.id::text FROM tree AS t
 JOIN {schema}.instances AS i ON i.id = t.id AND i.id = ANY (ARRAY(SELECT tree.id FROM tree))
@@ -140,8 +143,8 @@ WHERE i.id = ANY (:ids) AND i.id = stood.id
 RETURNING i.id::text, stood.node;
 
 -- name: delete
--- takes: an id, locked in the same transaction
-DELETE FROM {schema}.instances WHERE id = :id::uuid AND status <> 'running';
+-- takes: ids of an instance that does not run, and of its errands, locked in the same transaction
+DELETE FROM {schema}.instances WHERE id = ANY (:ids::uuid[]) AND (status <> 'running' OR step = '~errand');
 
 -- name: children
 -- takes: parent; after_round and after_child, the place to go on from; last_round; list_max

@@ -21,6 +21,18 @@ SELECT instance::text, key, kind, status, number, attempt, value, error, duratio
     extract(epoch FROM wake_at - COALESCE(:now::timestamptz, clock_timestamp()))::double precision, recorded_at
 FROM {schema}.journal WHERE instance = ANY (:ids::uuid[]) ORDER BY instance, number, key;
 
+-- name: left
+-- takes: instances and keys, parallel arrays; now or null
+-- gives: instance, key and the seconds left of each that has a time
+-- index: journal's own key
+SELECT j.instance::text, j.key,
+    extract(epoch FROM j.wake_at - COALESCE(:now::timestamptz, clock_timestamp()))::double precision
+FROM unnest(:instances::uuid[], :keys::text[]) AS w (instance, key)
+CROSS JOIN LATERAL (
+    SELECT n.instance, n.key, n.wake_at FROM {schema}.journal AS n
+    WHERE n.instance = w.instance AND n.key = w.key AND n.wake_at IS NOT NULL LIMIT 1
+) AS j;
+
 -- name: unrecord
 -- takes: id; keys
 -- index: journal's own key

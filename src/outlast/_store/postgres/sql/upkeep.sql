@@ -1,23 +1,29 @@
 -- name: prune
 -- takes: prune_max; now or null
 -- gives: the count of rows deleted, their signals, lines, tags, acts and what workflows have recorded with them
--- index: instances_expired, then the primary key; signals_instance
--- Spares the children of parents that have not ended: these may ask for their results.
+-- index: instances_expired, then the primary key; instances_child; signals_instance
+-- Spares the children of parents that have not ended: these may ask for their results. Errands go with their workflows.
 -- why it differs: several nodes may prune at once; each skips what another deletes.
 WITH gone AS (
     SELECT i.id, i.mail, i.step, i.tags FROM {schema}.instances AS i
     WHERE i.expires_at IS NOT NULL AND i.expires_at <= COALESCE(:now::timestamptz, now())
         AND (i.parent IS NULL OR NOT EXISTS (
-            SELECT 1 FROM {schema}.instances AS p WHERE p.id = i.parent AND p.finished_at IS NULL))
+            SELECT 1 FROM {schema}.instances AS p
+            WHERE p.id = i.parent AND (p.finished_at IS NULL OR i.step = '~errand')))
     ORDER BY i.expires_at
     LIMIT :prune_max::bigint
     FOR UPDATE OF i SKIP LOCKED
+), sent AS (
+    SELECT c.id FROM gone CROSS JOIN LATERAL (
+        SELECT e.id FROM {schema}.instances AS e WHERE e.parent = gone.id AND e.round > 1 AND e.step = '~errand'
+        OFFSET 0
+    ) AS c WHERE gone.step = 'workflow'
 ), forgotten AS (
     DELETE FROM {schema}.signals WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone WHERE gone.mail))
 ), unrecorded AS (
     DELETE FROM {schema}.journal WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone WHERE gone.step = 'workflow'))
 ), unsaid AS (
-    DELETE FROM {schema}.logs WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone))
+    DELETE FROM {schema}.logs WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone UNION ALL SELECT sent.id FROM sent))
 ), untagged AS (
     DELETE FROM {schema}.tags WHERE ctid = ANY (ARRAY(
         SELECT k.ctid FROM gone
@@ -28,10 +34,10 @@ WITH gone AS (
         ) AS k
     ))
 ), undone AS (
-    DELETE FROM {schema}.acts WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone))
+    DELETE FROM {schema}.acts WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone UNION ALL SELECT sent.id FROM sent))
 )
 DELETE FROM {schema}.instances
-WHERE id = ANY (ARRAY(SELECT gone.id FROM gone)) AND finished_at IS NOT NULL;
+WHERE id = ANY (ARRAY(SELECT gone.id FROM gone UNION ALL SELECT sent.id FROM sent)) AND finished_at IS NOT NULL;
 
 -- name: removable
 -- takes: ids

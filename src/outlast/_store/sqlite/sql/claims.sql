@@ -129,23 +129,40 @@ FROM (
 WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running'
     AND (o.commits IS NULL OR {schema}_instances.commits = o.commits) AND (o.status <> 'running' OR paused_us IS NULL OR :held);
 
+-- name: commit_recorded
+-- As commit, for claims that have recorded something and go on. It touches no index: a workflow does this at each step.
+-- takes: fences, a JSON array of [id, epoch, commits]; held as for commit_full
+-- gives: the count of rows changed, as commit
+-- index: primary key
+UPDATE {schema}_instances
+SET awaits = NULL, wake_us = NULL, deadline_us = NULL, commit_epoch = {schema}_instances.epoch,
+    commits = {schema}_instances.commits + 1
+FROM (
+    SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch,
+        json_extract(value, '$[2]') AS commits
+    FROM json_each(:fences)
+) AS o
+WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running'
+    AND {schema}_instances.commits = o.commits AND (paused_us IS NULL OR :held);
+
 -- name: find_ours
--- takes: batch as for commit
+-- takes: fences of a batch, a JSON array of [id, epoch, commits]
 -- gives: one JSON array of the ids whose claim is ours: what commit will write in the same transaction
 -- index: primary key
-SELECT json_group_array(i.id) FROM json_each(:batch) AS o
+SELECT json_group_array(i.id) FROM json_each(:fences) AS o
 JOIN {schema}_instances AS i ON i.id = json_extract(o.value, '$[0]')
 WHERE i.epoch = json_extract(o.value, '$[1]') AND i.status = 'running'
-    AND (json_extract(o.value, '$[12]') IS NULL OR i.commits = json_extract(o.value, '$[12]'));
+    AND (json_extract(o.value, '$[2]') IS NULL OR i.commits = json_extract(o.value, '$[2]'));
 
 -- name: settled
--- takes: batch as for commit
+-- takes: fences of a batch, as find_ours
 -- gives: ids of the batch whose last written outcome is this very claim's: written now, or by an earlier try; and whether
 -- each is paused
 -- index: primary key
-SELECT i.id, i.paused_us IS NOT NULL FROM json_each(:batch) AS o JOIN {schema}_instances AS i ON i.id = json_extract(o.value, '$[0]')
+SELECT i.id, i.paused_us IS NOT NULL
+FROM json_each(:fences) AS o JOIN {schema}_instances AS i ON i.id = json_extract(o.value, '$[0]')
 WHERE i.commit_epoch = json_extract(o.value, '$[1]')
-    AND (json_extract(o.value, '$[12]') IS NULL OR i.commits = json_extract(o.value, '$[12]') + 1);
+    AND (json_extract(o.value, '$[2]') IS NULL OR i.commits = json_extract(o.value, '$[2]') + 1);
 
 -- name: release
 -- takes: claims, a JSON array of [id, epoch]

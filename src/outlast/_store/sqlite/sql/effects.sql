@@ -58,7 +58,9 @@ WHERE id = (SELECT parent FROM {schema}_instances WHERE id = :id)
 
 -- name: find_callers
 -- takes: ids, a JSON array of children that this transaction has ended
--- gives: child, parent, status, result and error of those that a workflow has started, which has not ended
+-- gives: child, parent, status, result, error, failed attempts and seconds that the last one took, of those that a workflow
+-- has started, which has not ended
 -- index: primary key
-SELECT c.id, p.id, c.status, c.result, c.error FROM {schema}_instances AS c JOIN {schema}_instances AS p ON p.id = c.parent
+SELECT c.id, p.id, c.status, c.result, c.error, c.attempt, (c.finished_us - c.claimed_us) / 1000000.0
+FROM {schema}_instances AS c JOIN {schema}_instances AS p ON p.id = c.parent
 WHERE c.id IN (SELECT value FROM json_each(:ids)) AND p.step = 'workflow' AND p.finished_us IS NULL;

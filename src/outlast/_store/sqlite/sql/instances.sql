@@ -104,13 +104,16 @@ SELECT status, node, queue, correlation_key, correlation_scope, epoch FROM {sche
 SELECT json_group_array(DISTINCT queue) FROM {schema}_instances WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: tree
--- takes: id
+-- takes: id; whether whole, or only with the errands that are its own steps
 -- gives: one JSON array of its id and those of all its descendants, ended ones included
--- index: instances_child
-WITH RECURSIVE tree (id) AS (
-    SELECT :id
+-- index: primary key, then instances_child
+-- Errands are of later rounds than the children that a workflow calls, of which there may be many.
+WITH RECURSIVE tree (id, step) AS (
+    SELECT id, step FROM {schema}_instances WHERE id = :id
     UNION
-    SELECT c.id FROM tree JOIN {schema}_instances AS c ON c.parent = tree.id
+    SELECT c.id, c.step FROM tree CROSS JOIN {schema}_instances AS c
+        ON c.parent = tree.id AND c.round > CASE WHEN :whole THEN -1 ELSE 1 END
+    WHERE :whole OR (tree.step = 'workflow' AND c.step = '~errand')
 )
 SELECT json_group_array(id) FROM tree;
 
@@ -132,7 +135,9 @@ WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:ended))
     AND status IN ('scheduled', 'ready', 'blocked', 'running', 'waiting', 'quarantined');
 
 -- name: delete
-DELETE FROM {schema}_instances WHERE id = :id AND status <> 'running';
+-- takes: ids, a JSON array of an instance that does not run, and of its errands
+DELETE FROM {schema}_instances
+WHERE id IN (SELECT value FROM json_each(:ids)) AND (status <> 'running' OR step = '~errand');
 
 -- name: children
 -- takes: parent; after_round and after_child, the place to go on from; last_round; limit

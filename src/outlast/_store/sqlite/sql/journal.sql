@@ -20,6 +20,15 @@ SELECT instance, key, kind, status, number, attempt, value, error, duration_s, w
     (wake_us - :now_us) / 1000000.0, recorded_us
 FROM {schema}_journal WHERE instance IN (SELECT value FROM json_each(:ids)) ORDER BY instance, number, key;
 
+-- name: left
+-- takes: waits, a JSON array of [instance, key]; now_us
+-- gives: instance, key and the seconds left of each that has a time
+-- index: journal's own key
+SELECT j.instance, j.key, (j.wake_us - :now_us) / 1000000.0
+FROM json_each(:waits) AS w CROSS JOIN {schema}_journal AS j
+    ON j.instance = json_extract(w.value, '$[0]') AND j.key = json_extract(w.value, '$[1]')
+WHERE j.wake_us IS NOT NULL;
+
 -- name: unrecord
 -- takes: id; keys, a JSON array
 -- index: journal's own key

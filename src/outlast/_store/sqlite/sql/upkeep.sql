@@ -1,14 +1,21 @@
 -- name: find_expired
 -- gives: one JSON array of ids
--- index: instances_expired
--- Spares the children of parents that have not ended: these may ask for their results.
-SELECT json_group_array(id)
-FROM (
-    SELECT i.id FROM {schema}_instances AS i
+-- index: instances_expired, instances_child
+-- Spares the children of parents that have not ended: these may ask for their results. Errands go with their workflows.
+WITH expired AS MATERIALIZED (
+    SELECT i.id, i.step FROM {schema}_instances AS i
     WHERE i.expires_us <= :now_us AND i.expires_us IS NOT NULL
         AND (i.parent IS NULL OR NOT EXISTS (
-            SELECT 1 FROM {schema}_instances AS p WHERE p.id = i.parent AND p.finished_us IS NULL))
+            SELECT 1 FROM {schema}_instances AS p
+            WHERE p.id = i.parent AND (p.finished_us IS NULL OR i.step = '~errand')))
     ORDER BY i.expires_us LIMIT :limit
+)
+SELECT json_group_array(id)
+FROM (
+    SELECT id FROM expired
+    UNION
+    SELECT c.id FROM expired CROSS JOIN {schema}_instances AS c ON c.parent = expired.id AND c.round > 1
+    WHERE expired.step = 'workflow' AND c.step = '~errand'
 );
 
 -- name: prune
