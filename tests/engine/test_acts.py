@@ -85,6 +85,9 @@ async def test_a_machine_that_runs_ahead_stops_at_the_next_step(engines: Engines
     await soon(begun("start").wait())
 
     await other.pause(handle.id)
+    if heard:
+        run = worker._crew.executor.running[handle.id]  # type: ignore[union-attr]
+        await eventually_async(lambda: run.paused, what="a run that has heard of the pause")
     gate("start").set()
     gate("middle").set()
     await is_held(worker, handle.id)
