@@ -195,8 +195,22 @@ def test_what_an_operator_does(engine: sync.Engine) -> None:
     assert handle.retry().status == "ready"
     with pytest.raises(IllegalMove):
         engine.retry(handle.id)
+    assert handle.pause("wait", by="ann").paused_at is not None
+    assert [item.id for item in engine.list(paused=True)] == [handle.id]
+    assert handle.resume().paused_at is None
+    assert engine.pause(handle.id).status == "blocked"
+    assert engine.cancel(handle.id).paused_at is None
+    assert handle.retry(input={"number": 5}, by="bob", reason="five").state == {"number": 5}
+    assert [(act.act, act.by) for act in engine.acts(handle.id)] == [
+        ("retried", None),
+        ("paused", "ann"),
+        ("resumed", None),
+        ("paused", None),
+        ("retried", "bob"),
+    ]
+    assert engine.resume(handle.id).status == "ready"
     engine.resume_queue("default")
-    assert handle.result(SOON_S) == 8
+    assert handle.result(SOON_S) == 10
     engine.delete(handle.id)
     assert engine.totals() == {}
     assert engine.program("test_sync.double") is double
@@ -325,6 +339,9 @@ async def test_a_call_on_a_running_loop_is_refused(url: str) -> None:
         "logs": lambda: engine.logs(id),
         "all_logs": lambda: list(engine.all_logs(id)),
         "retry": lambda: engine.retry(id),
+        "pause": lambda: engine.pause(id),
+        "resume": lambda: engine.resume(id),
+        "acts": lambda: engine.acts(id),
         "delete": lambda: engine.delete(id),
         "pause_queue": lambda: engine.pause_queue("default"),
         "resume_queue": lambda: engine.resume_queue("default"),

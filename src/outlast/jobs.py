@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, cast, overload
@@ -190,6 +190,10 @@ class Job(Generic[P, Q, Raw, R]):
         Raises: ArgumentError, EncodingError.
         """
         return Start(self, self._signature.encode_json(text))
+
+    def revise(self, text: str, changes: Mapping[str, Any]) -> str:
+        """Stored arguments with some of them changed, as JSON text. Raises: ArgumentError, EncodingError."""
+        return self._signature.revise(text, changes)
 
     async def run(self, activation: Activation) -> Outcome:
         """Runs the function once, with the stored arguments."""

@@ -19,6 +19,7 @@ class Held:
         takes: Claims that are being made.
         back: Claims given back.
         stopped: Ids stopped.
+        paused: Ids that begin nothing more.
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,7 @@ class Held:
         self.takes: frozenset[tuple[str, int]] = frozenset()
         self.back: list[tuple[str, int]] = []
         self.stopped: set[str] = set()
+        self.paused: set[str] = set()
 
     def run(self, claims: Any) -> None:
         self.open |= {claim.id: claim.epoch for claim in claims}
@@ -47,6 +49,7 @@ def reconciler(given: Given, held: Held, events: Events) -> Reconciler:
         takes=lambda: held.takes,
         give_back=held.back.extend,
         stop=held.stopped.update,
+        pause=held.paused.update,
         interval_s=10.0,
         events=events,
     )

@@ -198,6 +198,7 @@ def _with_tables(text: str, prefix: str) -> str:
         "journal",
         "logs",
         "tags",
+        "acts",
         "nodes",
         "queues",
         "rates",

@@ -29,9 +29,9 @@ BUDGET = {
     "promote": {"sqlite": 6, "postgres": 1},
     "reclaim, nothing lost": {"sqlite": 1, "postgres": 1},
     "reclaim": {"sqlite": 5, "postgres": 1},
-    # Rows, signals, journal, lines, tags.
+    # Rows, signals, journal, lines, tags, acts.
     "prune, nothing expired": {"sqlite": 1, "postgres": 1},
-    "prune": {"sqlite": 9, "postgres": 1},
+    "prune": {"sqlite": 10, "postgres": 1},
     # Those with effects are transactions in Postgres, too: BEGIN, the work, COMMIT.
     "send": {"sqlite": 7, "postgres": 5},
     "send, nobody there": {"sqlite": 4, "postgres": 4},

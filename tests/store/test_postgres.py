@@ -167,6 +167,11 @@ INDEXES = {
     "stand": {"instances_pkey"},
     "cancel": {"instances_pkey"},
     "retry": {"instances_pkey"},
+    "pause_instances": {"instances_pkey"},
+    "resume_instances": {"instances_pkey"},
+    "hold": {"instances_pkey"},
+    "unhold": {"instances_pkey"},
+    "put_back": {"signals_instance"},
     "delete": {"instances_pkey"},
     "promote": {"instances_due", "instances_wake", "instances_pkey"},
     "hurry": {"instances_pkey"},
@@ -199,7 +204,7 @@ INDEXES = {
     "sleep_buckets": {"instances_blocked"},
     "find_gates": {"instances_blocked"},
     "write_logs": {"instances_pkey"},
-    "queue_blocked": {"instances_blocked"},
+    "queue_blocked": {"instances_blocked", "instances_paused"},
     "queue_waiting": {"instances_waiting"},
     "children": {"instances_child"},
     "reclaim": {"instances_running", "instances_pkey"},
@@ -540,7 +545,7 @@ async def test_a_signal_waits_for_a_park_that_is_under_way(
     await blocked(watcher)
     go_on.set()
 
-    assert await parking == ([], [])
+    assert await parking == Committed([], [])
     (receipt,) = await sending
     row = await store.instances.get(park.id)
     assert row is not None
@@ -566,7 +571,7 @@ async def test_a_park_waits_for_a_signal_that_is_under_way(store: PostgresStore,
     go_on.set()
 
     assert [receipt.queue for receipt in await sending] == [None]
-    assert await parking == ([], ["q"])
+    assert await parking == Committed([], ["q"])
 
 
 async def test_a_tree_is_locked_from_its_leaves(

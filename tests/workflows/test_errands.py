@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from harness.waiting import eventually_async
 from outlast import (
     Engine,
     RateLimit,
     backoff,
+    call_child,
     current_step,
     each,
     errors,
@@ -24,7 +26,7 @@ from outlast import (
     wait_for_signal,
     workflow,
 )
-from outlast.errors import ConfigError, DefinitionError, StepFailed
+from outlast.errors import ConfigError, DefinitionError, IllegalMove, StepFailed
 from outlast.testing import (
     assert_done,
     assert_failed,
@@ -39,7 +41,7 @@ from outlast.testing import (
 )
 from outlast.testing.faults import Fault
 from outlast.testing.hand import hand_of
-from tests.engine.given import SOON_S
+from tests.engine.given import SOON_S, Engines, Table
 from tests.workflows.programs import SEEN, Declined, Receipt, charge, reserve, ship
 
 
@@ -376,6 +378,116 @@ async def test_a_workflow_that_failed_with_it_is_tried_again(hand: Engine) -> No
 
     assert await assert_done(hand, handle) == 5
     assert [child.status for child in await _errands(hand, handle)] == ["failed", "done"]
+
+
+async def test_a_workflow_that_is_quarantined_waits_for_the_same_one(hand: Engine, table: Table) -> None:
+    handle = await hand.start(order.new(7))
+    await drain(hand, queue="default")
+    (errand,) = await _errands(hand, handle)
+    table.poke(handle.id, status="quarantined")
+
+    with pytest.raises(IllegalMove, match="has not ended"):
+        await hand.retry(handle.id, from_step="render#1")
+    with pytest.raises(IllegalMove, match="has not ended"):
+        await hand.retry(handle.id, result_of={"render#1": {"order": 7, "cents": 1}})
+    await hand.retry(handle.id)
+    await drain(hand)
+    clock_of(hand).jump(3601)
+    await drain(hand)
+
+    await assert_done(hand, handle)
+    assert SEEN == ["reserve 7", "render 7", "ship 7"]
+    assert [child.id for child in await _errands(hand, handle)] == [errand.id]
+
+
+async def test_a_retry_from_a_step_sends_another_for_what_was_out_and_for_what_was_done(hand: Engine) -> None:
+    handle = await hand.start(order.new(7))
+    await drain(hand, queue="default")
+    await hand.cancel(handle.id)
+    await hand.retry(handle.id, from_step="reserve#1")
+    await drain(hand)
+    await hand.cancel(handle.id)
+    await hand.retry(handle.id, from_step="render#1")
+    await drain(hand)
+    clock_of(hand).jump(3601)
+    await drain(hand)
+
+    await assert_done(hand, handle)
+    assert SEEN == ["reserve 7", "reserve 7", "render 7", "render 7", "ship 7"]
+    assert [child.status for child in await _errands(hand, handle)] == ["cancelled", "done", "done"]
+
+
+async def test_what_a_workflow_has_sent_and_what_it_calls_after_a_retry_have_places_of_their_own(hand: Engine) -> None:
+    """A child that is called in a later round is not taken for an errand of an earlier claim."""
+
+    @workflow(name="errands.child")
+    async def child() -> str:
+        return "child"
+
+    @workflow(name="errands.turned")
+    async def turned(way: str) -> Any:
+        if way == "errand":
+            await render(1)
+        await call_child(child.new())
+        if way == "errand":
+            raise ValueError(way)
+        return await call_child(child.new())
+
+    handle = await hand.start(turned.new(way="errand"))
+    await drain(hand)
+    await assert_status(hand, handle, "compensated")
+    await hand.retry(handle.id, input={"way": "child"})
+    await drain(hand)
+
+    assert await assert_done(hand, handle) == "child"
+    assert {found.key: found.errand for found in await hand.steps(handle) if found.errand} == {}
+
+
+async def test_a_paused_workflow_s_errand_waits_and_is_sent_once(hand: Engine) -> None:
+    handle = await hand.start(order.new(7))
+    await drain(hand, queue="default")
+    await hand.pause(handle.id, "not now")
+    await drain(hand)
+    assert SEEN == ["reserve 7"]
+    (errand,) = await _errands(hand, handle)
+    assert (errand.status, errand.pause_reason) == ("blocked", "not now")
+
+    await hand.resume(handle.id)
+    await drain(hand)
+    clock_of(hand).jump(3601)
+    await drain(hand)
+
+    await assert_done(hand, handle)
+    assert SEEN == ["reserve 7", "render 7", "ship 7"]
+
+
+async def test_a_workflow_that_is_paused_while_it_runs_sends_none(engines: Engines) -> None:
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    @step
+    async def gated() -> None:
+        begun.set()
+        await goes_on.wait()
+
+    @workflow(name="errands.gated")
+    async def shop() -> Any:
+        await gated()
+        return await count(1)  # type: ignore[misc]
+
+    worker = await engines.open(programs=[shop], queues={"default": 2, "gpu": 2})
+    handle = await worker.start(shop.new())
+    await asyncio.wait_for(begun.wait(), SOON_S)
+    await worker.pause(handle.id)
+    goes_on.set()
+
+    async def held() -> bool:
+        return (await worker.get(handle.id)).status == "blocked"
+
+    await eventually_async(held, what="a held workflow")
+    assert [(found.key, found.status) for found in await worker.steps(handle)] == [("gated#1", "done")]
+    assert await _errands(worker, handle) == []
+    await worker.resume(handle.id)
+    assert await handle.result(SOON_S) == 1
 
 
 async def test_the_workflow_s_own_time_reaches_it(hand: Engine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, NotRequired, TypedDict
 
 from outlast._codec import Codec, decode_any, encode
@@ -82,6 +82,14 @@ class Signature:
             raise ArgumentError(f"the arguments of {self.who} must be a JSON object, not {text[:80]}")
         return self.encode((), given)
 
+    def revise(self, text: str, changes: Mapping[str, Any]) -> str:
+        """Stored arguments with some of them changed, as JSON text, proven to read back.
+
+        Stored ones that the function does not take any more are left out. Raises: ArgumentError, EncodingError.
+        """
+        stored = plain_object(text)
+        return self.encode((), {name: stored[name] for name in stored if name in self.names} | dict(changes))
+
     def named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name, defaults included. Raises: TypeError."""
         bound = self._signature.bind(*args, **kwargs)
@@ -118,6 +126,15 @@ class Signature:
                 return f"{self.who} has no argument {name!r}{did_you_mean(name, self.names)}"
         missing = ", ".join(repr(name) for name in sorted(self._required - given.keys()))
         return f"{self.who} misses argument {missing}"
+
+
+def plain_object(text: str) -> dict[str, Any]:
+    """The JSON object that a text holds; an empty one where it holds none."""
+    try:
+        found = decode_any(text)
+    except EncodingError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _result_hint(hint: Any, outcomes: tuple[type, ...]) -> Any:

@@ -51,12 +51,15 @@ MOVES: Final[Mapping[str, Mapping[str, str]]] = {
     "park": {RUNNING: WAITING},
     "wake": {WAITING: READY},
     "wake_limited": {WAITING: SCHEDULED},
+    "hold": {READY: BLOCKED},
+    "unhold": {BLOCKED: READY},
+    "unhold_limited": {BLOCKED: SCHEDULED},
     "cancel": dict.fromkeys(LIVE, CANCELLED),
     "retry": dict.fromkeys((FAILED, CANCELLED, COMPENSATED, COMPENSATION_FAILED, QUARANTINED), READY),
     "retry_limited": dict.fromkeys((FAILED, CANCELLED, COMPENSATED, COMPENSATION_FAILED, QUARANTINED), SCHEDULED),
 }
 """By event: from which status to which. What has a limit is `scheduled` where others are `ready`: the timekeeper
-admits it."""
+admits it. So is what is paused: the timekeeper blocks it, until it is resumed."""
 
 
 def allowed_from(event: str) -> tuple[str, ...]:

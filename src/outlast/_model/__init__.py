@@ -1,5 +1,6 @@
 """The rows that travel between floors. Plain data: nothing here decides anything."""
 
+from outlast._model.acts import Act, Deed, DeedRow, Redo, Retried
 from outlast._model.messages import (
     Beat,
     Due,
@@ -61,6 +62,7 @@ from outlast._model.work import (
 __all__ = [
     "OVERDUE_S",
     "TAGS",
+    "Act",
     "Activated",
     "AlarmMove",
     "AlarmRow",
@@ -70,6 +72,8 @@ __all__ = [
     "Beat",
     "Claim",
     "Committed",
+    "Deed",
+    "DeedRow",
     "Denied",
     "Due",
     "Ended",
@@ -98,6 +102,8 @@ __all__ = [
     "Receipt",
     "Reclaimed",
     "RecordedStep",
+    "Redo",
+    "Retried",
     "Row",
     "RunStand",
     "Schedule",

@@ -71,8 +71,8 @@ class StoredSignal:
 
 
 class Stopped(NamedTuple):
-    """What a cancel met: the former status of the instance named, and, of all that it ended, the nodes that ran any,
-    the ids, and the queues in which it made others ready (a parent whose join opened)."""
+    """What a cancel, a pause or a resume met: the former status of the instance named, and, of all that it touched, the
+    nodes that run any, the ids, and the queues in which it made any ready (for a cancel: parents whose join opened)."""
 
     former: str
     nodes: list[str]

@@ -122,6 +122,7 @@ class Instance:
         blocked_on: What a blocked instance waits for, `k:` a key or `r:` a rate limit; or None.
         fair_key, fair_weight: Whose share it counts against, or None.
         tags: What it is found by: texts by name.
+        paused_at, pause_reason: Since when it is paused, and why; or None. It begins no step then; see `Engine.pause`.
     """
 
     id: str
@@ -157,6 +158,8 @@ class Instance:
     fair_key: str | None = None
     fair_weight: float = 1.0
     tags: dict[str, str] = field(default_factory=dict)
+    paused_at: datetime | None = None
+    pause_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +224,8 @@ class Row(NamedTuple):
     fair_key: str | None = None
     fair_weight: float = 1.0
     tags: str | None = None
+    paused_at: datetime | None = None
+    pause_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +248,7 @@ class Filter:
     waiting_for: str | None = None
     roots: bool = False
     parent: str | None = None
+    paused: bool | None = None
     before: str | None = None
     limit: int = 50
 

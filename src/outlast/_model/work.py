@@ -260,8 +260,10 @@ class Committed(NamedTuple):
     """What became of a batch of outcomes.
 
     `stale` are the ids whose claim was no longer ours; `queues` those in which the commit itself made instances ready:
-    parents whose join opened, parks that found their signal there already, children.
+    parents whose join opened, parks that found their signal there already, children. `paused` are those of kept claims
+    whose instance is paused: nothing more may be begun in them.
     """
 
     stale: list[str]
     queues: list[str]
+    paused: Sequence[str] = ()

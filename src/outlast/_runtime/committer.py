@@ -69,6 +69,7 @@ class Committer:
         self._answers: dict[str, asyncio.Future[bool]] = {}
         self._task: asyncio.Task[None] | None = None
         self._on_room: Callable[[], None] = _nothing
+        self._on_paused: Callable[[set[str]], None] = _nothing
         self._on_settled: Callable[[Sequence[Settlement], set[str]], None] = _nothing
         self._closed = False
         self.unflushed_max = UNFLUSHED_BATCHES * batch_max
@@ -76,6 +77,10 @@ class Committer:
     def on_room(self, call: Callable[[], None]) -> None:
         """Calls `call()` after each flush."""
         self._on_room = call
+
+    def on_paused(self, call: Callable[[set[str]], None]) -> None:
+        """Calls `call(ids)` with instances that go on after an outcome and are paused, before anybody goes on."""
+        self._on_paused = call
 
     def on_settled(self, call: Callable[[Sequence[Settlement], set[str]], None]) -> None:
         """Calls `call(outcomes, stale)` with what is durable and the ids of those that were refused, before others are
@@ -201,6 +206,8 @@ class Committer:
                 raise
             await self._split(batch, error)
             return
+        if committed.paused:
+            self._on_paused(set(committed.paused))
         self._tell(batch, set(committed.stale), committed.queues, began)
         if freed := {KEY + item.frees for item in settlements if item.frees is not None}:
             self._doorbell.work(await self._patience.until_done(lambda: self._limits.open(freed)))

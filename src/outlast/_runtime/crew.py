@@ -11,7 +11,7 @@ from outlast._kernel.failures import reason_text
 from outlast._kernel.objects import ObjectTypes, Orders
 from outlast._kernel.program import Catalogue
 from outlast._kernel.states import LIVE
-from outlast._model import RateRow, Stopped
+from outlast._model import Deed, RateRow, Stopped
 from outlast._runtime.committer import Committer
 from outlast._runtime.doorbell import Doorbell
 from outlast._runtime.events import Events
@@ -125,6 +125,7 @@ class Crew:
             events=self.events,
             world=world,
         )
+        self.committer.on_paused(self.executor.pause)
         self.node: Node | None = None
         self.lanes: list[Lane] = []
         self._lane_tasks: list[asyncio.Task[None]] = []
@@ -280,6 +281,7 @@ class Crew:
             takes=self._takes,
             give_back=lambda claims: self.committer.release(claims, "*"),
             stop=self._stop_lost,
+            pause=self._pause,
             interval_s=self._config.renew_s,
             events=self.events,
         )
@@ -346,6 +348,11 @@ class Crew:
             lane.drop(ids)
         self.executor.stop(Why.LOST, only=ids)
 
+    def _pause(self, ids: set[str]) -> None:
+        for lane in self.lanes:
+            lane.hold(ids)
+        self.executor.pause(ids)
+
     def _fence(self) -> None:
         """The lease is in doubt: nothing is begun, and what runs is stopped before others may run it."""
         for lane in self.lanes:
@@ -377,6 +384,23 @@ class Crew:
         self.doorbell.timer()  # a parent that has a limit is admitted by the timekeeper.
         self.sweep()
         return stopped
+
+    async def pause(self, id: str, deed: Deed, *, tree: bool) -> Stopped | None:
+        """Pauses an instance, with `tree` its descendants, too, and tells whoever must know."""
+        paused = await self.patiently(lambda: self._store.acts.pause(id, deed, tree=tree))
+        if paused is not None and paused.ids:
+            if paused.nodes:
+                self.doorbell.cancelled(paused.ids)
+            self.sweep()  # one that was let in to its key holds others back no longer.
+        return paused
+
+    async def resume(self, id: str, deed: Deed, *, tree: bool) -> Stopped | None:
+        """Takes a pause back, with `tree` that of its descendants, too, and tells whoever must know."""
+        resumed = await self.patiently(lambda: self._store.acts.resume(id, deed, tree=tree))
+        if resumed is not None and resumed.ids:
+            self.doorbell.work(resumed.queues)
+            self.doorbell.timer()  # what has a limit is admitted by the timekeeper.
+        return resumed
 
     async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """An operator's call, tried again for a while when the database is away."""

@@ -14,8 +14,8 @@ class Doorbell:
     """Rings here at once, and elsewhere through the store's bell.
 
     Messages between processes: `q:<queue>` work arrived, `t` an earlier due time, `s` a schedule was changed, `f:<id>`
-    ended (`f:*` many), `c:<id>` cancelled while running, `o:<node>` a call or an alarm for an object that a node owns
-    (`o:*` nobody), `a:<sender>` answers to calls, `*` anything.
+    ended (`f:*` many), `c:<id>` cancelled or paused while running, `o:<node>` a call or an alarm for an object that a
+    node owns (`o:*` nobody), `a:<sender>` answers to calls, `*` anything.
     """
 
     def __init__(self, bell: Bell, *, remote: bool) -> None:

@@ -17,6 +17,7 @@ from outlast._kernel.outcomes import Again, Failed, Moved, Outcome, Recorded
 from outlast._kernel.program import RUNNING, Catalogue, Program, Resident
 from outlast._kernel.requests import StartOptions, StartRequest
 from outlast._kernel.settle import may_run_ahead, recorded, settle
+from outlast._kernel.states import READY, SCHEDULED
 from outlast._model import Claim, Letter, NewInstance, Note, Row, Settlement
 from outlast._runtime.eager import Eager
 from outlast._runtime.events import Events
@@ -89,6 +90,7 @@ class Run:
         "dice",
         "executor",
         "lines",
+        "paused",
         "program",
         "queue",
         "slot",
@@ -109,6 +111,7 @@ class Run:
         self.why: Why | None = None
         self.threaded = False
         self.begun = False
+        self.paused = False  # nothing more is begun; what runs may end.
         self.steps = 0
         self.lines: Iterator[int] | None = None  # numbers for what its steps say, once they say something.
         self.task: asyncio.Task[None] | None = None
@@ -150,7 +153,7 @@ class Run:
     @property
     def stopping(self) -> bool:
         """See `kernel.program.Activation`."""
-        return self.executor.stopping
+        return self.paused or self.executor.stopping
 
     def let_go(self) -> None:
         """See `kernel.program.Activation`."""
@@ -326,7 +329,7 @@ class Executor:
     def _settlement(self, run: Run, outcome: Outcome, *, ahead: bool = False) -> Settlement:
         program, claim = run.program, run.claim
         timeout_s = program.timeout_s if ahead else None
-        return settle(
+        made = settle(
             claim,
             outcome,
             retention_s=program.retention_s(self._retention_s),
@@ -334,11 +337,14 @@ class Executor:
             ahead=ahead,
             deadline_s=None if timeout_s is None else timeout_s + self._grace_s,
         )
+        if run.paused and made.status == READY:  # the store would say so itself, but then nobody tells the timekeeper.
+            made.status = SCHEDULED
+        return made
 
     def _goes_on(self, run: Run, outcome: Moved) -> bool:
         """Whether the next step may begin in this very task, once this one is durable."""
         run.steps += 1
-        goes_on = may_run_ahead(outcome) and run.why is None and run.slot.may_go_on(run)
+        goes_on = may_run_ahead(outcome) and run.why is None and not run.paused and run.slot.may_go_on(run)
         if self._events.wanted:
             self._tell_of_next(run, outcome, goes_on)
         return goes_on
@@ -350,6 +356,8 @@ class Executor:
             return
         limited = outcome.rate_limit is not None or outcome.concurrency_key is not None
         reason = "off" if not outcome.inline else "limited" if limited else "stopped" if run.why else "turn"
+        if run.paused and reason == "turn":
+            reason = "paused"
         self._events.emit("run_ahead.yielded", **facts, reason=reason)
 
     def tell(self, claim: Claim, event: str, fields: dict[str, Any]) -> None:
@@ -363,9 +371,9 @@ class Executor:
             ours = await self.sink.durable(self._settlement(run, outcome, ahead=True), run.queue, claim.program)
         except asyncio.CancelledError:
             ours = True  # it is on its way to the database, or there; what follows it gives the claim back.
-        if run.why is not None and run.why is not Why.LOST:
+        if (run.why is not None and run.why is not Why.LOST) or (ours and run.paused and run.why is None):
             self.sink.release([(claim.id, claim.epoch)], run.queue)
-        if not ours or run.why is not None:
+        if not ours or run.paused or run.why is not None:
             return False
         claim.step, claim.state, claim.version = outcome.step, outcome.state, run.program.version
         claim.attempt, claim.commits, claim.kept = 0, claim.commits + 1, True
@@ -442,6 +450,12 @@ class Executor:
                     run.task.cancel()
                 stopped.append(run)
         return stopped
+
+    def pause(self, ids: set[str]) -> None:
+        """Lets these begin nothing more: they are paused. What they are at may end, and is recorded."""
+        for id in ids:
+            if (run := self.running.get(id)) is not None:
+                run.paused = True
 
     def forget(self, runs: list[Run]) -> None:
         """Gives up on stopped runs that do not unwind: their claims go back, and their late outcomes are refused."""

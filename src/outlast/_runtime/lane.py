@@ -132,6 +132,12 @@ class Lane:
             self._acquit(gone)
             self._buffer = deque(claim for claim in self._buffer if claim.id not in gone)
 
+    def hold(self, paused: set[str]) -> None:
+        """Gives back claims of these that are not started: their instances are paused."""
+        if back := [claim for claim in self._buffer if claim.id in paused]:
+            self.drop(paused)
+            self._release(back)
+
     def take_under_way(self) -> int | None:
         """The number of the claim that is being made and has not been accepted yet, or None."""
         return self._takes if self._taking else None

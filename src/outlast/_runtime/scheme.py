@@ -48,6 +48,18 @@ SCHEME: Final[Mapping[str, Kind]] = {
     "instance.quarantined": _kind(
         logging.ERROR, "An instance cannot be read, or took too many processes with it.", "id", "program", "error"
     ),
+    "instance.paused": _kind(
+        logging.INFO, "An instance begins no further step until it is resumed.", "id", "by", "reason"
+    ),
+    "instance.resumed": _kind(logging.INFO, "A pause was taken back.", "id", "by", "reason"),
+    "instance.retried": _kind(
+        logging.INFO,
+        "An ended or quarantined instance runs again, from `from_step` where that was asked for.",
+        "id",
+        "by",
+        "reason",
+        "from_step",
+    ),
     "step.start": _kind(logging.DEBUG, "A step begins.", *_STEP),
     "step.stop": _kind(
         logging.DEBUG,
@@ -100,7 +112,8 @@ SCHEME: Final[Mapping[str, Kind]] = {
     ),
     "run_ahead.yielded": _kind(
         logging.DEBUG,
-        "A machine's next step is left to be claimed anew. `reason`: off, limited (by a key or a rate), stopped, turn.",
+        "A machine's next step is left to be claimed anew. `reason`: off, limited (by a key or a rate), stopped, "
+        "paused, turn.",
         "id",
         "program",
         "step",

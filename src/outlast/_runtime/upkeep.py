@@ -141,7 +141,7 @@ class Reconciler:
     A claim that it holds without knowing (the reply was lost) goes back, once seen twice, and once every claim that
     was being made when it was first seen has its answer: until then it may be among what that answer brings. A claim
     that it runs without holding (cancelled, or taken over) is stopped at once: it was acknowledged before it was run,
-    so its row can only have been changed by somebody else.
+    so its row can only have been changed by somebody else. One that is paused begins nothing more.
     """
 
     name = "reconciler"
@@ -156,6 +156,7 @@ class Reconciler:
         takes: Callable[[], frozenset[tuple[str, int]]],
         give_back: Callable[[list[tuple[str, int]]], None],
         stop: Callable[[set[str]], None],
+        pause: Callable[[set[str]], None],
         interval_s: float,
         events: Events,
     ) -> None:
@@ -166,6 +167,7 @@ class Reconciler:
         self._takes = takes
         self._give_back = give_back
         self._stop = stop
+        self._pause = pause
         self._interval_s = interval_s
         self._events = events
         self._orphans: dict[tuple[str, int], frozenset[tuple[str, int]]] = {}
@@ -173,12 +175,15 @@ class Reconciler:
     async def beat(self) -> float:
         """One comparison. Looks again soon while there are orphans."""
         held, claims = self._held(), set(self._open_claims().items())
-        rows = set(await self._claims.owned(self._node()))
+        found = await self._claims.owned(self._node())
+        rows = {(id, epoch) for id, epoch, _ in found}
         held |= self._held()  # what was being claimed when the rows were read is held by now, or among these:
         takes = self._takes()
         orphans = {(id, epoch) for id, epoch in rows if id not in held}
         if lost := (claims & set(self._open_claims().items())) - rows:
             self._stop({id for id, _ in lost})
+        if paused := {id for id, epoch, paused in found if paused and (id, epoch) in claims}:
+            self._pause(paused)
         known = self._orphans
         if twice := sorted(claim for claim in orphans if claim in known and not known[claim] & takes):
             self._events.emit("claims.orphaned", count=len(twice))

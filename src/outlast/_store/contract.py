@@ -16,6 +16,8 @@ from outlast._model import (
     Asked,
     Beat,
     Committed,
+    Deed,
+    DeedRow,
     Due,
     Ended,
     Filter,
@@ -30,6 +32,8 @@ from outlast._model import (
     RateRow,
     Receipt,
     Reclaimed,
+    Redo,
+    Retried,
     Row,
     RunStand,
     ScheduleRow,
@@ -68,10 +72,6 @@ class Instances(Protocol):
 
         None: there is no such row.
         """
-
-    async def retry(self, id: str) -> tuple[str, str] | Held | None:
-        """Makes an ended or quarantined instance ready, with fresh counts. Returns its former status and queue,
-        Held when its key belongs to another by now, None when there is no such row."""
 
     async def delete(self, id: str) -> str | None:
         """Deletes an instance that does not run. Returns its former status (`running`: nothing done); None: no row."""
@@ -124,16 +124,39 @@ class Claims(Protocol):
         """
 
     async def commit(self, batch: Sequence[Settlement]) -> Committed:
-        """Writes outcomes. An outcome that an earlier try has written is not stale."""
+        """Writes outcomes. An outcome that an earlier try has written is not stale. Of a paused instance, what would be
+        ready is scheduled, and a claim that is kept is named."""
 
     async def release(self, claims: Sequence[tuple[str, int]]) -> None:
         """Gives back claims, by id and epoch, that were not run. Costs no attempt."""
 
-    async def owned(self, node: str) -> list[tuple[str, int]]:
-        """What the rows say this node is running, by id and epoch."""
+    async def owned(self, node: str) -> list[tuple[str, int, bool]]:
+        """What the rows say this node is running: id, epoch, and whether it is paused."""
 
     async def report(self, reports: Sequence[tuple[str, int, float, str]]) -> None:
         """Progress of running instances: id, epoch, fraction, note."""
+
+
+class Acts(Protocol):
+    """What operators do with single instances. What one does is noted in its transaction."""
+
+    async def pause(self, id: str, deed: Deed, *, tree: bool = False) -> Stopped | None:
+        """Pauses a live instance, with `tree` all its live descendants, too: none becomes ready until it is resumed.
+
+        Those that are paused stay as they are. None: there is no such row.
+        """
+
+    async def resume(self, id: str, deed: Deed, *, tree: bool = False) -> Stopped | None:
+        """Takes a pause back; what was due meanwhile is ready, or goes to its gate. None: there is no such row."""
+
+    async def retry(self, id: str, redo: Redo, deed: Deed | None = None) -> Retried | Held | None:
+        """Makes an ended or quarantined instance ready, with fresh counts and what `redo` says: all of it or nothing.
+
+        Held: its key belongs to another by now. None: there is no such row.
+        """
+
+    async def list(self, instance: str) -> Sequence[DeedRow]:
+        """What was noted, oldest first."""
 
 
 class Signals(Protocol):
@@ -348,6 +371,10 @@ class Store(Protocol):
     @property
     def instances(self) -> Instances:
         """The rows."""
+
+    @property
+    def acts(self) -> Acts:
+        """Operators' acts."""
 
     @property
     def signals(self) -> Signals:

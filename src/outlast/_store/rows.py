@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from outlast._model import NewInstance, QueueCounts
+from outlast._kernel.states import RUNNING
+from outlast._model import Committed, NewInstance, QueueCounts, Settlement
 
 
 def assemble_counts(
@@ -20,6 +21,14 @@ def assemble_counts(
         if status == "ready" and oldest_s is not None:
             row["oldest_ready_s"] = max(0.0, oldest_s)
     return [QueueCounts(name, paused.get(name), **row) for name, row in sorted(columns.items())]
+
+
+def committed_of(batch: Sequence[Settlement], settled: Iterable[Sequence[Any]], queues: Iterable[str]) -> Committed:
+    """What became of a batch, from (id, whether it is paused) of those whose last written outcome is this claim's."""
+    known = {id: bool(paused) for id, paused in settled}
+    stale = [item.id for item in batch if item.id not in known]
+    paused = tuple(item.id for item in batch if item.status == RUNNING and known.get(item.id))
+    return Committed(stale, sorted(queues), paused)
 
 
 def is_plain(row: NewInstance) -> bool:

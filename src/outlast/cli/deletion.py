@@ -10,8 +10,8 @@ import click
 
 from outlast._kernel.states import FINAL
 from outlast.cli import terminal
-from outlast.cli.instances import steer
 from outlast.cli.options import DURATION, TAG, Choice, shared
+from outlast.cli.steering import steer_each
 
 
 @click.command()
@@ -45,7 +45,7 @@ def delete(
     if ids and (dry_run or yes):
         raise click.UsageError("--dry-run and --yes are for options, not for IDs.")
     if ids:
-        steer(choice, ids, "deleted", lambda engine, id: engine.delete(id))
+        steer_each(choice, ids, "deleted", lambda engine, id: engine.delete(id))
         return
     count = asyncio.run(_delete_many(choice, wanted, dry_run=True)) if dry_run or not yes else 0
     if dry_run:

@@ -1,9 +1,9 @@
-"""What stands in the database: `list`, `show`, `cancel`, `retry`."""
+"""What stands in the database: `list`, `show`, `cancel`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import fields
 from datetime import datetime
@@ -15,10 +15,12 @@ from outlast._kernel.program import WORKFLOW
 from outlast._kernel.states import ALL
 from outlast._model import Instance
 from outlast.cli import terminal
+from outlast.cli.acts import say_acts
 from outlast.cli.journal import say_steps
 from outlast.cli.options import TAG, Choice, Moment, shared
+from outlast.cli.steering import steer_each
 from outlast.engine import PAGE_MAX, Engine
-from outlast.errors import ResultTimeout, UsageError
+from outlast.errors import ResultTimeout
 
 WATCH_S: Final = 0.5
 """Seconds between looks of `show --watch`."""
@@ -33,6 +35,7 @@ _HEADERS = ("id", "program", "status", "queue", "attempt", "created", "due", "ke
 @click.option("--tag", "tags", type=TAG, multiple=True, metavar="NAME=VALUE", help="With this tag; may be repeated.")
 @click.option("--waiting-for", metavar="SIGNAL", help="Only those that wait for a signal of this name.")
 @click.option("--roots", is_flag=True, help="Only those that nobody has spawned.")
+@click.option("--paused/--not-paused", default=None, help="Only what is paused, or is not.")
 @click.option("--since", type=Moment(back=True), metavar="WHEN", help="Created then or later: ISO 8601, or 2h (ago).")
 @click.option("--until", type=Moment(back=True), metavar="WHEN", help="Created before then.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
@@ -48,6 +51,7 @@ def list_command(
     tags: tuple[tuple[str, str], ...],
     waiting_for: str | None,
     roots: bool,
+    paused: bool | None,
     since: datetime | None,
     until: datetime | None,
     limit: int,
@@ -63,6 +67,7 @@ def list_command(
         "tags": dict(tags) or None,
         "waiting_for": waiting_for,
         "roots": roots,
+        "paused": paused,
         "created_after": since,
         "created_before": until,
     }
@@ -85,7 +90,7 @@ async def _list(choice: Choice, filters: dict[str, Any], limit: int, before: str
         terminal.say_json(found)
         return
     if not found:
-        terminal.note("no instances" if not any(filters.values()) else "no instances fit")
+        terminal.note("no instances fit" if any(value is not None for value in filters.values()) else "no instances")
         return
     at = terminal.now()
     terminal.say_table(_HEADERS, [_line(instance, at) for instance in found], right=("attempt",))
@@ -123,6 +128,9 @@ def _line(instance: Instance, at: datetime) -> tuple[object, ...]:
 
 
 def _brief(instance: Instance) -> str:
+    if instance.paused_at is not None:
+        text = f"paused: {instance.pause_reason}" if instance.pause_reason else "paused"
+        return text if len(text) <= 60 else f"{text[:57]}..."
     if instance.status in ("running", "waiting") and instance.progress is not None:
         return _far(instance)
     text = _told(instance.error) or ""
@@ -148,9 +156,10 @@ async def _show(choice: Choice, id: str, watch: bool) -> None:
         instance = await engine.get(id)
         steps = await engine.steps(instance) if instance.step == WORKFLOW else []
         children = await engine.totals(parent=instance)
+        acts = await engine.acts(instance.id)
     if choice.json:
         shown = {field.name: getattr(instance, field.name) for field in fields(instance)}
-        shown |= {"steps": steps} if steps else {}
+        shown |= ({"steps": steps} if steps else {}) | ({"acts": acts} if acts else {})
         terminal.say_json(shown | {"children": children} if children else shown)
         return
     pairs = _fields(instance, terminal.now())
@@ -159,6 +168,9 @@ async def _show(choice: Choice, id: str, watch: bool) -> None:
     if steps:
         terminal.say("")
         say_steps(steps)
+    if acts:
+        terminal.say("")
+        say_acts(acts)
     trace = "" if instance.error is None else str(instance.error.get("traceback") or "").strip()
     if trace:
         terminal.say("\n" + terminal.clean_lines(trace))
@@ -198,6 +210,8 @@ def _fields(instance: Instance, at: datetime) -> list[tuple[str, Any]]:
         ("program", f"{instance.program} (version {instance.version})"),
         ("step", instance.step),
         ("status", instance.status),
+        ("paused", _moment(instance.paused_at, at)),
+        ("paused because", instance.pause_reason),
         ("queue", instance.queue),
         ("priority", instance.priority),
         ("correlation key", instance.correlation_key),
@@ -232,46 +246,4 @@ def _moment(moment: datetime | None, at: datetime) -> str | None:
 @shared
 def cancel(choice: Choice, ids: tuple[str, ...], reason: str, tree: bool) -> None:
     """End live instances as cancelled, whatever they are doing."""
-    steer(choice, ids, "cancelled", lambda engine, id: engine.cancel(id, reason, tree=tree))
-
-
-@click.command()
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@shared
-def retry(choice: Choice, ids: tuple[str, ...]) -> None:
-    """Run failed, cancelled or quarantined instances again, with all their attempts."""
-    steer(choice, ids, "runs again", lambda engine, id: engine.retry(id))
-
-
-Act = Callable[[Engine, str], Awaitable[Instance | None]]
-
-
-def steer(choice: Choice, ids: tuple[str, ...], done: str, act: Act) -> None:
-    """Does it to each; one that fails does not stop the others. A single one that fails is the command's own error."""
-    failed = asyncio.run(_steer_each(choice, ids, done, act))
-    if failed:
-        raise click.exceptions.Exit(1)
-
-
-async def _steer_each(choice: Choice, ids: tuple[str, ...], done: str, act: Act) -> int:
-    answers: list[dict[str, Any]] = []
-    failed = 0
-    async with choice.opened(rings=True) as engine:
-        for given in ids:
-            try:
-                id = await engine.expand_id(given)
-                instance = await act(engine, id)
-            except UsageError as error:
-                if len(ids) == 1:
-                    raise
-                failed += 1
-                answers.append({"id": given, "error": type(error).__name__, "message": str(error)})
-                if not choice.json:
-                    terminal.note(f"outlast: {terminal.clean(error)}")
-                continue
-            answers.append({"id": id, "status": "deleted" if instance is None else instance.status})
-            if not choice.json:
-                terminal.say(f"{id} {done}")
-    if choice.json:
-        terminal.say_json(answers)
-    return failed
+    steer_each(choice, ids, "cancelled", lambda engine, id: engine.cancel(id, reason, tree=tree))

@@ -11,6 +11,7 @@ import click
 
 from outlast import __version__
 from outlast.cli import (
+    acts,
     deletion,
     health,
     instances,
@@ -159,7 +160,9 @@ for command in (
     journal.pending,
     journal.input_,
     journal.graph,
-    instances.retry,
+    acts.pause,
+    acts.resume,
+    acts.retry,
     deletion.delete,
     queues.queues,
     limits.limits,

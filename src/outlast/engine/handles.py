@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack
 
 from outlast._model import Ended, Instance
 from outlast.engine.reading import read_ended
@@ -13,6 +14,17 @@ R_co = TypeVar("R_co", covariant=True)
 SignalResult = Literal["delivered", "duplicate", "no_target", "ended"]
 """What became of a signal. `duplicate`: it, or one with its dedup key, was there already. Nothing is stored for
 `no_target` (no such instance) and `ended` (the instance is over)."""
+
+
+class Changes(TypedDict, total=False):
+    """What a retry changes; see `Engine.retry`."""
+
+    from_step: str | None
+    input: Mapping[str, Any] | None
+    state: Mapping[str, Any] | None
+    result_of: Mapping[str, Any] | None
+    reason: str
+    by: str | None
 
 
 class Asked(Protocol):
@@ -30,8 +42,14 @@ class Asked(Protocol):
     async def signal(self, target: Any, name: str, payload: Any = None, *, dedup_key: str | None = None) -> Any:
         """Sends it a signal."""
 
-    async def retry(self, id: str) -> Instance:
+    async def retry(self, id: str, **changes: Unpack[Changes]) -> Instance:
         """Runs it again."""
+
+    async def pause(self, id: str, reason: str = "", *, tree: bool = False, by: str | None = None) -> Instance:
+        """Lets it begin no further step."""
+
+    async def resume(self, id: str, reason: str = "", *, tree: bool = False, by: str | None = None) -> Instance:
+        """Takes a pause back."""
 
 
 class Handle(Generic[R_co]):
@@ -71,9 +89,17 @@ class Handle(Generic[R_co]):
         """See `Engine.cancel`."""
         return await self._engine.cancel(self.id, reason, tree=tree)
 
-    async def retry(self) -> Instance:
+    async def retry(self, **changes: Unpack[Changes]) -> Instance:
         """See `Engine.retry`."""
-        return await self._engine.retry(self.id)
+        return await self._engine.retry(self.id, **changes)
+
+    async def pause(self, reason: str = "", *, tree: bool = False, by: str | None = None) -> Instance:
+        """See `Engine.pause`."""
+        return await self._engine.pause(self.id, reason, tree=tree, by=by)
+
+    async def resume(self, reason: str = "", *, tree: bool = False, by: str | None = None) -> Instance:
+        """See `Engine.resume`."""
+        return await self._engine.resume(self.id, reason, tree=tree, by=by)
 
     def __repr__(self) -> str:
         return f"<Handle {self.id}>"

@@ -80,7 +80,7 @@ class Journals(Messages):
         Raises: NotFound: it asks for nothing of that name. InvalidAnswer: the answer does not fit; nothing is stored.
         """
         id, key, request = await self._asked(target, name)
-        return await self.signal(id, f"~answer:{key}", checked_answer(request, answer), dedup_key=f"answer:{key}")
+        return await self._answer(id, key, checked_answer(request, answer))
 
     async def cancel_input(self, target: Target, name: str, reason: str = "") -> SignalResult:
         """Calls off what an instance asks people for: its wait raises `InputCancelled`, which the workflow may catch.
@@ -90,7 +90,13 @@ class Journals(Messages):
         Raises: NotFound: it asks for nothing of that name.
         """
         id, key, _ = await self._asked(target, name)
-        return await self.signal(id, f"~answer:{key}", called_off(clean_text(reason)), dedup_key=f"answer:{key}")
+        return await self._answer(id, key, called_off(clean_text(reason)))
+
+    async def _answer(self, id: str, key: str, answer: Any) -> SignalResult:
+        """Of all answers to one request the first counts. A retry may let the same request be asked once more."""
+        retries = sum(act.act == "retried" for act in await self._store.acts.list(id))
+        dedup_key = f"answer:{key}@{retries}" if retries else f"answer:{key}"
+        return await self.signal(id, f"~answer:{key}", answer, dedup_key=dedup_key)
 
     async def _asked(self, target: Target, name: str) -> tuple[str, str, dict[str, Any]]:
         """The instance, the request's key, and what is asked. Raises: NotFound."""

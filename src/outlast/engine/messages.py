@@ -9,9 +9,9 @@ from outlast._codec import encode
 from outlast._kernel.states import READY, SCHEDULED, WAITING
 from outlast._model import Instance, LogLine, Receipt, Signal, StoredSignal
 from outlast.config import checked_name
+from outlast.engine.acts import Acts
 from outlast.engine.checks import checked_id, checked_level, checked_limit, is_id
 from outlast.engine.handles import SignalResult
-from outlast.engine.operations import Operations
 from outlast.engine.reading import read_instance, read_line, read_stored
 from outlast.errors import ConfigError, NotFound, ValueTooLarge
 
@@ -28,7 +28,7 @@ Target = str | Identified
 """An instance: its handle (or whatever has its `id`), its id, or its correlation key."""
 
 
-class Messages(Operations):
+class Messages(Acts):
     """Signals, children, and what steps say."""
 
     async def signal(

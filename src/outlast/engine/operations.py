@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 from outlast._kernel.identity import checked_key
 from outlast._kernel.limits import LimitsInEffect
-from outlast._kernel.states import CANCELLED, LIVE, MOVES, RUNNING
-from outlast._model import Ended, Filter, Held, Instance, Node, QueueCounts, Standing
+from outlast._kernel.states import CANCELLED, LIVE, RUNNING
+from outlast._model import Ended, Filter, Instance, Node, QueueCounts, Standing
 from outlast._runtime.upkeep import STRAYS_MAX
 from outlast._runtime.waiters import SETTLED
 from outlast.config import checked_name, duration_s
 from outlast.engine.checks import checked_id
-from outlast.engine.handles import Asked, Handle
 from outlast.engine.reading import read_instance
 from outlast.engine.searches import Searches
-from outlast.errors import ConfigError, DuplicateKey, IllegalMove, NotFound, OutlastError, ResultTimeout
+from outlast.errors import ConfigError, IllegalMove, NotFound, OutlastError, ResultTimeout
 
 T = TypeVar("T")
 
@@ -68,25 +67,6 @@ class Operations(Searches):
             raise NotFound(f"no instance has the id {id}")
         if stopped.former not in LIVE and stopped.former != CANCELLED:
             raise IllegalMove(f"instance {id} has ended as {stopped.former!r} and cannot be cancelled", stopped.former)
-        return await self.get(id)
-
-    async def retry(self, id: str) -> Instance:
-        """Runs an ended or quarantined instance again, with all its attempts; its former result is dropped.
-
-        Raises: NotFound. IllegalMove: it is done, or has not ended. DuplicateKey: its key belongs to another by now.
-        """
-        crew = self._running()
-        call = Tried(lambda: self._store.instances.retry(checked_id(id)))
-        found = await crew.patiently(call)
-        if found is None:
-            raise NotFound(f"no instance has the id {id}")
-        if isinstance(found, Held):
-            raise DuplicateKey(found.key, Handle(cast(Asked, self), found.holder))
-        former, queue = found
-        if former not in MOVES["retry"] and not (call.again and former in LIVE):
-            raise IllegalMove(f"instance {id} is {former!r}; only {', '.join(MOVES['retry'])} can be retried", former)
-        crew.doorbell.work([queue])
-        crew.doorbell.timer()  # what has a limit is admitted by the timekeeper.
         return await self.get(id)
 
     async def delete(self, id: str) -> None:

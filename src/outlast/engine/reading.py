@@ -51,8 +51,8 @@ def read_instance(row: Row) -> Instance:
         attempt=row.attempt,
         crashes=row.crashes,
         epoch=row.epoch,
-        state=_readable(row.state),
-        result=_readable(row.result),
+        state=readable(row.state),
+        result=readable(row.result),
         error=read_error(row.error),
         progress=progress,
         correlation_key=row.correlation_key,
@@ -74,20 +74,22 @@ def read_instance(row: Row) -> Instance:
         fair_key=row.fair_key,
         fair_weight=row.fair_weight,
         tags={} if row.tags is None else decode_any(row.tags),
+        paused_at=row.paused_at,
+        pause_reason=None if row.paused_at is None else row.pause_reason,
     )
 
 
 def read_stored(letter: Letter) -> StoredSignal:
     """A stored signal as callers see it."""
     return StoredSignal(
-        letter.id, letter.name, _readable(letter.payload), letter.dedup_key, letter.sent_at, letter.consumed_at
+        letter.id, letter.name, readable(letter.payload), letter.dedup_key, letter.sent_at, letter.consumed_at
     )
 
 
 def read_line(line: Line) -> LogLine:
     """A stored line as callers see it."""
     at, level = instant(line.at_us), logging.getLevelName(line.level)
-    fields = _readable(line.fields)
+    fields = readable(line.fields)
     return LogLine(line.number, at, level, line.message, line.source, line.step, line.attempt, fields)
 
 
@@ -101,7 +103,7 @@ def read_schedule(row: ScheduleRow) -> Schedule:
         name=row.name,
         program=row.program,
         version=row.version,
-        state=_readable(row.state),
+        state=readable(row.state),
         queue=row.queue,
         priority=row.priority,
         cron=row.cron,
@@ -128,7 +130,8 @@ def read_schedule(row: ScheduleRow) -> Schedule:
     )
 
 
-def _readable(text: str | None) -> Any:
+def readable(text: str | None) -> Any:
+    """Stored JSON as plain data; the text itself where it is none."""
     if text is None:
         return None
     try:

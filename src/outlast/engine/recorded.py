@@ -8,9 +8,10 @@ from typing import Final
 from outlast._codec import decode_any
 from outlast._kernel.failures import read_error
 from outlast._model import Note, RecordedStep
+from outlast.workflows.errands import ROUNDS_FROM
 from outlast.workflows.uncalled import UNCALLED, uncalled_keys
 
-AFTER_CALLED: Final = (1, 2**31 - 1)
+AFTER_CALLED: Final = (ROUNDS_FROM - 1, 2**31 - 1)
 """The place behind the children that a workflow has called or started: errands are of later rounds."""
 
 

@@ -33,6 +33,7 @@ class Filters(TypedDict, total=False):
     tags: Mapping[str, str] | None
     waiting_for: str | None
     roots: bool
+    paused: bool | None
     created_after: datetime | None
     created_before: datetime | None
 
@@ -53,6 +54,7 @@ class Searches(Life):
             tags: Only with these tags, all of them. Found by an index, however many instances there are.
             waiting_for: Only those that are parked and wait for a signal of this name. Reads all that wait.
             roots: Only those that nobody has spawned.
+            paused: Only those that are paused (True), or that are not.
             created_after, created_before: Aware instants; from (inclusive), until (exclusive).
 
         Raises: ConfigError. ArgumentError: there is no such filter.
@@ -160,7 +162,7 @@ def _wanted(filters: Filters) -> Filter:
     if unknown := filters.keys() - Filters.__annotations__.keys():
         name = sorted(unknown)[0]
         raise ArgumentError(f"there is no filter {name!r}{did_you_mean(name, Filters.__annotations__)}")
-    waiting_for = filters.get("waiting_for")
+    waiting_for, paused = filters.get("waiting_for"), filters.get("paused")
     return Filter(
         status=checked_statuses(filters.get("status")),
         program=filters.get("program"),
@@ -171,4 +173,5 @@ def _wanted(filters: Filters) -> Filter:
         tags=checked_tags(filters.get("tags")),
         waiting_for=None if waiting_for is None else checked_name(waiting_for, what="a signal's name"),
         roots=checked_flag("roots", filters.get("roots", False)),
+        paused=None if paused is None else checked_flag("paused", paused),
     )

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -34,6 +34,7 @@ from outlast._kernel.outcomes import (
     step_name,
 )
 from outlast._kernel.program import Activation
+from outlast._kernel.signatures import plain_object
 from outlast._kernel.transitions import named_steps
 from outlast._model import NewInstance
 from outlast.config import shown
@@ -119,6 +120,30 @@ class MachineProgram:
         machine = object.__new__(self._cls)
         machine.state = value
         return machine
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Its steps' names."""
+        return tuple(self._steps)
+
+    def revise(self, text: str, version: int, changes: Mapping[str, Any]) -> str:
+        """Stored fields with some of them changed, as JSON text of this version.
+
+        Fields that cannot be read are made of the changes alone. Raises: ArgumentError, EncodingError.
+        """
+        names = {field.name for field in dataclasses.fields(self._cls)}
+        for name in changes if self._has_fields else ():
+            if name not in names:
+                raise ArgumentError(f"machine {self.name!r} has no field {name!r}{did_you_mean(name, names)}")
+        try:
+            stored = plain_object(self.write(self._read(text, version)))
+        except Exception:  # also what an upgrade raises.
+            stored = {}
+        what = f"the state of machine {self.name!r}"
+        try:
+            return self.write(self._read(encode({**stored, **changes}, what=what), self.version))
+        except EncodingError as error:
+            raise ArgumentError(str(error)) from None
 
     async def run(self, activation: Activation) -> Outcome:
         """Runs the instance's step once."""

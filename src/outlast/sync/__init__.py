@@ -24,6 +24,7 @@ from outlast._kernel.program import Program
 from outlast._kernel.requests import Startable, Starting, StartingMany
 from outlast._kernel.schedules import CatchUp, Overlap
 from outlast._model import (
+    Act,
     Instance,
     LogLine,
     Node,
@@ -331,9 +332,35 @@ class Engine(Objects):
             yield from page
             after = page[-1]
 
-    def retry(self, id: str) -> Instance:
+    def retry(
+        self,
+        id: str,
+        *,
+        from_step: str | None = None,
+        input: Mapping[str, Any] | None = None,
+        state: Mapping[str, Any] | None = None,
+        result_of: Mapping[str, Any] | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> Instance:
         """See `outlast.Engine.retry`."""
-        return self._call(lambda engine: engine.retry(id))
+        return self._call(
+            lambda engine: engine.retry(
+                id, from_step=from_step, input=input, state=state, result_of=result_of, reason=reason, by=by
+            )
+        )
+
+    def pause(self, id: str, reason: str = "", *, tree: bool = False, by: str | None = None) -> Instance:
+        """See `outlast.Engine.pause`."""
+        return self._call(lambda engine: engine.pause(id, reason, tree=tree, by=by))
+
+    def resume(self, id: str, reason: str = "", *, tree: bool = False, by: str | None = None) -> Instance:
+        """See `outlast.Engine.resume`."""
+        return self._call(lambda engine: engine.resume(id, reason, tree=tree, by=by))
+
+    def acts(self, id: str) -> Sequence[Act]:
+        """See `outlast.Engine.acts`."""
+        return self._call(lambda engine: engine.acts(id))
 
     def delete(self, id: str) -> None:
         """See `outlast.Engine.delete`."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, Unpack
 
 from outlast import engine as asynchronous
 from outlast._model import Instance
-from outlast.engine import SignalResult
+from outlast.engine import Changes, SignalResult
 
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
@@ -28,8 +28,14 @@ class Asked(Protocol):
     def cancel(self, id: str, reason: str = "", *, tree: bool = False) -> Instance:
         """Ends it as cancelled."""
 
-    def retry(self, id: str) -> Instance:
+    def retry(self, id: str, **changes: Unpack[Changes]) -> Instance:
         """Runs it again."""
+
+    def pause(self, id: str, reason: str = "", *, tree: bool = False, by: str | None = None) -> Instance:
+        """Lets it begin no further step."""
+
+    def resume(self, id: str, reason: str = "", *, tree: bool = False, by: str | None = None) -> Instance:
+        """Takes a pause back."""
 
 
 class Handle(Generic[R_co]):
@@ -62,9 +68,17 @@ class Handle(Generic[R_co]):
         """See `Engine.cancel`."""
         return self._engine.cancel(self.id, reason, tree=tree)
 
-    def retry(self) -> Instance:
+    def retry(self, **changes: Unpack[Changes]) -> Instance:
         """See `Engine.retry`."""
-        return self._engine.retry(self.id)
+        return self._engine.retry(self.id, **changes)
+
+    def pause(self, reason: str = "", *, tree: bool = False, by: str | None = None) -> Instance:
+        """See `Engine.pause`."""
+        return self._engine.pause(self.id, reason, tree=tree, by=by)
+
+    def resume(self, reason: str = "", *, tree: bool = False, by: str | None = None) -> Instance:
+        """See `Engine.resume`."""
+        return self._engine.resume(self.id, reason, tree=tree, by=by)
 
     def __repr__(self) -> str:
         return f"<Handle {self.id}>"

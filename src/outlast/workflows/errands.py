@@ -32,6 +32,8 @@ from outlast.workflows.waiting import Wait
 LimitOfStep = LimitName | Callable[..., LimitName | None]
 """A limit, or a function of the step's arguments that gives one, or None."""
 GIVEN_UP: Final = "its workflow waits for it no longer"
+ROUNDS_FROM: Final = 2**30
+"""Errands are of later rounds than the children that a workflow calls: these begin a new one with some retries."""
 PREFIX: Final = "step:"
 """What the names of errands' programs begin with; the step's name follows."""
 
@@ -272,8 +274,8 @@ class Errands:
         state = program.state(claim.program, call.key, call.args, call.kwargs)
         request = StartRequest(program, ERRAND, state, program.read_result)
         row = self._activation.new_instance(request, options, anywhere=True)
-        # Children that are called are of round 1. An errand that is sent anew, after a retry, must be another one.
-        row.parent, row.round, row.child = claim.id, claim.epoch + 1, self._book.number(call.key)
+        # An errand that is sent anew, after a retry, must be another one.
+        row.parent, row.round, row.child = claim.id, ROUNDS_FROM + claim.epoch, self._book.number(call.key)
         return row
 
     async def stop(self, waits: Iterable[Wait]) -> None:

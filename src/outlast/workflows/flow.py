@@ -174,6 +174,7 @@ class Flow:
                 return main
             if self._activation.stopping:
                 if not self._calls.running and not self._book.has_results:
+                    await self._book.write()  # what did not succeed is recorded, too.
                     self._activation.let_go()
             elif self._waits or self._life is not None or not self._calls.is_alone:
                 self._calls.begin()
@@ -229,7 +230,8 @@ class Flow:
     async def _called(self, key: str, step: Step[Any, Any], args: Any, kwargs: Any) -> Any:
         call = Call(key, step, args, kwargs, self._loop.create_future())
         if self._errands.takes(call):
-            self._expect(self._errands.begin(call, sends=self._doom is None or key.startswith(UNDO)))
+            goes_on = self._doom is None or key.startswith(UNDO)
+            self._expect(self._errands.begin(call, sends=goes_on and not self._activation.stopping))
         else:
             self._calls.add(call)
         try:
@@ -275,7 +277,7 @@ class Flow:
             id: str = decode_any(note.value or "{}")["id"]
             return id, None
         row = self._activation.new_instance(request, options)
-        row.parent, row.round = self._activation.claim.id, 1
+        row.parent, row.round = self._activation.claim.id, self._activation.claim.round + 1
         row.child = self._book.number(key)
         return row.id, row
 
@@ -362,7 +364,8 @@ class Flow:
     def _next_s(self) -> float | None:
         """Seconds until something is to be looked at in any case; None: never."""
         waits = [*self._waits.values()] if self._life is None else [*self._waits.values(), self._life]
-        moments = [wait.due_at for wait in waits if wait.due_at is not None] + self._calls.due()
+        moments = [wait.due_at for wait in waits if wait.due_at is not None]
+        moments += () if self._activation.stopping else self._calls.due()
         return max(0.0, min(moments) - self._real.time()) if moments else None
 
     def _park(self, wake_s: float | None) -> Parked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
@@ -105,6 +105,10 @@ class Workflow(Generic[P, R]):
     def new_from_json(self, text: str) -> WorkflowStart[R]:
         """Describes a start with arguments from a JSON object. Raises: ArgumentError, EncodingError."""
         return WorkflowStart(self, self._signature.encode_json(text))
+
+    def revise(self, text: str, changes: Mapping[str, Any]) -> str:
+        """Stored arguments with some of them changed, as JSON text. Raises: ArgumentError, EncodingError."""
+        return self._signature.revise(text, changes)
 
     async def run(self, activation: Activation) -> Outcome:
         """Runs the function from its beginning, or from where it has stayed, as far as it comes."""

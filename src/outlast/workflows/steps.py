@@ -7,7 +7,8 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar, overload
+from weakref import WeakSet
 
 from outlast._kernel.backoff import Backoff, check_policy, exponential
 from outlast._kernel.marks import is_method, mark_step
@@ -34,6 +35,7 @@ class StepSettings:
     backoff: Backoff | Callable[[int], float | timedelta]
     timeout_s: float | None
     compensate: Callable[..., Any] | None
+    cancellable: bool = False
     where: Where | None = None
 
 
@@ -73,6 +75,15 @@ class Step(Generic[P, R]):
         return f"<step {self.outlast_step_name!r}>"
 
 
+_MADE: Final[dict[str, WeakSet[Step[Any, Any]]]] = {}
+"""Steps that exist in this process, by name. Definitions only: no workflow's state is held here."""
+
+
+def steps_called(name: str) -> list[Step[Any, Any]]:
+    """The steps of this name that are defined in this process."""
+    return list(_MADE.get(name, ()))
+
+
 def _compensation(of: Step[Any, Any], function: Callable[..., Any]) -> Step[Any, Any]:
     """The step that undoes another: it takes the same arguments, and `result` if it has such a parameter."""
     made: Step[Any, Any] = function if isinstance(function, Step) else make_step(function)
@@ -91,7 +102,13 @@ def make_step(function: Callable[..., Any], settings: StepSettings | None = None
         raise DefinitionError(f"@step goes on a function or a machine's method, not on {function!r}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise DefinitionError(f"step {function.__name__!r} must return, not yield")
+    if settings is not None and settings.cancellable and not inspect.iscoroutinefunction(function):
+        raise DefinitionError(
+            f"step {function.__name__!r} is a def, which runs on a thread that nobody can stop: "
+            "cancellable=True needs an async def"
+        )
     made: Step[Any, Any] = Step(function, settings or StepSettings(None, 1, exponential(), None, None))
+    _MADE.setdefault(made.outlast_step_name, WeakSet()).add(made)
     if made.outlast_program is not None and "<locals>" not in function.__qualname__:
         DEFINED.add(made.outlast_program)
     return made
@@ -138,6 +155,7 @@ def step(
     backoff: Backoff | Callable[[int], float | timedelta] | None = None,
     timeout: float | timedelta | None = None,
     compensate: Callable[..., Any] | None = None,
+    cancellable: Literal[True] | None = None,
     on: str | None = None,
     concurrency_key: LimitOfStep | None = None,
     rate_limit: LimitOfStep | None = None,
@@ -152,6 +170,7 @@ def step(
     backoff: Backoff | Callable[[int], float | timedelta] | None = None,
     timeout: float | timedelta | None = None,
     compensate: Callable[..., Any] | None = None,
+    cancellable: Literal[True] | None = None,
     on: str | None = None,
     concurrency_key: LimitOfStep | None = None,
     rate_limit: LimitOfStep | None = None,
@@ -171,6 +190,9 @@ def step(
         compensate: The function that undoes the step when the workflow fails later. It takes the step's arguments, by
             name, or some of them, and `result`, what the step returned, if it has such a parameter. It is a step
             itself: decorate it to give it attempts of its own.
+        cancellable: True: it must be possible to stop it at once when its workflow is cancelled, so a `def`, whose
+            thread nobody can stop, is refused. Left out: an `async def` is stopped, too; a `def` runs to its end,
+            unheard.
         on: The queue whose workers run it, while the workflow waits, holding nothing; None: where the workflow runs.
             With this or a limit it runs as an instance of its own, an errand: its arguments are stored, and its name
             is its own among all such steps.
@@ -191,6 +213,11 @@ def step(
     timeout_s = None if timeout is None else duration_s(timeout, name="timeout", least_s=0.001)
     if function is not None and is_method(function):
         return mark_step(_for_machines(function))
+    if cancellable is not None and cancellable is not True:
+        raise DefinitionError(
+            f"cancellable must be True or left out, not {cancellable!r}: "
+            "an async def is always stopped when its workflow is cancelled"
+        )
     place = where(on, concurrency_key, rate_limit, weight)
-    decorate = _Decorator(StepSettings(name, max_attempts, policy, timeout_s, compensate, place))
+    decorate = _Decorator(StepSettings(name, max_attempts, policy, timeout_s, compensate, cancellable is True, place))
     return decorate if function is None else decorate(function)

@@ -3,7 +3,7 @@
 import pytest
 
 from outlast._kernel.states import FINAL
-from outlast._model import Claim, Filter
+from outlast._model import Claim, Committed, Filter, Redo, Retried
 from outlast._store.contract import Store
 from tests.store.given import Database, Given, PinnedWorld, ids, settlement
 from tests.store.outcomes import Post, again, ended, family, parked, spawned
@@ -26,7 +26,7 @@ async def test_a_spawn_parks_the_parent_with_its_children(given: Given, database
 
     committed = await store.claims.commit([spawned(parent, rows)])
 
-    assert committed == ([], ["a", "b"])
+    assert committed == Committed([], ["a", "b"])
     row = await given.read(parent.id)
     assert (row.status, row.step, row.awaits, row.node) == ("waiting", "joined", None, None)
     assert database.peek(parent.id, "pending") == 3
@@ -42,7 +42,7 @@ async def test_no_children_let_the_parent_go_on(given: Given, store: Store) -> N
 
     committed = await store.claims.commit([spawned(parent, [], wake_s=60.0)])
 
-    assert committed == ([], ["default"])
+    assert committed == Committed([], ["default"])
     row = await given.read(parent.id)
     assert (row.status, row.wake_at) == ("ready", None)
 
@@ -125,7 +125,7 @@ async def test_a_lost_claim_spawns_nothing(given: Given, store: Store) -> None:
 
     committed = await store.claims.commit([spawned(parent, [given.new()])])
 
-    assert committed == ([parent.id], [])
+    assert committed == Committed([parent.id], [])
     assert ids(await given.taken()) == [parent.id]
 
 
@@ -165,11 +165,11 @@ async def test_children_with_limits_are_left_to_the_timekeeper(given: Given, sto
 async def test_the_last_child_wakes_the_parent(given: Given, store: Store, world: PinnedWorld) -> None:
     parent, (first, second, third) = await family(given, 3, wake_s=3600.0)
 
-    assert await store.claims.commit([ended(first)]) == ([], [])
-    assert await store.claims.commit([ended(second, "failed")]) == ([], [])
+    assert await store.claims.commit([ended(first)]) == Committed([], [])
+    assert await store.claims.commit([ended(second, "failed")]) == Committed([], [])
     assert not await woken(given, parent)
     world.pin(world.wall_us() + 60_000_000)
-    assert await store.claims.commit([ended(third, "cancelled")]) == ([], ["default"])
+    assert await store.claims.commit([ended(third, "cancelled")]) == Committed([], ["default"])
 
     assert await woken(given, parent)
     row = await given.read(parent)
@@ -195,7 +195,7 @@ async def test_children_of_several_parents_end_in_one_batch(given: Given, store:
 
     committed = await store.claims.commit([ended(child) for _, children in families for child in children[:2]])
 
-    assert committed == ([], ["default"])
+    assert committed == Committed([], ["default"])
     assert [await woken(given, parent) for parent, _ in families] == [True, True, False]
 
 
@@ -204,10 +204,10 @@ async def test_a_parent_that_has_enough_wakes_once(given: Given, store: Store) -
 
     await store.claims.commit([ended(first)])
     assert await woken(given, parent)
-    assert await store.claims.commit([ended(second)]) == ([], [])
+    assert await store.claims.commit([ended(second)]) == Committed([], [])
     (claim,) = await given.taken()
     assert claim.id == parent
-    assert await store.claims.commit([ended(third)]) == ([], [])
+    assert await store.claims.commit([ended(third)]) == Committed([], [])
     assert await given.status(parent) == "running"
 
 
@@ -285,7 +285,7 @@ async def test_only_the_round_that_is_waited_for_counts(given: Given, store: Sto
     await store.claims.commit([spawned(claim, [given.new()])])
     (young,) = await given.taken()
 
-    assert await store.claims.commit([ended(late)]) == ([], [])
+    assert await store.claims.commit([ended(late)]) == Committed([], [])
     assert not await woken(given, parent)
     await store.claims.commit([ended(young)])
 
@@ -315,7 +315,7 @@ async def test_a_parent_that_waits_for_a_signal_is_not_woken_by_a_child(given: G
     (claim,) = await given.taken()
     await store.claims.commit([parked(claim, "go")])
 
-    assert await store.claims.commit([ended(late)]) == ([], [])
+    assert await store.claims.commit([ended(late)]) == Committed([], [])
     assert await given.status(parent) == "waiting"
 
 
@@ -338,7 +338,7 @@ async def test_a_wait_for_children_ends_at_its_deadline(given: Given, store: Sto
 
     assert (due.promoted, due.timed_out) == (1, 1)
     assert await woken(given, parent)
-    assert await store.claims.commit([ended(child)]) == ([], [])
+    assert await store.claims.commit([ended(child)]) == Committed([], [])
     assert ids(await given.taken()) == [parent]
 
 
@@ -349,7 +349,7 @@ async def test_a_hundred_thousand_children(given: Given, database: Database, sto
 
     committed = await store.claims.commit([spawned(parent, rows)])
 
-    assert committed == ([], ["children"])
+    assert committed == Committed([], ["children"])
     assert database.peek(parent.id, "pending") == 100_000
     while children := await given.taken(5_000, queue="children"):
         assert not await woken(given, parent.id)
@@ -418,8 +418,8 @@ async def test_a_child_that_is_run_again_is_waited_for_again(given: Given, store
     parent, (first, second) = await family(given, 2)
     await store.claims.commit([ended(first, status)])
 
-    retried = await store.instances.retry(first.id)
-    assert (retried is not None) == (status != "done") or retried == ("done", "default")
+    retried = await store.acts.retry(first.id, Redo())
+    assert (retried is not None) == (status != "done") or retried == Retried("done", "default", 1)
     if status == "done":
         assert given.database.peek(parent, "pending") == 1
         return
@@ -436,7 +436,7 @@ async def test_a_quarantined_child_that_is_run_again_counts_once(given: Given, s
     parent, (child,) = await family(given, 1)
     await store.claims.commit([settlement(child, "quarantined")])
 
-    await store.instances.retry(child.id)
+    await store.acts.retry(child.id, Redo())
 
     assert given.database.peek(parent, "pending") == 1
     (fresh,) = await given.taken()
@@ -448,12 +448,12 @@ async def test_a_child_run_again_after_the_join_holds_nobody_up(given: Given, st
     parent, (child,) = await family(given, 1)
     await store.claims.commit([ended(child, "failed")])
 
-    await store.instances.retry(child.id)
+    await store.acts.retry(child.id, Redo())
 
     assert await woken(given, parent)
     claims = {claim.id: claim for claim in await given.taken()}
     await store.claims.commit([spawned(claims[parent], [given.new()])])
-    assert await store.claims.commit([ended(claims[child.id])]) == ([], [])
+    assert await store.claims.commit([ended(claims[child.id])]) == Committed([], [])
     assert not await woken(given, parent)
 
 
@@ -549,7 +549,7 @@ async def test_children_live_on_when_only_their_parent_is_cancelled(given: Given
     assert stopped is not None
     assert stopped.ids == [parent]
     assert given.database.peek(parent, "pending") is None
-    assert await store.claims.commit([ended(child)]) == ([], [])
+    assert await store.claims.commit([ended(child)]) == Committed([], [])
     assert await given.status(parent) == "cancelled"
 
 

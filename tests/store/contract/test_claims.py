@@ -130,7 +130,7 @@ async def test_two_claimers_never_take_the_same(given: Given, open_store: OpenSt
 
     assert sorted(id for mine in taken for id in mine) == sorted(added)
     for node, mine in enumerate(taken):
-        assert sorted(id for id, _ in await given.store.claims.owned(str(node))) == sorted(mine)
+        assert sorted(id for id, *_ in await given.store.claims.owned(str(node))) == sorted(mine)
 
 
 async def test_no_claim_begins_after_a_pause(given: Given, open_store: OpenStore) -> None:
@@ -346,7 +346,7 @@ async def test_owned_lists_what_a_node_runs(given: Given) -> None:
     await given.claim(node="bob")
     await given.store.claims.commit([settlement(first)])
 
-    assert await given.store.claims.owned(NODE) == [(second.id, 1)]
+    assert await given.store.claims.owned(NODE) == [(second.id, 1, False)]
     assert await given.store.claims.owned("nobody") == []
 
 

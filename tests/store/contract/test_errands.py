@@ -5,7 +5,7 @@ import json
 import pytest
 
 from outlast._kernel.program import ERRAND, WORKFLOW
-from outlast._model import Entry, NewInstance
+from outlast._model import Deed, Entry, NewInstance
 from outlast._store.contract import Store
 from tests.store.given import Given, PinnedWorld, settlement
 from tests.store.outcomes import ended, parked
@@ -133,17 +133,42 @@ async def test_the_news_of_an_end_say_how_many_attempts_there_were_and_how_long_
     assert await given.status(id) == "ready"
 
 
-@pytest.mark.parametrize(("status", "left"), [("failed", []), ("quarantined", ["s#0"])])
-async def test_what_was_out_is_forgotten_when_its_workflow_is_tried_again(
-    given: Given, store: Store, status: str, left: list[str]
+@pytest.mark.parametrize("tree", [False, True])
+async def test_they_are_paused_and_resumed_with_their_workflow_and_its_children_are_not(
+    given: Given, store: Store, tree: bool
 ) -> None:
-    """For a quarantined one it is out still."""
     await given.node()
+    id, errands, (child,) = await sent(given, 2, called=1)
+
+    paused = await store.acts.pause(id, Deed(given.world.new_id(), "paused"), tree=tree)
+
+    assert paused is not None
+    held = {id, *errands, child} if tree else {id, *errands}
+    assert set(paused.ids) == held
+    assert [claim.id for claim in await given.taken(queue="gpu")] == ([] if tree else [child])
+    resumed = await store.acts.resume(id, Deed(given.world.new_id(), "resumed"), tree=tree)
+    assert resumed is not None
+    assert set(resumed.ids) == held
+    assert {*errands} <= {claim.id for claim in await given.taken(queue="gpu")}
+
+
+async def test_what_was_done_with_them_goes_with_them(given: Given, store: Store) -> None:
     id, (errand,), _ = await sent(given)
-    await store.instances.cancel(errand, "{}", None)
-    (claim,) = await given.taken(1)
-    await store.claims.commit([settlement(claim, status)])
+    await store.acts.pause(id, Deed(given.world.new_id(), "paused"))
+    assert len(await store.acts.list(errand)) == 1
 
-    assert await store.instances.retry(id) == (status, "default")
+    await store.instances.delete(id)
 
-    assert [note.key for note in await store.journal.notes([id])] == left
+    assert await store.acts.list(errand) == await store.acts.list(id) == []
+
+
+async def test_acts_are_pruned_with_errands(given: Given, store: Store, world: PinnedWorld) -> None:
+    world.pin()
+    id, (errand,), _ = await sent(given)
+    await store.acts.pause(id, Deed(given.world.new_id(), "paused"))
+    await store.instances.cancel(id, "{}", 10.0)
+
+    world.advance(20.0)
+
+    assert await store.upkeep.prune(10) == 2
+    assert await store.acts.list(errand) == await store.acts.list(id) == []

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from outlast._kernel import states
-from outlast._model import Filter, Held, Stopped
+from outlast._model import Filter, Held, Redo, Retried, Stopped
 from outlast._store.contract import Store
 from tests.store.conftest import OpenStore
 from tests.store.given import NOON_US, Database, Given, PinnedWorld, ids, settlement
@@ -173,7 +173,7 @@ async def test_what_does_not_exist_is_none(store: Store) -> None:
     assert await store.instances.find("no such key") is None
     assert await store.instances.ended([UNKNOWN]) == []
     assert await store.instances.cancel(UNKNOWN, "{}", None) is None
-    assert await store.instances.retry(UNKNOWN) is None
+    assert await store.acts.retry(UNKNOWN, Redo()) is None
     assert await store.instances.delete(UNKNOWN) is None
     assert await store.instances.list(Filter()) == []
     assert await store.instances.totals() == {}
@@ -311,7 +311,7 @@ async def test_retry_makes_what_ended_ready_with_fresh_counts(given: Given, worl
     given.database.poke(claim.id, crashes=3)
     world.pin()
 
-    assert await given.store.instances.retry(claim.id) == (status, "default")
+    assert await given.store.acts.retry(claim.id, Redo()) == Retried(status, "default", claim.epoch)
 
     row = await given.read(claim.id)
     assert (row.status, row.attempt, row.crashes) == ("ready", 0, 0)
@@ -324,7 +324,7 @@ async def test_retry_leaves_what_lives_or_is_done(given: Given, status: str) -> 
     id = await given.standing(status)
     before = await given.read(id)
 
-    assert await given.store.instances.retry(id) == (status, "default")
+    assert await given.store.acts.retry(id, Redo()) == Retried(status, "default", (await given.read(id)).epoch)
 
     assert await given.read(id) == before
 
@@ -334,7 +334,7 @@ async def test_retry_of_a_row_whose_key_is_held_changes_nothing(given: Given) ->
     holder = await given.one(key="k")
     before = await given.read(old)
 
-    assert await given.store.instances.retry(old) == Held(old, "k", holder)
+    assert await given.store.acts.retry(old, Redo()) == Held(old, "k", holder)
 
     assert await given.read(old) == before
 
@@ -343,7 +343,7 @@ async def test_retry_of_a_row_whose_key_is_held_changes_nothing(given: Given) ->
 async def test_retry_takes_the_key_again(given: Given, scope: str) -> None:
     old = await given.ended("failed", key="k", scope=scope)
 
-    assert await given.store.instances.retry(old) == ("failed", "default")
+    assert await given.store.acts.retry(old, Redo()) == Retried("failed", "default", 1)
 
     assert await given.store.instances.add([row := given.new(key="k")]) == [Held(row.id, "k", old)]
 
@@ -352,7 +352,7 @@ async def test_retry_of_a_row_that_never_holds_its_key_minds_no_holder(given: Gi
     old = await given.ended("failed", key="k", scope="none")
     await given.one(key="k")
 
-    assert await given.store.instances.retry(old) == ("failed", "default")
+    assert await given.store.acts.retry(old, Redo()) == Retried("failed", "default", 1)
 
     assert await given.status(old) == "ready"
 
@@ -360,7 +360,7 @@ async def test_retry_of_a_row_that_never_holds_its_key_minds_no_holder(given: Gi
 async def test_a_commit_from_before_a_retry_is_still_known_as_ours(given: Given) -> None:
     claim = await given.claim()
     await given.store.claims.commit([settlement(claim, "failed")])
-    await given.store.instances.retry(claim.id)
+    await given.store.acts.retry(claim.id, Redo())
 
     assert (await given.store.claims.commit([settlement(claim, "failed")])).stale == []
 
@@ -413,9 +413,9 @@ async def test_one_key_retried_by_many_at_once_goes_to_one(given: Given, open_st
     stores = [given.store, await open_store()]
     ended = [await given.ended("failed", key="k") for _ in range(6)]
 
-    answers = await asyncio.gather(*(stores[at % 2].instances.retry(id) for at, id in enumerate(ended)))
+    answers = await asyncio.gather(*(stores[at % 2].acts.retry(id, Redo()) for at, id in enumerate(ended)))
 
-    (winner,) = [id for id, answer in zip(ended, answers, strict=True) if answer == ("failed", "default")]
+    (winner,) = [id for id, answer in zip(ended, answers, strict=True) if answer == Retried("failed", "default", 1)]
     assert [answer for answer in answers if isinstance(answer, Held)] == [
         Held(id, "k", winner) for id in ended if id != winner
     ]

@@ -86,7 +86,7 @@ async def test_the_work_of_the_living_is_left(given: Given, store: Store) -> Non
 
     assert await store.leases.reclaim(10, 5) == Reclaimed(0, 0, [])
 
-    assert await store.claims.owned(NODE) == [(claim.id, 1)]
+    assert await store.claims.owned(NODE) == [(claim.id, 1, False)]
 
 
 async def test_the_work_of_the_dead_is_given_back(given: Given, store: Store) -> None:

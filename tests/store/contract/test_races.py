@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from outlast._model import Claim, Committed, Receipt, Settlement, Signal
+from outlast._model import Claim, Committed, Receipt, Redo, Settlement, Signal
 from outlast._store.contract import Store
 from tests.store.conftest import OpenStore
 from tests.store.given import Given, ids, settlement
@@ -230,7 +230,7 @@ async def test_a_retried_child_never_wakes_its_parent_early(given: Given, store:
     await store.claims.commit([ended(first, "failed") for _, (first, _) in families])
 
     await at_once(
-        asyncio.gather(*(other.instances.retry(first.id) for _, (first, _) in families)),
+        asyncio.gather(*(other.acts.retry(first.id, Redo()) for _, (first, _) in families)),
         commits(store, [ended(second) for _, (_, second) in families], 3),
     )
 

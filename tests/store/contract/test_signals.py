@@ -3,6 +3,7 @@
 import pytest
 
 from outlast._kernel.states import FINAL
+from outlast._model import Committed, Redo
 from outlast._store.contract import Store
 from tests.store.given import Database, Given, PinnedWorld, ids, settlement
 from tests.store.outcomes import Post, again, ended, moved, parked, waiting
@@ -235,7 +236,7 @@ async def test_a_signal_that_came_first_counts(given: Given, post: Post, store: 
 
     committed = await store.claims.commit([parked(early, "go", wake_s=60.0), parked(late, "go", wake_s=60.0)])
 
-    assert committed == ([], ["default"])
+    assert committed == Committed([], ["default"])
     row = await given.read(early.id)
     assert (row.status, row.awaits, row.wake_at) == ("ready", '["go"]', None)
     assert await given.status(late.id) == "waiting"
@@ -264,7 +265,7 @@ async def test_a_signal_that_came_first_counts_once(given: Given, post: Post, st
 
     committed = await store.claims.commit([parked(claim, "go", **columns)])
 
-    assert committed == ([], [])
+    assert committed == Committed([], [])
     assert await given.status(claim.id) == "waiting"
 
 
@@ -297,7 +298,7 @@ async def test_a_retried_step_sees_what_it_awaited(given: Given, database: Datab
     assert claim.awaits == '["go"]'
     await store.claims.commit([settlement(claim, "quarantined")])
     assert database.peek(id, "awaits") == '["go"]'
-    await store.instances.retry(id)
+    await store.acts.retry(id, Redo())
     (claim,) = await given.taken()
     assert claim.awaits == '["go"]'
 
@@ -405,7 +406,7 @@ async def test_an_outcome_written_twice_uses_up_once(given: Given, post: Post, s
 
     first, second = await store.claims.commit([outcome]), await store.claims.commit([outcome])
 
-    assert first == second == ([], [])
+    assert first == second == Committed([], [])
     assert await given.status(claim.id) == "waiting"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from outlast._model import Entry, Filter
+from outlast._model import Deed, Entry, Filter, Settlement
 from tests.store.contract.test_schedules import a_schedule
 from tests.store.given import Given, settlement
 from tests.store.outcomes import Post, ended, family, parked, spawned, waiting
@@ -203,6 +203,37 @@ async def test_roots_have_no_parent(given: Given) -> None:
     assert len(await found(given, Filter())) == 2 + len(children)
 
 
+async def test_every_list_and_count_knows_what_is_paused(given: Given) -> None:
+    parent, (child, sister) = await family(given, 2)
+    waits, other = await waiting(given, "paid", count=2, tags=EU)
+    for id in (waits, child.id):
+        await given.store.acts.pause(id, Deed(given.world.new_id(), "paused"))
+    count = given.store.instances.count
+
+    for wanted, tagged_ids, children in ((True, [waits], [child.id]), (False, [other], [sister.id])):
+        assert await found(given, tagged(("region", "eu"), paused=wanted)) == tagged_ids
+        assert await found(given, Filter(waiting_for="paid", paused=wanted)) == tagged_ids
+        assert await count(tagged(("region", "eu"), paused=wanted), "status") == {"waiting": 1}
+        assert await count(Filter(parent=parent, paused=wanted), "status") == {"running": len(children)}
+        assert await count(Filter(status=("running",), paused=wanted), "status") == {"running": 1}
+    (row,) = await given.store.instances.list(tagged(("region", "eu"), paused=True))
+    assert row == await given.read(waits)
+    assert row.paused_at is not None
+
+
+async def test_what_is_paused_gives_tags_by_what_it_records(given: Given) -> None:
+    claim = await given.claim(tags=EU)
+    await given.store.acts.pause(claim.id, Deed(given.world.new_id(), "paused"))
+    entries = [Entry("tags#1", "tags", "done", 1, value='{"region":"us"}')]
+
+    goes_on = Settlement(claim.id, claim.epoch, "running", 0, commits=claim.commits, entries=entries)
+    committed = await given.store.claims.commit([goes_on])
+
+    assert (committed.stale, committed.paused) == ([], (claim.id,))
+    assert (await given.read(claim.id)).tags == '{"region":"us"}'
+    assert await found(given, tagged(("region", "us"))) == [claim.id]
+
+
 async def test_counts_are_by_status_program_or_queue_under_a_filter(given: Given) -> None:
     await given.added(3, queue="side", tags=EU)
     await given.added(2, program="other", tags=EU_42)
@@ -251,6 +282,7 @@ async def test_only_what_has_ended_is_removed_and_no_child_of_a_live_parent(give
 async def test_what_belongs_to_it_is_removed_with_it(given: Given) -> None:
     (claim,) = await given.claimed(1)
     await Post(given).send(claim.id)
+    await given.store.acts.pause(claim.id, Deed(given.world.new_id(), "paused"))
     entries = [Entry("a#1", "step", "done", 1, value="1")]
     await given.store.claims.commit([settlement(claim, entries=entries)])
 
@@ -258,6 +290,7 @@ async def test_what_belongs_to_it_is_removed_with_it(given: Given) -> None:
 
     assert await given.store.signals.list(claim.id) == []
     assert await given.store.journal.notes([claim.id]) == []
+    assert await given.store.acts.list(claim.id) == []
 
 
 async def test_the_time_of_the_end_narrows_a_list(given: Given) -> None:

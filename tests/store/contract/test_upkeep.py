@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from outlast._kernel import states
-from outlast._model import OVERDUE_S
+from outlast._model import OVERDUE_S, Redo
 from outlast._store.contract import Store
 from tests.store.conftest import OpenStore
 from tests.store.given import NOON_US, Given, PinnedWorld
@@ -46,7 +46,7 @@ async def test_only_what_has_ended_is_deleted(given: Given, store: Store, status
 
 async def test_a_retried_row_is_not_deleted(given: Given, store: Store) -> None:
     id = await given.ended("failed")
-    await store.instances.retry(id)
+    await store.acts.retry(id, Redo())
 
     assert await store.upkeep.prune(10, FAR_US) == 0
 

@@ -9,12 +9,14 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import astuple
 
+from outlast._kernel.states import RUNNING
 from outlast._model import Claim, Committed, Settlement, Taken
 from outlast._store.contract import CRASHES_ANY
 from outlast._store.postgres.columns import named_columns
 from outlast._store.postgres.desk import Desk
-from outlast._store.postgres.effects import fences, settle_within, stale
+from outlast._store.postgres.effects import fences, settle_within
 from outlast._store.postgres.limits import admit
+from outlast._store.rows import committed_of
 from outlast._store.turns import fair_share, turned
 
 _id = attrgetter("id")
@@ -108,18 +110,21 @@ class Claims:
                 others = [item for item in batch if not item.only_records]
                 values = _columns(others) if others else {}
                 return await desk.transact(lambda transaction: settle_within(transaction, batch, values))
-            changed = await desk.run("commit_full", **_columns(batch), now=desk.now())
+            values = _columns(batch)
+            changed = await desk.run("commit_full", **values, held=False, now=desk.now())
+            if changed < len(batch) and any(item.status == RUNNING for item in batch):
+                await desk.run("commit_full", **values, held=True, now=desk.now())  # of what is paused.
         if changed == len(batch):
             return Committed([], [])
-        return Committed(stale(batch, await desk.rows("settled", **fences(batch))), [])
+        return committed_of(batch, await desk.rows("settled", **fences(batch)), ())
 
     async def release(self, claims: Sequence[tuple[str, int]]) -> None:
         if claims:
             ids, epochs = zip(*sorted(claims), strict=True)
             await self._desk.run("release", ids=ids, epochs=epochs)
 
-    async def owned(self, node: str) -> list[tuple[str, int]]:
-        return [(id, epoch) for id, epoch in await self._desk.rows("owned", node=node)]
+    async def owned(self, node: str) -> list[tuple[str, int, bool]]:
+        return [(id, epoch, paused) for id, epoch, paused in await self._desk.rows("owned", node=node)]
 
     async def report(self, reports: Sequence[tuple[str, int, float, str]]) -> None:
         if reports:

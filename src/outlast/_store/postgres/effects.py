@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from outlast._kernel.states import FINAL, WAITING
+from outlast._kernel.states import FINAL, RUNNING, WAITING
 from outlast._model import Committed, NewInstance, Settlement
 from outlast._store.children import children_rows, chunks, pending, ready_queues, started_rows
 from outlast._store.post import USED_KEPT_S
@@ -17,6 +17,7 @@ from outlast._store.postgres.columns import columns_of
 from outlast._store.postgres.desk import Transaction
 from outlast._store.postgres.journal import record_within
 from outlast._store.postgres.tags import retag_by, tag_new
+from outlast._store.rows import committed_of
 
 _fence = attrgetter("id", "epoch", "commits")
 _first = itemgetter(0)
@@ -27,14 +28,14 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
 
     `values` are the columns of those that do more than record something.
     """
-    fenced, changed = fences(batch), 0
+    fenced = fences(batch)
     ((locked,),) = await transaction.rows("lock_ours", **fenced)
     ours = set(locked or ())
-    if recorded := [item for item in batch if item.only_records]:
-        changed += await transaction.run("commit_recorded", **(fences(recorded) if values else fenced))
-    if values:
-        changed += await transaction.run("commit_full", **values, now=transaction.now)
-    lost = [] if changed == len(batch) else stale(batch, await transaction.rows("settled", **fenced))
+    committed = Committed([], [])
+    if await _write(transaction, batch, values, held=False) < len(batch):
+        if any(item.status == RUNNING for item in batch):
+            await _write(transaction, batch, values, held=True)  # of what is paused.
+        committed = committed_of(batch, await transaction.rows("settled", **fenced), ())
     written = [item for item in batch if item.id in ours]
     queues: set[str] = set()
     await _consume(transaction, written)
@@ -44,7 +45,17 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
     queues |= await _start(transaction, started_rows(written))
     queues |= await _recheck(transaction, [item for item in written if item.status == WAITING and item.awaits])
     queues |= await lower(transaction, [item.id for item in written if item.parent and item.status in FINAL])
-    return Committed(lost, sorted(queues))
+    return committed._replace(queues=sorted(queues))
+
+
+async def _write(transaction: Transaction, batch: Sequence[Settlement], values: dict[str, Any], *, held: bool) -> int:
+    """Writes the rows of outcomes; what keeps its claim and is paused only if `held`. Returns how many were written."""
+    changed = 0
+    if recorded := [item for item in batch if item.only_records]:
+        changed += await transaction.run("commit_recorded", **fences(recorded), held=held)
+    if values:
+        changed += await transaction.run("commit_full", **values, held=held, now=transaction.now)
+    return changed
 
 
 def fences(batch: Sequence[Settlement]) -> dict[str, Any]:
@@ -55,12 +66,6 @@ def fences(batch: Sequence[Settlement]) -> dict[str, Any]:
 
 def _array(values: Iterable[str | int | None]) -> str:
     return f"{{{','.join(['NULL' if value is None else str(value) for value in values])}}}"
-
-
-def stale(batch: Sequence[Settlement], settled: Iterable[Sequence[Any]]) -> list[str]:
-    """Ids of the batch whose last written outcome is another claim's."""
-    known = {row[0] for row in settled}
-    return [item.id for item in batch if item.id not in known]
 
 
 async def _consume(transaction: Transaction, written: Sequence[Settlement]) -> None:

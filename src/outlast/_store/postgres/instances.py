@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from outlast._kernel.states import FINAL, MOVES, QUARANTINED, RUNNING, UNDONE
+from outlast._kernel.states import FINAL, RUNNING
 from outlast._model import Ended, Filter, Held, NewInstance, Receipt, Row, Signal, Stopped
 from outlast._store.children import span
+from outlast._store.postgres.acts import locked_tree
 from outlast._store.postgres.barriers import lower
 from outlast._store.postgres.columns import columns_of, is_id, one_row, plain_columns_of
 from outlast._store.postgres.desk import Desk, Transaction
-from outlast._store.postgres.faults import is_key_taken
 from outlast._store.postgres.searches import counted, listed
 from outlast._store.postgres.signals import send_within
 from outlast._store.postgres.tags import retag_within, tag_new
 from outlast._store.rows import is_plain
-from outlast.errors import StoreError
 
 
 class Instances:
@@ -66,12 +65,7 @@ class Instances:
             return None
 
         async def cancel(transaction: Transaction) -> Stopped | None:
-            ids = [id]
-            while True:  # until nobody has spawned any more while we waited for the locks.
-                found = [row[0] for row in await transaction.rows("tree", id=id, whole=tree)]
-                if len(found) <= len(ids):
-                    break
-                ids = found
+            ids = await locked_tree(transaction, id, whole=tree)
             stood = await transaction.rows("lock_instance", id=id)
             if not stood:
                 return None
@@ -81,40 +75,6 @@ class Instances:
             return Stopped(stood[0][0], nodes, [row[0] for row in ended], sorted(queues))
 
         return await self._desk.transact(cancel)
-
-    async def retry(self, id: str) -> tuple[str, str] | Held | None:
-        if not is_id(id):
-            return None
-
-        async def retry(transaction: Transaction) -> list[tuple[str, str]]:
-            found = await transaction.rows("retry", id=id, now=transaction.now)
-            former = found[0][0] if found else None
-            if former in MOVES["retry"]:
-                ended = former != QUARANTINED
-                await transaction.run("unrecord", id=id, everything=former in UNDONE, errands=ended)
-                if ended:  # for a quarantined one its parent waits still.
-                    await transaction.run("raise", id=id)
-            return found
-
-        while True:
-            try:
-                found = await self._desk.transact(retry)
-            except StoreError as error:
-                if error.__cause__ is None or not is_key_taken(error.__cause__):
-                    raise
-            else:
-                return (found[0][0], found[0][1]) if found else None
-            if (held := await self._holder(id)) is not None:
-                return held
-            # Whoever held the key has let go of it meanwhile.
-
-    async def _holder(self, id: str) -> Held | None:
-        stood = await self._desk.rows("stand", id=id)
-        if not stood or stood[0][3] is None:
-            return None
-        key: str = stood[0][3]
-        found = await self._desk.rows("find_by_key", key=key)
-        return Held(id, key, found[0][0]) if found and found[0][0] != id else None
 
     async def delete(self, id: str) -> str | None:
         if not is_id(id):
@@ -196,5 +156,5 @@ async def _add_tagged(transaction: Transaction, rows: Sequence[NewInstance]) -> 
 
 async def _forget_all(transaction: Transaction, ids: Sequence[str]) -> None:
     """Deletes what belongs to instances that this transaction deletes next."""
-    for name in ("forget", "forget_journal", "forget_logs", "forget_tags"):
+    for name in ("forget", "forget_journal", "forget_logs", "forget_acts", "forget_tags"):
         await transaction.run(name, ids=ids)

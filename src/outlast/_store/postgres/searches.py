@@ -62,6 +62,7 @@ def _filters(wanted: Filter) -> dict[str, Any]:
         "program": wanted.program,
         "queue": wanted.queue,
         "key": wanted.correlation_key,
+        "paused": wanted.paused,
         "created_after": _moment(wanted.created_after_us),
         "created_before": _moment(wanted.created_before_us),
         "ended_before": _moment(wanted.ended_before_us),

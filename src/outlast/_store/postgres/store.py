@@ -6,6 +6,7 @@ from typing import Any
 
 from outlast._store.contract import Enlisted
 from outlast._store.enlist import enlist
+from outlast._store.postgres.acts import Acts
 from outlast._store.postgres.address import parse
 from outlast._store.postgres.alarms import Alarms
 from outlast._store.postgres.bell import Bell
@@ -42,6 +43,7 @@ class PostgresStore:
         engine = Desk(self._links.engine, sql, world)
         client = Desk(self._links.client, sql, world)
         self.instances = Instances(client)
+        self.acts = Acts(client)
         self.signals = Signals(client)
         self.journal = Journal(client)
         self.logs = Logs(client)

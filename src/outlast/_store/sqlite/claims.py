@@ -10,8 +10,10 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import astuple
 
+from outlast._kernel.states import RUNNING
 from outlast._model import Claim, Committed, Settlement, Taken
 from outlast._store.contract import CRASHES_ANY
+from outlast._store.rows import committed_of
 from outlast._store.sqlite.desk import Desk, scalar
 from outlast._store.sqlite.effects import write_effects
 from outlast._store.sqlite.fair import take_fair
@@ -90,21 +92,30 @@ class Claims:
         text = _json(others)
 
         def write(connection: sqlite3.Connection) -> Committed:
-            changed, queues, ours = 0, set[str](), set[str]()
+            queues, ours = set[str](), set[str]()
             if has_effects:
                 ours.update(msgspec.json.decode(scalar(connection, desk.text("find_ours"), {"fences": fences})))
-            if len(others) < len(batch):
-                changed += connection.execute(desk.text("commit_recorded"), {"fences": recorded}).rowcount
-            if others:
-                commit = desk.text("commit" if is_plain else "commit_full")
-                changed += connection.execute(commit, {"batch": text, "now_us": now_us}).rowcount
+
+            def write_rows(*, held: bool) -> int:
+                changed = 0
+                if len(others) < len(batch):
+                    values: dict[str, Any] = {"fences": recorded, "held": held}
+                    changed += connection.execute(desk.text("commit_recorded"), values).rowcount
+                if others:
+                    commit = desk.text("commit" if is_plain else "commit_full")
+                    values = {"batch": text, "held": held, "now_us": now_us}
+                    changed += connection.execute(commit, values).rowcount
+                return changed
+
+            is_whole = write_rows(held=False) == len(batch)
+            if not is_whole and any(item.status == RUNNING for item in batch):
+                write_rows(held=True)  # of what is paused.
             if ours:
                 queues = write_effects(connection, desk, [item for item in batch if item.id in ours], now_us)
-            if changed == len(batch):
+            if is_whole:
                 return Committed([], sorted(queues))
             named = fences or _json([_fence(item) for item in batch])
-            done = {row[0] for row in connection.execute(desk.text("settled"), {"fences": named})}
-            return Committed([item.id for item in batch if item.id not in done], sorted(queues))
+            return committed_of(batch, connection.execute(desk.text("settled"), {"fences": named}), queues)
 
         committed: Committed = await desk.writer.write(write)
         return committed
@@ -112,8 +123,8 @@ class Claims:
     async def release(self, claims: Sequence[tuple[str, int]]) -> None:
         await self._desk.run("release", claims=_json(claims))
 
-    async def owned(self, node: str) -> list[tuple[str, int]]:
-        return [(id, epoch) for id, epoch in await self._desk.rows("owned", node=node)]
+    async def owned(self, node: str) -> list[tuple[str, int, bool]]:
+        return [(id, epoch, bool(paused)) for id, epoch, paused in await self._desk.rows("owned", node=node)]
 
     async def report(self, reports: Sequence[tuple[str, int, float, str]]) -> None:
         await self._desk.run("report", reports=_json(reports))

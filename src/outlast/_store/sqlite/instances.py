@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from outlast._kernel.states import FINAL, MOVES, QUARANTINED, RUNNING, UNDONE
+from outlast._kernel.states import FINAL, RUNNING
 from outlast._model import Ended, Filter, Held, NewInstance, Receipt, Row, Signal, Stopped
 from outlast._store.children import span
 from outlast._store.rows import is_plain
@@ -20,7 +20,7 @@ from outlast._store.sqlite.signals import send_within
 from outlast._store.sqlite.tags import retag_within, tag_new
 from outlast._world import instant
 
-_TIMES = ("created_at", "due_at", "claimed_at", "finished_at", "expires_at", "wake_at")
+_TIMES = ("created_at", "due_at", "claimed_at", "finished_at", "expires_at", "wake_at", "paused_at")
 _TIME_PLACES = tuple(Row._fields.index(name) for name in _TIMES)
 
 
@@ -83,30 +83,6 @@ class Instances:
             return Stopped(row[0], nodes, [each for each, _ in ended], sorted(queues))
 
         found: Stopped | None = await desk.writer.write(cancel)
-        return found
-
-    async def retry(self, id: str) -> tuple[str, str] | Held | None:
-        desk = self._desk
-        values = {"id": id, "now_us": desk.now_us()}
-
-        def retry(connection: sqlite3.Connection) -> tuple[str, str] | Held | None:
-            row = connection.execute(desk.text("stand"), {"id": id}).fetchone()
-            if row is None:
-                return None
-            status, _, queue, key, scope = row
-            if key is not None and scope is not None and status in MOVES["retry"]:
-                holder = connection.execute(desk.text("find_by_key"), {"key": key}).fetchone()
-                if holder is not None and holder[0] != id:
-                    return Held(id, key, holder[0])
-            connection.execute(desk.text("retry"), values)
-            if status in MOVES["retry"]:
-                ended = status != QUARANTINED
-                connection.execute(desk.text("unrecord"), {"id": id, "everything": status in UNDONE, "errands": ended})
-                if ended:  # for a quarantined one its parent waits still.
-                    connection.execute(desk.text("raise"), values)
-            return (status, queue)
-
-        found: tuple[str, str] | Held | None = await desk.writer.write(retry)
         return found
 
     async def delete(self, id: str) -> str | None:
@@ -181,7 +157,7 @@ class Instances:
 
 def forget_all(connection: sqlite3.Connection, desk: Desk, ids: str) -> None:
     """Deletes what belongs to instances (a JSON array of ids) that this transaction deletes next."""
-    for name in ("forget", "forget_journal", "forget_logs", "forget_tags"):
+    for name in ("forget", "forget_journal", "forget_logs", "forget_acts", "forget_tags"):
         connection.execute(desk.text(name), {"ids": ids})
 
 

@@ -15,6 +15,7 @@ _TABLES: Final = (
     "journal",
     "logs",
     "tags",
+    "acts",
     "gates",
     "rates",
     "buckets",

@@ -47,6 +47,7 @@ def _filters(wanted: Filter) -> dict[str, Any]:
         "program": wanted.program,
         "queue": wanted.queue,
         "key": wanted.correlation_key,
+        "paused": wanted.paused,
         "created_after_us": wanted.created_after_us,
         "created_before_us": wanted.created_before_us,
         "ended_before_us": wanted.ended_before_us,

@@ -13,6 +13,7 @@ from typing import Any, Final
 from outlast._store.contract import Enlisted
 from outlast._store.enlist import enlist
 from outlast._store.schema_files import refuse_newer
+from outlast._store.sqlite.acts import Acts
 from outlast._store.sqlite.alarms import Alarms
 from outlast._store.sqlite.calls import Calls
 from outlast._store.sqlite.claims import Claims
@@ -51,6 +52,7 @@ class SqliteStore:
         sql = load("outlast._store.sqlite.sql", schema=config.schema)
         desk = Desk(self._writer, self._reader, sql, world)
         self.instances = Instances(desk)
+        self.acts = Acts(desk)
         self.signals = Signals(desk)
         self.journal = Journal(desk)
         self.logs = Logs(desk)

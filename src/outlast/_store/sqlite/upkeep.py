@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -34,7 +35,7 @@ class Timers:
         values = {"now_us": now, "limit": limit}
 
         def move(connection: sqlite3.Connection) -> tuple[int, int, set[str]]:
-            due: list[list[str]] = []
+            due: list[list[Any]] = []
             late: list[list[str]] = []
             gates: set[str] = set()
             if due_us is not None and due_us <= now:
@@ -50,7 +51,7 @@ class Timers:
                 rates = msgspec.json.decode(scalar(connection, desk.text("due_buckets"), values))
                 gates.update(RATE + rate for rate in rates)
             queues = limits.open_within(connection, sorted(gates)) if gates else set()
-            queues.update(queue for _, queue, gate in due if gate is None)
+            queues.update(queue for _, queue, gate in due if gate is None and queue is not None)
             queues.update(queue for _, queue in late)
             return len(due) + len(late), len(late), queues
 

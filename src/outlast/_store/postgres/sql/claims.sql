@@ -99,13 +99,16 @@ FROM taken JOIN chosen ON chosen.id = taken.id ORDER BY chosen.share, chosen.tur
 -- gives: the count of rows changed; fewer than the batch means that some claims were lost (see settled)
 -- index: primary key
 UPDATE {schema}.instances AS i
-SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, i.error), node = NULL, slot = NULL,
+SET status = CASE WHEN o.status = 'ready' AND i.paused_at IS NOT NULL THEN 'scheduled' ELSE o.status END,
+    attempt = o.attempt, result = o.result, error = COALESCE(o.error, i.error), node = NULL, slot = NULL,
     awaits = CASE WHEN o.status IN ('ready', 'scheduled', 'quarantined') THEN i.awaits END,
     deadline_at = NULL, commit_epoch = i.epoch, commits = i.commits + 1,
     due_at = CASE WHEN o.delay_s IS NULL THEN i.due_at
         ELSE COALESCE(:now::timestamptz, now()) + o.delay_s * interval '1 second' END,
     finished_at = CASE WHEN o.status IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
         THEN COALESCE(:now, now()) END,
+    paused_at = CASE WHEN o.status NOT IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
+        THEN i.paused_at END,
     expires_at = COALESCE(:now, now()) + o.retention_s * interval '1 second'
 FROM unnest(:ids::uuid[], :epochs::bigint[], :statuses::text[], :attempts::integer[], :results::text[],
         :errors::text[], :delays_s::double precision[], :retentions_s::double precision[])
@@ -114,11 +117,13 @@ WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'ru
 
 -- name: commit_full
 -- As commit, for outcomes that write more than most jobs do.
--- takes: settlements as parallel arrays, sorted by id so that two batches lock rows in one order; now or null
+-- takes: settlements as parallel arrays, sorted by id so that two batches lock rows in one order; now or null; held,
+-- whether claims that are kept are written where their instance is paused: without, the count tells that there are such
 -- gives: the count of rows changed; fewer than the batch means that some claims were lost (see settled)
 -- index: primary key
 UPDATE {schema}.instances AS i
-SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, i.error),
+SET status = CASE WHEN o.status = 'ready' AND i.paused_at IS NOT NULL THEN 'scheduled' ELSE o.status END,
+    attempt = o.attempt, result = o.result, error = COALESCE(o.error, i.error),
     node = CASE WHEN o.status = 'running' THEN i.node END, slot = CASE WHEN o.status = 'running' THEN i.slot END,
     awaits = CASE WHEN o.status = 'waiting' THEN o.awaits
         WHEN o.step IS NULL AND o.status IN ('ready', 'scheduled', 'quarantined') THEN i.awaits END,
@@ -133,6 +138,8 @@ SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(
         ELSE COALESCE(:now, now()) + o.delay_s * interval '1 second' END,
     finished_at = CASE WHEN o.status IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
         THEN COALESCE(:now, now()) END,
+    paused_at = CASE WHEN o.status NOT IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
+        THEN i.paused_at END,
     expires_at = COALESCE(:now, now()) + o.retention_s * interval '1 second'
 FROM unnest(:ids::uuid[], :epochs::bigint[], :statuses::text[], :attempts::integer[], :results::text[],
         :errors::text[], :delays_s::double precision[], :retentions_s::double precision[],
@@ -142,17 +149,19 @@ FROM unnest(:ids::uuid[], :epochs::bigint[], :statuses::text[], :attempts::integ
     AS o (id, epoch, status, attempt, result, error, delay_s, retention_s, step, state, version, deadline_s, commits,
         awaits, wake_s, concurrency_key, rate_limit, rate_weight)
 WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running'
-    AND (o.commits IS NULL OR i.commits = o.commits);
+    AND (o.commits IS NULL OR i.commits = o.commits)
+    AND (o.status <> 'running' OR i.paused_at IS NULL OR :held::boolean);
 
 -- name: commit_recorded
 -- As commit, for claims that have recorded something and go on.
--- takes: ids, epochs and commits as texts of parallel arrays, sorted by id; their rows are locked
+-- takes: ids, epochs and commits as texts of parallel arrays, sorted by id; their rows are locked; held as for commit_full
 -- gives: the count of rows changed, as commit
 -- index: primary key
 UPDATE {schema}.instances AS i
 SET awaits = NULL, wake_at = NULL, deadline_at = NULL, commit_epoch = i.epoch, commits = i.commits + 1
 FROM unnest(:ids::text::uuid[], :epochs::text::bigint[], :commits::text::bigint[]) AS o (id, epoch, commits)
-WHERE i.id = ANY (:ids::text::uuid[]) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running' AND i.commits = o.commits;
+WHERE i.id = ANY (:ids::text::uuid[]) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running' AND i.commits = o.commits
+    AND (i.paused_at IS NULL OR :held::boolean);
 
 -- name: lock_ours
 -- takes: ids, epochs and commits of a batch as texts of parallel arrays, sorted by id
@@ -171,9 +180,11 @@ FROM (
 
 -- name: settled
 -- takes: ids, epochs and commits of a batch as texts of parallel arrays, sorted by id
--- gives: ids of the batch whose last written outcome is this very claim's: written now, or by an earlier try
+-- gives: ids of the batch whose last written outcome is this very claim's: written now, or by an earlier try; and whether
+-- each is paused
 -- index: primary key
-SELECT i.id::text FROM unnest(:ids::text::uuid[], :epochs::text::bigint[], :commits::text::bigint[]) AS o (id, epoch, commits)
+SELECT i.id::text, i.paused_at IS NOT NULL
+FROM unnest(:ids::text::uuid[], :epochs::text::bigint[], :commits::text::bigint[]) AS o (id, epoch, commits)
 JOIN {schema}.instances AS i ON i.id = o.id
 WHERE i.id = ANY (:ids::text::uuid[]) AND i.commit_epoch = o.epoch AND (o.commits IS NULL OR i.commits = o.commits + 1);
 
@@ -182,14 +193,15 @@ WHERE i.id = ANY (:ids::text::uuid[]) AND i.commit_epoch = o.epoch AND (o.commit
 -- index: primary key
 -- What has a limit goes back to the timekeeper, which admits such rows.
 UPDATE {schema}.instances AS i
-SET status = CASE WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+SET status = CASE WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL AND i.paused_at IS NULL THEN 'ready' ELSE 'scheduled' END,
     node = NULL, slot = NULL, deadline_at = NULL
 FROM unnest(:ids::uuid[], :epochs::bigint[]) AS o (id, epoch)
 WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';
 
 -- name: owned
+-- gives: id, epoch, and whether it is paused
 -- index: instances_running
-SELECT id::text, epoch FROM {schema}.instances WHERE node = :node AND status = 'running';
+SELECT id::text, epoch, paused_at IS NOT NULL FROM {schema}.instances WHERE node = :node AND status = 'running';
 
 -- name: report
 -- takes: reports as parallel arrays, sorted by id

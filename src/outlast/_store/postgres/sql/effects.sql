@@ -17,7 +17,7 @@ FOR NO KEY UPDATE OF p;
 UPDATE {schema}.instances AS p
 SET pending = CASE WHEN p.pending > c.ended THEN p.pending - c.ended END,
     status = CASE WHEN p.pending > c.ended THEN p.status
-        WHEN p.concurrency_key IS NULL AND p.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+        WHEN p.concurrency_key IS NULL AND p.rate_limit IS NULL AND p.paused_at IS NULL THEN 'ready' ELSE 'scheduled' END,
     due_at = CASE WHEN p.pending > c.ended THEN p.due_at ELSE COALESCE(:now::timestamptz, now()) END,
     wake_at = CASE WHEN p.pending > c.ended THEN p.wake_at END
 FROM (
@@ -44,7 +44,7 @@ GROUP BY c.parent;
 UPDATE {schema}.instances AS p
 SET spawns = o.round, pending = NULLIF(o.pending, 0),
     status = CASE WHEN o.pending > 0 THEN 'waiting'
-        WHEN p.concurrency_key IS NULL AND p.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+        WHEN p.concurrency_key IS NULL AND p.rate_limit IS NULL AND p.paused_at IS NULL THEN 'ready' ELSE 'scheduled' END,
     due_at = CASE WHEN o.pending > 0 THEN p.due_at ELSE COALESCE(:now::timestamptz, now()) END,
     wake_at = CASE WHEN o.pending > 0 THEN p.wake_at END
 FROM unnest(:ids::uuid[], :rounds::integer[], :pending::integer[]) AS o (id, round, pending)

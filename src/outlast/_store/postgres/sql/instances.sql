@@ -77,7 +77,8 @@ WHERE NOT EXISTS (SELECT 1 FROM {schema}.instances AS mine WHERE mine.id = r.id 
 -- index: primary key
 SELECT id::text, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error,
     progress, progress_note, correlation_key, created_at, due_at, claimed_at, finished_at, expires_at, node, awaits,
-    wake_at, parent::text, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags
+    wake_at, parent::text, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags,
+    paused_at, pause_reason
 FROM {schema}.instances WHERE id = :id;
 
 -- name: find_by_key
@@ -94,12 +95,12 @@ SELECT id::text FROM {schema}.instances WHERE correlation_key = :key ORDER BY in
 SELECT id::text, status, result, error FROM {schema}.instances WHERE id = ANY (:ids::uuid[]);
 
 -- name: stand
--- gives: status, node, queue, correlation key and scope
-SELECT status, node, queue, correlation_key, correlation_scope FROM {schema}.instances WHERE id = :id;
+-- gives: status, node, queue, correlation key and scope, epoch
+SELECT status, node, queue, correlation_key, correlation_scope, epoch FROM {schema}.instances WHERE id = :id;
 
 -- name: lock_instance
--- gives: status, as it is once the row is locked
-SELECT status FROM {schema}.instances WHERE id = :id::uuid FOR NO KEY UPDATE;
+-- gives: status, queue and epoch, as they are once the row is locked
+SELECT status, queue, epoch FROM {schema}.instances WHERE id = :id::uuid FOR NO KEY UPDATE;
 
 -- name: tree
 -- takes: an id; whether whole, or only with the errands that are its own steps
@@ -133,31 +134,13 @@ WITH stood AS (
 )
 UPDATE {schema}.instances AS i
 SET status = 'cancelled', epoch = i.epoch + 1, node = NULL, slot = NULL, awaits = NULL, wake_at = NULL, pending = NULL,
-    blocked_on = NULL, deadline_at = NULL, error = :error,
+    blocked_on = NULL, deadline_at = NULL, paused_at = NULL, error = :error,
     finished_at = COALESCE(:now::timestamptz, now()),
     expires_at = COALESCE(:now, now()) + :retention_s * interval '1 second'
 FROM stood
 WHERE i.id = ANY (:ids) AND i.id = stood.id
     AND i.status IN ('scheduled', 'ready', 'blocked', 'running', 'waiting', 'quarantined')
 RETURNING i.id::text, stood.node;
-
--- name: retry
--- takes: id; now or null
--- gives: status and queue as they stood before; no row when there is no such instance
--- index: primary key
--- An operator's act; may meet the unique key of a successor.
-WITH stood AS (
-    SELECT id, status, queue FROM {schema}.instances WHERE id = :id FOR NO KEY UPDATE
-), again AS (
-    UPDATE {schema}.instances AS i
-    SET status = CASE WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
-        attempt = 0, crashes = 0, due_at = COALESCE(:now::timestamptz, now()), finished_at = NULL,
-        expires_at = NULL, result = NULL, progress = NULL, progress_note = NULL
-    FROM stood
-    WHERE i.id = :id AND i.id = stood.id
-        AND i.status IN ('failed', 'cancelled', 'compensated', 'compensation_failed', 'quarantined')
-)
-SELECT status, queue FROM stood;
 
 -- name: delete
 -- takes: ids of an instance that does not run, and of its errands, locked in the same transaction
@@ -168,7 +151,8 @@ DELETE FROM {schema}.instances WHERE id = ANY (:ids::uuid[]) AND (status <> 'run
 -- index: instances_child
 SELECT id::text, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error,
     progress, progress_note, correlation_key, created_at, due_at, claimed_at, finished_at, expires_at, node, awaits,
-    wake_at, parent::text, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags
+    wake_at, parent::text, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags,
+    paused_at, pause_reason
 FROM {schema}.instances
 WHERE parent = :parent::uuid AND (round, child) > (:after_round::integer, :after_child::integer)
     AND round <= :last_round::integer

@@ -34,10 +34,17 @@ CROSS JOIN LATERAL (
 ) AS j;
 
 -- name: unrecord
--- takes: id; whether everything is to be forgotten, or only what has not succeeded; whether errands that were out have ended
+-- takes: id; keys
 -- index: journal's own key
-DELETE FROM {schema}.journal WHERE instance = :id::uuid AND (:everything OR status IN ('failed', 'retrying') OR key = '~timeout'
-    OR (:errands AND kind = 'step' AND status = 'waiting'));
+DELETE FROM {schema}.journal WHERE instance = :id::uuid AND key = ANY (:keys::text[]);
+
+-- name: rerecord
+-- takes: id; keys and values as parallel arrays
+-- index: journal's own key
+-- What an operator says that steps gave.
+UPDATE {schema}.journal AS j SET status = 'done', value = r.value, error = NULL, wake_at = NULL
+FROM unnest(:keys::text[], :values::text[]) AS r (key, value)
+WHERE j.instance = :id::uuid AND j.key = r.key;
 
 -- name: forget_journal
 -- takes: ids of instances that are deleted in the same transaction

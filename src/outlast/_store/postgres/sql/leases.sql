@@ -30,7 +30,7 @@ WITH lost AS (
 ), moved AS (
     UPDATE {schema}.instances AS i
     SET status = CASE WHEN i.crashes + 1 >= :max_crashes::integer THEN 'quarantined'
-        WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+        WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL AND i.paused_at IS NULL THEN 'ready' ELSE 'scheduled' END,
         crashes = i.crashes + 1, node = NULL, slot = NULL, deadline_at = NULL,
         error = CASE WHEN i.crashes + 1 >= :max_crashes THEN :error::text ELSE i.error END
     FROM lost

@@ -134,7 +134,7 @@ WITH RECURSIVE gate AS (
     ) AS c
 )
 UPDATE {schema}.instances SET status = 'ready', blocked_on = NULL
-WHERE id = ANY (ARRAY(SELECT chosen.id FROM chosen)) AND status = 'blocked'
+WHERE id = ANY (ARRAY(SELECT chosen.id FROM chosen)) AND status = 'blocked' AND blocked_on IS NOT NULL
 RETURNING queue;
 
 -- name: open_rates
@@ -177,7 +177,7 @@ WITH RECURSIVE gate AS (
     WHERE w.weight <= l.tokens - r.ready
 )
 UPDATE {schema}.instances SET status = 'ready', blocked_on = NULL
-WHERE id = ANY (ARRAY(SELECT chosen.id FROM chosen)) AND status = 'blocked'
+WHERE id = ANY (ARRAY(SELECT chosen.id FROM chosen)) AND status = 'blocked' AND blocked_on IS NOT NULL
 RETURNING queue;
 
 -- name: sleep_buckets

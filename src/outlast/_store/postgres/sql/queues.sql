@@ -28,9 +28,16 @@ FROM (
 GROUP BY r.queue;
 
 -- name: queue_blocked
--- index: instances_blocked
-SELECT queue, count(*), NULL::double precision FROM {schema}.instances
-WHERE blocked_on IS NOT NULL AND status = 'blocked' GROUP BY queue;
+-- index: instances_blocked, instances_paused
+SELECT b.queue, sum(b.count)::bigint, NULL::double precision
+FROM (
+    SELECT queue, count(*) AS count FROM {schema}.instances WHERE blocked_on IS NOT NULL AND status = 'blocked'
+    GROUP BY queue
+    UNION ALL
+    SELECT queue, count(*) FROM {schema}.instances
+    WHERE paused_at IS NOT NULL AND finished_at IS NULL AND blocked_on IS NULL AND status = 'blocked' GROUP BY queue
+) AS b
+GROUP BY b.queue;
 
 -- name: queue_waiting
 -- index: instances_waiting

@@ -34,9 +34,9 @@ SELECT COALESCE(max(version), 0) FROM {schema}.migrations;
 INSERT INTO {schema}.migrations (version) VALUES (:version);
 
 -- name: drop_tables
-DROP TABLE IF EXISTS {schema}.instances, {schema}.signals, {schema}.journal, {schema}.logs, {schema}.tags, {schema}.gates,
-    {schema}.rates,
-    {schema}.buckets, {schema}.nodes, {schema}.queues, {schema}.schedules, {schema}.objects, {schema}.alarms, {schema}.calls,
+DROP TABLE IF EXISTS {schema}.instances, {schema}.signals, {schema}.journal, {schema}.logs, {schema}.tags, {schema}.acts,
+    {schema}.gates, {schema}.rates, {schema}.buckets, {schema}.nodes, {schema}.queues, {schema}.schedules,
+    {schema}.objects, {schema}.alarms, {schema}.calls,
     {schema}.migrations;
 
 -- name: drop_schema

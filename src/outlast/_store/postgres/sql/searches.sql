@@ -5,12 +5,14 @@
 -- index: primary key, walked from the newest
 SELECT id::text, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error,
     progress, progress_note, correlation_key, created_at, due_at, claimed_at, finished_at, expires_at, node, awaits,
-    wake_at, parent::text, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags
+    wake_at, parent::text, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags,
+    paused_at, pause_reason
 FROM {schema}.instances
 WHERE (:before::uuid IS NULL OR id < :before) AND id BETWEEN :least::uuid AND :greatest::uuid
     AND (:statuses::text[] IS NULL OR status = ANY (:statuses))
     AND (:program::text IS NULL OR program = :program) AND (:queue::text IS NULL OR queue = :queue)
     AND (:key::text IS NULL OR correlation_key = :key)
+    AND (:paused::boolean IS NULL OR (paused_at IS NOT NULL) = :paused)
     AND (:created_after::timestamptz IS NULL OR created_at >= :created_after)
     AND (:created_before::timestamptz IS NULL OR created_at < :created_before)
     AND (:ended_before::timestamptz IS NULL OR finished_at < :ended_before)
@@ -24,12 +26,14 @@ ORDER BY instances.id DESC LIMIT :list_max::bigint;
 -- same order: for the id itself it would walk the primary key.
 SELECT id::text, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error,
     progress, progress_note, correlation_key, created_at, due_at, claimed_at, finished_at, expires_at, node, awaits,
-    wake_at, parent::text, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags
+    wake_at, parent::text, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags,
+    paused_at, pause_reason
 FROM {schema}.instances
 WHERE status = 'waiting' AND finished_at IS NULL AND (:before::uuid IS NULL OR id < :before)
     AND (:statuses::text[] IS NULL OR status = ANY (:statuses))
     AND (:program::text IS NULL OR program = :program) AND (:queue::text IS NULL OR queue = :queue)
     AND (:key::text IS NULL OR correlation_key = :key)
+    AND (:paused::boolean IS NULL OR (paused_at IS NOT NULL) = :paused)
     AND (:created_after::timestamptz IS NULL OR created_at >= :created_after)
     AND (:created_before::timestamptz IS NULL OR created_at < :created_before)
     AND (:ended_before::timestamptz IS NULL OR finished_at < :ended_before)
@@ -46,13 +50,14 @@ FROM {schema}.tags AS t CROSS JOIN LATERAL (
     SELECT n.id::text, n.program, n.version, n.step, n.queue, n.priority, n.status, n.attempt, n.crashes, n.epoch, n.state, n.result,
         n.error, n.progress, n.progress_note, n.correlation_key, n.created_at, n.due_at, n.claimed_at, n.finished_at,
         n.expires_at, n.node, n.awaits, n.wake_at, n.parent::text, n.round, n.child, n.concurrency_key, n.rate_limit,
-        n.rate_weight, n.blocked_on, n.fair_key, n.fair_weight, n.tags
+        n.rate_weight, n.blocked_on, n.fair_key, n.fair_weight, n.tags, n.paused_at, n.pause_reason
     FROM {schema}.instances AS n
     WHERE n.id = t.instance
         AND (:tags::text IS NULL OR n.tags::jsonb @> :tags::jsonb)
         AND (:statuses::text[] IS NULL OR n.status = ANY (:statuses))
         AND (:program::text IS NULL OR n.program = :program) AND (:queue::text IS NULL OR n.queue = :queue)
         AND (:key::text IS NULL OR n.correlation_key = :key)
+        AND (:paused::boolean IS NULL OR (n.paused_at IS NOT NULL) = :paused)
         AND (:created_after::timestamptz IS NULL OR n.created_at >= :created_after)
         AND (:created_before::timestamptz IS NULL OR n.created_at < :created_before)
         AND (:ended_before::timestamptz IS NULL OR n.finished_at < :ended_before)
@@ -83,6 +88,7 @@ FROM {schema}.instances AS n
 WHERE (:statuses::text[] IS NULL OR n.status = ANY (:statuses))
     AND (:program::text IS NULL OR n.program = :program) AND (:queue::text IS NULL OR n.queue = :queue)
     AND (:key::text IS NULL OR n.correlation_key = :key)
+    AND (:paused::boolean IS NULL OR (n.paused_at IS NOT NULL) = :paused)
     AND (:created_after::timestamptz IS NULL OR n.created_at >= :created_after)
     AND (:created_before::timestamptz IS NULL OR n.created_at < :created_before)
     AND (:ended_before::timestamptz IS NULL OR n.finished_at < :ended_before)
@@ -102,6 +108,7 @@ FROM {schema}.tags AS t CROSS JOIN LATERAL (
         AND (:statuses::text[] IS NULL OR n.status = ANY (:statuses))
         AND (:program::text IS NULL OR n.program = :program) AND (:queue::text IS NULL OR n.queue = :queue)
         AND (:key::text IS NULL OR n.correlation_key = :key)
+        AND (:paused::boolean IS NULL OR (n.paused_at IS NOT NULL) = :paused)
         AND (:created_after::timestamptz IS NULL OR n.created_at >= :created_after)
         AND (:created_before::timestamptz IS NULL OR n.created_at < :created_before)
         AND (:ended_before::timestamptz IS NULL OR n.finished_at < :ended_before)
@@ -122,6 +129,7 @@ WHERE n.parent = :parent::uuid
     AND (:statuses::text[] IS NULL OR n.status = ANY (:statuses))
     AND (:program::text IS NULL OR n.program = :program) AND (:queue::text IS NULL OR n.queue = :queue)
     AND (:key::text IS NULL OR n.correlation_key = :key)
+    AND (:paused::boolean IS NULL OR (n.paused_at IS NOT NULL) = :paused)
     AND (:created_after::timestamptz IS NULL OR n.created_at >= :created_after)
     AND (:created_before::timestamptz IS NULL OR n.created_at < :created_before)
     AND (:ended_before::timestamptz IS NULL OR n.finished_at < :ended_before)

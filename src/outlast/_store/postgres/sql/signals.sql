@@ -44,7 +44,7 @@ RETURNING id::text;
 UPDATE {schema}.instances AS i
 SET mail = true,
     status = CASE WHEN i.status <> 'waiting' OR NOT o.waits THEN i.status
-        WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+        WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL AND i.paused_at IS NULL THEN 'ready' ELSE 'scheduled' END,
     due_at = CASE WHEN i.status = 'waiting' AND o.waits THEN COALESCE(:now::timestamptz, now()) ELSE i.due_at END,
     wake_at = CASE WHEN i.status = 'waiting' AND o.waits THEN NULL ELSE i.wake_at END
 FROM unnest(:ids::uuid[], :waits::boolean[]) AS o (id, waits)
@@ -68,7 +68,7 @@ WHERE instance = :id::uuid ORDER BY sent_at, signals.id;
 -- gives: queues of the instances that were woken again at once, since what they wait for is there
 -- index: signals_instance, then the primary key
 UPDATE {schema}.instances AS i
-SET status = CASE WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+SET status = CASE WHEN i.concurrency_key IS NULL AND i.rate_limit IS NULL AND i.paused_at IS NULL THEN 'ready' ELSE 'scheduled' END,
     due_at = COALESCE(:now::timestamptz, now()), wake_at = NULL
 WHERE i.id = ANY (ARRAY(
         SELECT s.instance
@@ -96,3 +96,14 @@ WHERE s.id = ANY (:ids) AND s.id = g.id AND s.instance = g.instance AND s.consum
 -- takes: ids of instances that are deleted in the same transaction
 -- index: signals_instance
 DELETE FROM {schema}.signals WHERE instance = ANY (:ids::uuid[]);
+
+-- name: put_back
+-- takes: instance; ids, names and payloads of letters as parallel arrays; now or null
+-- index: signals_instance
+-- Signals whose use was forgotten are there again, before all that are unread: they were used because they came first.
+INSERT INTO {schema}.signals (id, instance, name, payload, sent_at)
+SELECT l.id, :instance::uuid, l.name, l.payload,
+    COALESCE((SELECT min(s.sent_at) FROM {schema}.signals AS s WHERE s.instance = :instance AND s.consumed_at IS NULL),
+        :now::timestamptz, now()) - interval '1 microsecond'
+FROM unnest(:ids::uuid[], :names::text[], :payloads::text[]) AS l (id, name, payload)
+ON CONFLICT DO NOTHING;

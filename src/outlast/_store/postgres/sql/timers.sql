@@ -4,7 +4,8 @@
 -- next one has waited long enough, until the next rate limit is looked at, and until the next one is due (or null)
 -- index: instances_due, instances_wake, buckets_wake, then the primary key
 -- why it differs: one statement finds, moves and looks ahead. What another node is promoting at this moment is skipped,
--- and counts as done in the look ahead, since it is due no later than now.
+-- and counts as done in the look ahead, since it is due no later than now. What is paused is blocked on no gate: nobody
+-- but its resume lets it go on.
 WITH due AS (
     SELECT id FROM {schema}.instances
     WHERE status = 'scheduled' AND due_at <= COALESCE(:now::timestamptz, now())
@@ -13,12 +14,13 @@ WITH due AS (
     FOR NO KEY UPDATE SKIP LOCKED
 ), promoted AS (
     UPDATE {schema}.instances
-    SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'blocked' END,
-        blocked_on = COALESCE('r:' || rate_limit, 'k:' || concurrency_key)
+    SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL AND paused_at IS NULL THEN 'ready'
+            ELSE 'blocked' END,
+        blocked_on = CASE WHEN paused_at IS NULL THEN COALESCE('r:' || rate_limit, 'k:' || concurrency_key) END
     WHERE id = ANY (ARRAY(SELECT id FROM due))
-    RETURNING queue, blocked_on
+    RETURNING queue, blocked_on, status
 )
-SELECT (SELECT array_agg(DISTINCT queue ORDER BY queue) FROM promoted WHERE blocked_on IS NULL),
+SELECT (SELECT array_agg(DISTINCT queue ORDER BY queue) FROM promoted WHERE status = 'ready'),
     (SELECT array_agg(DISTINCT blocked_on) FROM promoted WHERE blocked_on IS NOT NULL),
     (SELECT count(*) FROM promoted),
     (SELECT extract(epoch FROM min(wake_at) - COALESCE(:now, now()))::double precision FROM {schema}.instances
@@ -35,7 +37,7 @@ SELECT (SELECT array_agg(DISTINCT queue ORDER BY queue) FROM promoted WHERE bloc
 -- gives: queues of instances that have waited long enough, and are ready now
 -- index: instances_wake, then the primary key
 UPDATE {schema}.instances
-SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL AND paused_at IS NULL THEN 'ready' ELSE 'scheduled' END,
     due_at = COALESCE(:now::timestamptz, now()), wake_at = NULL, pending = NULL
 WHERE id = ANY (ARRAY(
         SELECT id FROM {schema}.instances

@@ -1,6 +1,6 @@
 -- name: prune
 -- takes: prune_max; now or null
--- gives: the count of rows deleted, their signals, lines, tags and what workflows have recorded with them
+-- gives: the count of rows deleted, their signals, lines, tags, acts and what workflows have recorded with them
 -- index: instances_expired, then the primary key; instances_child; signals_instance
 -- Spares the children of parents that have not ended: these may ask for their results. Errands go with their workflows.
 -- why it differs: several nodes may prune at once; each skips what another deletes.
@@ -33,6 +33,8 @@ WITH gone AS (
             WHERE t.name = g.key AND t.value = g.value AND t.instance = gone.id LIMIT 1
         ) AS k
     ))
+), undone AS (
+    DELETE FROM {schema}.acts WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone UNION ALL SELECT sent.id FROM sent))
 )
 DELETE FROM {schema}.instances
 WHERE id = ANY (ARRAY(SELECT gone.id FROM gone UNION ALL SELECT sent.id FROM sent)) AND finished_at IS NOT NULL;

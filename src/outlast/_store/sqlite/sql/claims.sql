@@ -70,12 +70,15 @@ WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:claims)) AND sta
 -- gives: the count of rows changed; fewer than the batch means that some claims were lost (see settled)
 -- index: primary key
 UPDATE {schema}_instances
-SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, {schema}_instances.error), node = NULL, slot = NULL,
+SET status = CASE WHEN o.status = 'ready' AND paused_us IS NOT NULL THEN 'scheduled' ELSE o.status END, attempt = o.attempt,
+    result = o.result, error = COALESCE(o.error, {schema}_instances.error), node = NULL, slot = NULL,
     awaits = CASE WHEN o.status IN ('ready', 'scheduled', 'quarantined') THEN {schema}_instances.awaits END,
     deadline_us = NULL, commit_epoch = {schema}_instances.epoch, commits = commits + 1,
     due_us = CASE WHEN o.delay_s IS NULL THEN due_us ELSE :now_us + CAST(o.delay_s * 1000000 AS INTEGER) END,
     finished_us = CASE WHEN o.status IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
         THEN :now_us END,
+    paused_us = CASE WHEN o.status NOT IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
+        THEN paused_us END,
     expires_us = :now_us + CAST(o.retention_s * 1000000 AS INTEGER)
 FROM (
     SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch,
@@ -88,11 +91,13 @@ WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {s
 
 -- name: commit_full
 -- As commit, for outcomes that write more than most jobs do.
--- takes: batch, a JSON array of settlements; now_us
+-- takes: batch, a JSON array of settlements; now_us; held, whether claims that are kept are written where their instance is
+-- paused: without, the count tells that there are such
 -- gives: the count of rows changed; fewer than the batch means that some claims were lost (see settled)
 -- index: primary key
 UPDATE {schema}_instances
-SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(o.error, {schema}_instances.error),
+SET status = CASE WHEN o.status = 'ready' AND paused_us IS NOT NULL THEN 'scheduled' ELSE o.status END, attempt = o.attempt,
+    result = o.result, error = COALESCE(o.error, {schema}_instances.error),
     node = CASE WHEN o.status = 'running' THEN node END, slot = CASE WHEN o.status = 'running' THEN slot END,
     awaits = CASE WHEN o.status = 'waiting' THEN o.awaits
         WHEN o.step IS NULL AND o.status IN ('ready', 'scheduled', 'quarantined') THEN {schema}_instances.awaits END,
@@ -106,6 +111,8 @@ SET status = o.status, attempt = o.attempt, result = o.result, error = COALESCE(
     due_us = CASE WHEN o.delay_s IS NULL THEN due_us ELSE :now_us + CAST(o.delay_s * 1000000 AS INTEGER) END,
     finished_us = CASE WHEN o.status IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
         THEN :now_us END,
+    paused_us = CASE WHEN o.status NOT IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
+        THEN paused_us END,
     expires_us = :now_us + CAST(o.retention_s * 1000000 AS INTEGER)
 FROM (
     SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch,
@@ -120,11 +127,11 @@ FROM (
     FROM json_each(:batch)
 ) AS o
 WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running'
-    AND (o.commits IS NULL OR {schema}_instances.commits = o.commits);
+    AND (o.commits IS NULL OR {schema}_instances.commits = o.commits) AND (o.status <> 'running' OR paused_us IS NULL OR :held);
 
 -- name: commit_recorded
 -- As commit, for claims that have recorded something and go on. It touches no index: a workflow does this at each step.
--- takes: fences, a JSON array of [id, epoch, commits]
+-- takes: fences, a JSON array of [id, epoch, commits]; held as for commit_full
 -- gives: the count of rows changed, as commit
 -- index: primary key
 UPDATE {schema}_instances
@@ -136,7 +143,7 @@ FROM (
     FROM json_each(:fences)
 ) AS o
 WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running'
-    AND {schema}_instances.commits = o.commits;
+    AND {schema}_instances.commits = o.commits AND (paused_us IS NULL OR :held);
 
 -- name: find_ours
 -- takes: fences of a batch, a JSON array of [id, epoch, commits]
@@ -149,9 +156,11 @@ WHERE i.epoch = json_extract(o.value, '$[1]') AND i.status = 'running'
 
 -- name: settled
 -- takes: fences of a batch, as find_ours
--- gives: ids of the batch whose last written outcome is this very claim's: written now, or by an earlier try
+-- gives: ids of the batch whose last written outcome is this very claim's: written now, or by an earlier try; and whether
+-- each is paused
 -- index: primary key
-SELECT i.id FROM json_each(:fences) AS o JOIN {schema}_instances AS i ON i.id = json_extract(o.value, '$[0]')
+SELECT i.id, i.paused_us IS NOT NULL
+FROM json_each(:fences) AS o JOIN {schema}_instances AS i ON i.id = json_extract(o.value, '$[0]')
 WHERE i.commit_epoch = json_extract(o.value, '$[1]')
     AND (json_extract(o.value, '$[2]') IS NULL OR i.commits = json_extract(o.value, '$[2]') + 1);
 
@@ -160,14 +169,15 @@ WHERE i.commit_epoch = json_extract(o.value, '$[1]')
 -- index: primary key
 -- What has a limit goes back to the timekeeper, which admits such rows.
 UPDATE {schema}_instances
-SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END, node = NULL,
+SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL AND paused_us IS NULL THEN 'ready' ELSE 'scheduled' END, node = NULL,
     slot = NULL, deadline_us = NULL
 FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch FROM json_each(:claims)) AS o
 WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';
 
 -- name: owned
+-- gives: id, epoch, and whether it is paused
 -- index: instances_running
-SELECT id, epoch FROM {schema}_instances WHERE status = 'running' AND node = :node;
+SELECT id, epoch, paused_us IS NOT NULL FROM {schema}_instances WHERE status = 'running' AND node = :node;
 
 -- name: report
 -- takes: reports, a JSON array of [id, epoch, fraction, note]

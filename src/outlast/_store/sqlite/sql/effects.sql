@@ -19,7 +19,7 @@ WHERE p.spawns = c.round AND p.status = 'waiting' AND p.pending IS NOT NULL;
 UPDATE {schema}_instances
 SET pending = NULLIF(o.pending, 0),
     status = CASE WHEN o.pending > 0 THEN 'waiting'
-        WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+        WHEN concurrency_key IS NULL AND rate_limit IS NULL AND paused_us IS NULL THEN 'ready' ELSE 'scheduled' END,
     due_us = CASE WHEN o.pending > 0 THEN due_us ELSE :now_us END, wake_us = CASE WHEN o.pending > 0 THEN wake_us END
 FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS pending FROM json_each(:parents)) AS o
 WHERE {schema}_instances.id = o.id AND {schema}_instances.status = 'waiting';
@@ -39,7 +39,7 @@ FROM json_each(:rounds) AS o;
 UPDATE {schema}_instances
 SET spawns = o.round, pending = NULLIF(o.pending, 0),
     status = CASE WHEN o.pending > 0 THEN 'waiting'
-        WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+        WHEN concurrency_key IS NULL AND rate_limit IS NULL AND paused_us IS NULL THEN 'ready' ELSE 'scheduled' END,
     due_us = CASE WHEN o.pending > 0 THEN due_us ELSE :now_us END, wake_us = CASE WHEN o.pending > 0 THEN wake_us END
 FROM (
     SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS round,

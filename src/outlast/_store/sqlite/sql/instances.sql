@@ -76,7 +76,8 @@ WHERE NOT EXISTS (SELECT 1 FROM {schema}_instances AS mine WHERE mine.id = json_
 -- index: primary key
 SELECT id, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error, progress,
     progress_note, correlation_key, created_us, due_us, claimed_us, finished_us, expires_us, node, awaits, wake_us,
-    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags
+    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags, paused_us,
+    pause_reason
 FROM {schema}_instances WHERE id = :id;
 
 -- name: find_by_key
@@ -93,8 +94,8 @@ SELECT id FROM {schema}_instances WHERE correlation_key = :key ORDER BY id DESC 
 SELECT id, status, result, error FROM {schema}_instances WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: stand
--- gives: status, node, queue, correlation key and scope
-SELECT status, node, queue, correlation_key, correlation_scope FROM {schema}_instances WHERE id = :id;
+-- gives: status, node, queue, correlation key and scope, epoch
+SELECT status, node, queue, correlation_key, correlation_scope, epoch FROM {schema}_instances WHERE id = :id;
 
 -- name: queues_of
 -- takes: ids, a JSON array
@@ -128,17 +129,10 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND finished_us IS NULL;
 -- Bumps the epoch itself: whoever runs it can no longer commit.
 UPDATE {schema}_instances
 SET status = 'cancelled', epoch = epoch + 1, node = NULL, slot = NULL, awaits = NULL, wake_us = NULL, pending = NULL,
-    blocked_on = NULL, deadline_us = NULL, error = :error, finished_us = :now_us,
+    blocked_on = NULL, deadline_us = NULL, paused_us = NULL, error = :error, finished_us = :now_us,
     expires_us = :now_us + CAST(:retention_s * 1000000 AS INTEGER)
 WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:ended))
     AND status IN ('scheduled', 'ready', 'blocked', 'running', 'waiting', 'quarantined');
-
--- name: retry
--- An operator's act; may meet the unique key of a successor.
-UPDATE {schema}_instances
-SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END, attempt = 0, crashes = 0, due_us = :now_us, finished_us = NULL, expires_us = NULL,
-    result = NULL, progress = NULL, progress_note = NULL
-WHERE id = :id AND status IN ('failed', 'cancelled', 'compensated', 'compensation_failed', 'quarantined');
 
 -- name: delete
 -- takes: ids, a JSON array of an instance that does not run, and of its errands
@@ -150,7 +144,8 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND (status <> 'running' OR step
 -- index: instances_child
 SELECT id, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error, progress,
     progress_note, correlation_key, created_us, due_us, claimed_us, finished_us, expires_us, node, awaits, wake_us,
-    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags
+    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags, paused_us,
+    pause_reason
 FROM {schema}_instances
 WHERE parent = :parent AND (round, child) > (:after_round, :after_child) AND round <= :last_round
 ORDER BY round, child LIMIT :limit;

@@ -30,10 +30,17 @@ FROM json_each(:waits) AS w CROSS JOIN {schema}_journal AS j
 WHERE j.wake_us IS NOT NULL;
 
 -- name: unrecord
--- takes: id; whether everything is to be forgotten, or only what has not succeeded; whether errands that were out have ended
+-- takes: id; keys, a JSON array
 -- index: journal's own key
-DELETE FROM {schema}_journal WHERE instance = :id AND (:everything OR status IN ('failed', 'retrying') OR key = '~timeout'
-    OR (:errands AND kind = 'step' AND status = 'waiting'));
+DELETE FROM {schema}_journal WHERE instance = :id AND key IN (SELECT value FROM json_each(:keys));
+
+-- name: rerecord
+-- takes: id; results, a JSON array of [key, value]
+-- index: journal's own key
+-- What an operator says that steps gave.
+UPDATE {schema}_journal SET status = 'done', value = r.value, error = NULL, wake_us = NULL
+FROM (SELECT json_extract(value, '$[0]') AS key, json_extract(value, '$[1]') AS value FROM json_each(:results)) AS r
+WHERE {schema}_journal.instance = :id AND {schema}_journal.key = r.key;
 
 -- name: forget_journal
 -- takes: ids, a JSON array of instances that are deleted in the same transaction

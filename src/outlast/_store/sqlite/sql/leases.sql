@@ -30,7 +30,7 @@ FROM (
 -- index: primary key
 UPDATE {schema}_instances
 SET status = CASE WHEN crashes + 1 >= :max_crashes THEN 'quarantined'
-        WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END, crashes = crashes + 1,
+        WHEN concurrency_key IS NULL AND rate_limit IS NULL AND paused_us IS NULL THEN 'ready' ELSE 'scheduled' END, crashes = crashes + 1,
     node = NULL, slot = NULL, deadline_us = NULL, error = CASE WHEN crashes + 1 >= :max_crashes THEN :error ELSE error END
 FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch FROM json_each(:lost)) AS o
 WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';

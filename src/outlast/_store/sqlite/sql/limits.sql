@@ -111,7 +111,7 @@ SELECT json_group_array(json_array(id, rate_weight, priority)) FROM (
 -- takes: ids, a JSON array
 -- index: primary key
 UPDATE {schema}_instances SET status = 'ready', blocked_on = NULL
-WHERE id IN (SELECT value FROM json_each(:ids)) AND status = 'blocked';
+WHERE id IN (SELECT value FROM json_each(:ids)) AND status = 'blocked' AND blocked_on IS NOT NULL;
 
 -- name: first_waiting
 -- takes: gate

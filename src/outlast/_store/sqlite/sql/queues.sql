@@ -23,8 +23,15 @@ SELECT queue, sum(count), min(oldest_us) FROM (
 GROUP BY queue;
 
 -- name: queue_blocked
--- index: instances_blocked
-SELECT queue, count(*), NULL FROM {schema}_instances WHERE blocked_on IS NOT NULL AND status = 'blocked' GROUP BY queue;
+-- index: instances_blocked, instances_paused
+SELECT queue, sum(count), NULL FROM (
+    SELECT queue, count(*) AS count FROM {schema}_instances WHERE blocked_on IS NOT NULL AND status = 'blocked'
+    GROUP BY queue
+    UNION ALL
+    SELECT queue, count(*) FROM {schema}_instances
+    WHERE paused_us IS NOT NULL AND finished_us IS NULL AND blocked_on IS NULL AND status = 'blocked' GROUP BY queue
+)
+GROUP BY queue;
 
 -- name: queue_waiting
 -- index: instances_waiting

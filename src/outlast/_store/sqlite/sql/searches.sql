@@ -4,13 +4,14 @@
 -- index: primary key, walked from the newest
 SELECT id, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error, progress,
     progress_note, correlation_key, created_us, due_us, claimed_us, finished_us, expires_us, node, awaits, wake_us,
-    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags
+    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags, paused_us,
+    pause_reason
 FROM {schema}_instances
 WHERE id < COALESCE(:before, '~')
     AND (:id_prefix IS NULL OR (id >= :id_prefix AND id < :id_prefix || '~'))
     AND (:status IS NULL OR status IN (SELECT value FROM json_each(:status)))
     AND (:program IS NULL OR program = :program) AND (:queue IS NULL OR queue = :queue)
-    AND (:key IS NULL OR correlation_key = :key)
+    AND (:key IS NULL OR correlation_key = :key) AND (:paused IS NULL OR (paused_us IS NOT NULL) = :paused)
     AND (:created_after_us IS NULL OR created_us >= :created_after_us)
     AND (:created_before_us IS NULL OR created_us < :created_before_us)
     AND (:ended_before_us IS NULL OR finished_us < :ended_before_us)
@@ -24,12 +25,13 @@ ORDER BY id DESC LIMIT :limit;
 -- Reads all that wait, and nothing else: no index knows the names of signals.
 SELECT id, program, version, step, queue, priority, status, attempt, crashes, epoch, state, result, error, progress,
     progress_note, correlation_key, created_us, due_us, claimed_us, finished_us, expires_us, node, awaits, wake_us,
-    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags
+    parent, round, child, concurrency_key, rate_limit, rate_weight, blocked_on, fair_key, fair_weight, tags, paused_us,
+    pause_reason
 FROM {schema}_instances INDEXED BY {schema}_instances_waiting
 WHERE status = 'waiting' AND finished_us IS NULL AND id < COALESCE(:before, '~')
     AND (:status IS NULL OR status IN (SELECT value FROM json_each(:status)))
     AND (:program IS NULL OR program = :program) AND (:queue IS NULL OR queue = :queue)
-    AND (:key IS NULL OR correlation_key = :key)
+    AND (:key IS NULL OR correlation_key = :key) AND (:paused IS NULL OR (paused_us IS NOT NULL) = :paused)
     AND (:created_after_us IS NULL OR created_us >= :created_after_us)
     AND (:created_before_us IS NULL OR created_us < :created_before_us)
     AND (:ended_before_us IS NULL OR finished_us < :ended_before_us)
@@ -44,7 +46,7 @@ ORDER BY id DESC LIMIT :limit;
 SELECT i.id, i.program, i.version, i.step, i.queue, i.priority, i.status, i.attempt, i.crashes, i.epoch, i.state, i.result, i.error,
     i.progress, i.progress_note, i.correlation_key, i.created_us, i.due_us, i.claimed_us, i.finished_us, i.expires_us,
     i.node, i.awaits, i.wake_us, i.parent, i.round, i.child, i.concurrency_key, i.rate_limit, i.rate_weight, i.blocked_on,
-    i.fair_key, i.fair_weight, i.tags
+    i.fair_key, i.fair_weight, i.tags, i.paused_us, i.pause_reason
 FROM {schema}_tags AS t CROSS JOIN {schema}_instances AS i ON i.id = t.instance
 WHERE t.name = :tag_name AND t.value = :tag_value AND t.instance < COALESCE(:before, '~')
     AND (:tags IS NULL OR NOT EXISTS (
@@ -54,7 +56,7 @@ WHERE t.name = :tag_name AND t.value = :tag_value AND t.instance < COALESCE(:bef
                 AND o.instance = i.id)))
     AND (:status IS NULL OR i.status IN (SELECT value FROM json_each(:status)))
     AND (:program IS NULL OR i.program = :program) AND (:queue IS NULL OR i.queue = :queue)
-    AND (:key IS NULL OR i.correlation_key = :key)
+    AND (:key IS NULL OR i.correlation_key = :key) AND (:paused IS NULL OR (i.paused_us IS NOT NULL) = :paused)
     AND (:created_after_us IS NULL OR i.created_us >= :created_after_us)
     AND (:created_before_us IS NULL OR i.created_us < :created_before_us)
     AND (:ended_before_us IS NULL OR i.finished_us < :ended_before_us)
@@ -82,7 +84,7 @@ SELECT CASE :by WHEN 'status' THEN status WHEN 'program' THEN program ELSE queue
 FROM {schema}_instances
 WHERE (:status IS NULL OR status IN (SELECT value FROM json_each(:status)))
     AND (:program IS NULL OR program = :program) AND (:queue IS NULL OR queue = :queue)
-    AND (:key IS NULL OR correlation_key = :key)
+    AND (:key IS NULL OR correlation_key = :key) AND (:paused IS NULL OR (paused_us IS NOT NULL) = :paused)
     AND (:created_after_us IS NULL OR created_us >= :created_after_us)
     AND (:created_before_us IS NULL OR created_us < :created_before_us)
     AND (:ended_before_us IS NULL OR finished_us < :ended_before_us)
@@ -104,7 +106,7 @@ WHERE t.name = :tag_name AND t.value = :tag_value
                 AND o.instance = i.id)))
     AND (:status IS NULL OR i.status IN (SELECT value FROM json_each(:status)))
     AND (:program IS NULL OR i.program = :program) AND (:queue IS NULL OR i.queue = :queue)
-    AND (:key IS NULL OR i.correlation_key = :key)
+    AND (:key IS NULL OR i.correlation_key = :key) AND (:paused IS NULL OR (i.paused_us IS NOT NULL) = :paused)
     AND (:created_after_us IS NULL OR i.created_us >= :created_after_us)
     AND (:created_before_us IS NULL OR i.created_us < :created_before_us)
     AND (:ended_before_us IS NULL OR i.finished_us < :ended_before_us)
@@ -126,7 +128,7 @@ WHERE i.parent = :parent
                 AND o.instance = i.id)))
     AND (:status IS NULL OR i.status IN (SELECT value FROM json_each(:status)))
     AND (:program IS NULL OR i.program = :program) AND (:queue IS NULL OR i.queue = :queue)
-    AND (:key IS NULL OR i.correlation_key = :key)
+    AND (:key IS NULL OR i.correlation_key = :key) AND (:paused IS NULL OR (i.paused_us IS NOT NULL) = :paused)
     AND (:created_after_us IS NULL OR i.created_us >= :created_after_us)
     AND (:created_before_us IS NULL OR i.created_us < :created_before_us)
     AND (:ended_before_us IS NULL OR i.finished_us < :ended_before_us)

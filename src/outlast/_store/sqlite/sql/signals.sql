@@ -42,7 +42,7 @@ UPDATE {schema}_instances SET mail = 1 WHERE id IN (SELECT value FROM json_each(
 -- takes: woken, a JSON array of instances that wait for what they were sent; now_us
 -- index: primary key
 UPDATE {schema}_instances
-SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL AND paused_us IS NULL THEN 'ready' ELSE 'scheduled' END,
     due_us = :now_us, wake_us = NULL
 WHERE id IN (SELECT value FROM json_each(:woken)) AND status = 'waiting';
 
@@ -92,3 +92,14 @@ WHERE instance IN (SELECT json_extract(value, '$[0]') FROM json_each(:used)) AND
 -- takes: ids, a JSON array of instances that are deleted in the same transaction
 -- index: signals_instance
 DELETE FROM {schema}_signals WHERE instance IN (SELECT value FROM json_each(:ids));
+
+-- name: put_back
+-- takes: instance; letters, a JSON array of [id, name, payload] in their order; now_us
+-- index: signals_instance
+-- Signals whose use was forgotten are there again, before all that are unread: they were used because they came first.
+INSERT INTO {schema}_signals (id, instance, name, payload, sent_us)
+SELECT json_extract(value, '$[0]'), :instance, json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    COALESCE((SELECT min(s.sent_us) FROM {schema}_signals AS s WHERE s.instance = :instance AND s.consumed_us IS NULL),
+        :now_us) - 1
+FROM json_each(:letters) WHERE true
+ON CONFLICT DO NOTHING;

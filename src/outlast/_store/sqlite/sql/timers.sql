@@ -1,14 +1,19 @@
 -- name: find_due
--- gives: one JSON array of [id, queue, gate]: what has a limit must wait at its gate
+-- gives: one JSON array of [id, queue, gate]: what has a limit must wait at its gate; no queue where it is paused
 -- index: instances_due
-SELECT json_group_array(json_array(id, queue, COALESCE('r:' || rate_limit, 'k:' || concurrency_key)))
-FROM (SELECT id, queue, rate_limit, concurrency_key FROM {schema}_instances WHERE status = 'scheduled' AND due_us <= :now_us ORDER BY due_us LIMIT :limit);
+SELECT json_group_array(json_array(id, iif(paused_us IS NULL, queue, NULL),
+    iif(paused_us IS NULL, COALESCE('r:' || rate_limit, 'k:' || concurrency_key), NULL)))
+FROM (
+    SELECT id, queue, rate_limit, concurrency_key, paused_us FROM {schema}_instances
+    WHERE status = 'scheduled' AND due_us <= :now_us ORDER BY due_us LIMIT :limit
+);
 
 -- name: promote
 -- takes: due, as given by find_due in the same transaction
+-- What is paused is blocked on no gate: nobody but its resume lets it go on.
 UPDATE {schema}_instances
-SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'blocked' END,
-    blocked_on = COALESCE('r:' || rate_limit, 'k:' || concurrency_key)
+SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL AND paused_us IS NULL THEN 'ready' ELSE 'blocked' END,
+    blocked_on = iif(paused_us IS NULL, COALESCE('r:' || rate_limit, 'k:' || concurrency_key), NULL)
 WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:due)) AND status = 'scheduled';
 
 -- name: find_late
@@ -23,7 +28,7 @@ FROM (
 -- name: wake_late
 -- takes: late, as given by find_late in the same transaction; now_us
 UPDATE {schema}_instances
-SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL THEN 'ready' ELSE 'scheduled' END,
+SET status = CASE WHEN concurrency_key IS NULL AND rate_limit IS NULL AND paused_us IS NULL THEN 'ready' ELSE 'scheduled' END,
     due_us = :now_us, wake_us = NULL, pending = NULL
 WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:late)) AND status = 'waiting';
 
