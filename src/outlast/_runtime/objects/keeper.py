@@ -117,8 +117,10 @@ class Keeper:
             await wait_for_event(self._well, WELL_S)  # a lease that was only late may be good again without a word.
 
     def on_well(self) -> None:
-        """Something may be begun again."""
+        """Something may be begun again, also what was stored meanwhile."""
         self._well.set()
+        self.inbox.heard("*")
+        self.alarms.earlier()
 
     def is_sure(self) -> bool:
         """Whether this node's lease is good beyond doubt."""
