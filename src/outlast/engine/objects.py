@@ -106,9 +106,9 @@ class Objects(Schedules):
         return Ref(self._kind_of(cls), id, _Inside(self, orders))
 
     def _kind_of(self, cls: Any) -> ObjectKind:
-        return self._known(kind_of(cls))
+        return self._known_kind(kind_of(cls))
 
-    def _known(self, kind: ObjectKind) -> ObjectKind:
+    def _known_kind(self, kind: ObjectKind) -> ObjectKind:
         """The same, known to this engine from now on."""
         if self._types.find(kind.name) is not kind:
             self._types.add(kind)
@@ -127,7 +127,7 @@ class Objects(Schedules):
         options: CallOptions,
     ) -> Awaitable[Any]:
         """See `RemoteHandler.__call__`."""
-        kind, given = self._known(ref.outlast_kind), handler.args_of(args, kwargs)
+        kind, given = self._known_kind(ref.outlast_kind), handler.args_of(args, kwargs)
         if current_flow() is not None:
             return self._recorded(kind, handler, ref.id, given, options, one_way=False)
         return self._call(
@@ -164,7 +164,7 @@ class Objects(Schedules):
         options: CallOptions,
     ) -> Awaitable[None]:
         """See `RemoteHandler.send`."""
-        kind, given = self._known(ref.outlast_kind), handler.args_of(args, kwargs)
+        kind, given = self._known_kind(ref.outlast_kind), handler.args_of(args, kwargs)
         if current_flow() is not None:
             return self._recorded(kind, handler, ref.id, given, options, one_way=True)
         crew = self._running()
@@ -325,7 +325,7 @@ class Objects(Schedules):
 
     def _checked_ref(self, object: Any) -> Ref:
         if isinstance(object, Ref):
-            self._known(object.outlast_kind)
+            self._known_kind(object.outlast_kind)
             return object
         raise ConfigError(f"an object is what engine.object(Class, id) returns, not {object!r}")
 
