@@ -323,7 +323,7 @@ def stage(
         try:
             place = stack.enter_context((make_place or PLACES[store])(folder))
         except NoPlace as error:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             return Report(scenario=scenario, store=store, scale=scale, seed=seed, skipped=str(error))
         arena = Arena(
             scenario=scenario,
@@ -339,7 +339,7 @@ def stage(
         act(arena)
         report = arena.report()
     if report.passed or mutation is not None:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # a server may still be deleting its own files.
     else:
         report.kept = str(folder)
     return report
