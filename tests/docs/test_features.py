@@ -1,4 +1,4 @@
-"""The tables of gen_durable's and Durable's features are whole, and the tests that they name exist."""
+"""The tables of gen_durable's, Durable's and DurableObject's features are whole, and the tests that they name exist."""
 
 import ast
 import re
@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent.parent
 ROWS = {
     "features-gen-durable.md": [*(f"G{number}" for number in range(1, 195)), *(f"X{number}" for number in range(1, 9))],
     "features-durable.md": [*(f"D{number}" for number in range(1, 150)), *(f"X{number}" for number in range(7, 13))],
+    "features-objects.md": [*(f"O{number}" for number in range(1, 69)), "X13", "X14", "X15", "X18"],
 }
 REASONS = ("Python:", "Differs:", "Other form:", "Bench:", "Missing:")
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
@@ -19,7 +20,7 @@ _WORKLOAD = re.compile(r"`(\w+)`")
 
 def _cells(table: str) -> list[list[str]]:
     text = (ROOT / "docs" / table).read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if re.match(r"\| *[DGX]\d", line)]
+    lines = [line for line in text.splitlines() if re.match(r"\| *[DGOX]\d", line)]
     return [[cell.strip() for cell in line.strip().strip("|").split(" | ")] for line in lines]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from outlast import Engine
+from outlast._kernel.objects import OBJECTS
 from outlast._kernel.program import DEFINED
 
 GUIDES = Path(__file__).parent.parent.parent / "docs" / "guides"
@@ -24,6 +25,8 @@ _BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 async def test_a_guide_runs_as_it_is_written(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DEFINED, "_programs", dict(DEFINED._programs))  # what a page declares stays its own.
+    monkeypatch.setattr(OBJECTS, "_types", {})
+    monkeypatch.setattr(OBJECTS, "_names", [])
     text = page.read_text(encoding="utf-8")
     module = types.ModuleType(f"guide_{page.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)  # where its exceptions are found again.

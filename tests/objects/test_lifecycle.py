@@ -406,9 +406,12 @@ async def test_a_call_that_had_not_begun_in_time_will_not(engine: Engine) -> Non
 
 async def test_a_call_that_had_begun_goes_on_when_its_caller_gives_up(engine: Engine) -> None:
     cell = engine.object(Cell, "a")
+    await cell.get()
+    held = asyncio.ensure_future(cell.hold.with_options(timeout=timedelta(milliseconds=300))())
+    await GATE.reached()
 
     with pytest.raises(errors.CallTimeout, match="it had begun, and goes on") as caught:
-        await cell.hold.with_options(timeout=timedelta(milliseconds=10))()
+        await held
 
     assert caught.value.happened is None
     GATE.open()

@@ -3,7 +3,23 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
-from outlast import Cancel, Context, Engine, Handle, Instance, Queue, Retry, backoff, hours, job, minutes, sync
+from outlast import (
+    Cancel,
+    Context,
+    Engine,
+    Handle,
+    Instance,
+    Object,
+    Queue,
+    Retry,
+    alarm,
+    backoff,
+    handler,
+    hours,
+    job,
+    minutes,
+    sync,
+)
 
 
 @job
@@ -121,3 +137,44 @@ def without_a_loop() -> None:
         handle = engine.start(greet.new("ann"))
         assert_type(handle, sync.Handle[str])
         assert_type(handle.result(timeout=5), str)
+
+
+class Counter(Object, hibernate_after=minutes(5), queue_limit=10):
+    count: int = 0
+
+    @handler
+    async def increment(self, amount: int = 1) -> int:
+        self.count += amount
+        self.schedule_alarm("reset", hours(1))
+        return self.count
+
+    @handler(read_only=True)
+    def shown(self) -> str:
+        return str(self.count)
+
+    @handler
+    async def both(self, other: str) -> int:
+        assert_type(await self.object(Counter, other).increment(2), int)
+        return await self.increment()
+
+    @alarm(max_attempts=3)
+    async def reset(self) -> None:
+        self.count = 0
+
+
+async def an_object_is_typed_as_its_class(engine: Engine) -> None:
+    counter = engine.object(Counter, "a")
+    assert_type(counter, Counter)
+    assert_type(await counter.increment(5), int)
+    assert_type(await counter.shown(), str)
+    assert_type(await counter.increment.send(5), None)
+    assert_type(await counter.increment.with_options(timeout=minutes(1), idempotency_key="k")(amount=5), int)
+    assert_type(await engine.get_state(counter), dict[str, Any])
+    assert_type(await engine.whereis(counter), str | None)
+    await counter.increment("many")  # type: ignore[arg-type]
+    await counter.incremen()  # type: ignore[attr-defined]
+    await engine.object("Counter", "a")  # type: ignore[arg-type]
+
+
+def without_a_loop_answers_are_there(engine: sync.Engine) -> None:
+    assert_type(engine.get_state(engine.object(Counter, "a")), dict[str, Any])

@@ -196,18 +196,15 @@ class Keeper:
 
     def failed(self, resident: Guest, item: Item, error: BaseException) -> None:
         """A handler has raised."""
-        fields = {
-            "type": resident.key[0],
-            "id": resident.key[1],
-            "handler": item.name,
-            "error": f"{type(error).__name__}: {error}",
-        }
+        (type, id), told = resident.key, f"{error.__class__.__name__}: {error}"
         if item.alarm is not None:
             attempt = item.alarm.attempt + 1
-            final = self.retry_s(resident.kind, item.alarm.name, attempt) is None
-            self._events.emit("alarm.gave_up" if final else "alarm.failed", attempt=attempt, **fields)
+            if self.retry_s(resident.kind, item.alarm.name, attempt) is None:
+                self._events.emit("alarm.gave_up", type=type, id=id, handler=item.name, attempt=attempt, error=told)
+            else:
+                self._events.emit("alarm.failed", type=type, id=id, handler=item.name, attempt=attempt, error=told)
         elif self._events.wanted or item.future is None:
-            self._events.emit("object.call_failed", **fields)
+            self._events.emit("object.call_failed", type=type, id=id, handler=item.name, error=told)
 
     def lost(self, resident: Guest) -> None:
         """Another node owns the object by now."""
@@ -225,8 +222,10 @@ class Keeper:
         for sender in pending.senders:
             self._doorbell.answers(sender)
         if self._events.wanted:
-            name = "object.deleted" if pending.deleted else "object.saved"
-            self._events.emit(name, type=resident.key[0], id=resident.key[1])
+            if pending.deleted:
+                self._events.emit("object.deleted", type=resident.key[0], id=resident.key[1])
+            else:
+                self._events.emit("object.saved", type=resident.key[0], id=resident.key[1])
 
     def outdated(self, item: Item) -> None:
         """What was listed may no longer be so: it is not begun, and looked for again."""
