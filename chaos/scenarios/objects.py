@@ -27,9 +27,9 @@ class Size(NamedTuple):
 
 
 SIZES: Final = {
-    ("sqlite", "full"): Size(1_000, 200_000, 60, 6),
+    ("sqlite", "full"): Size(1_000, 1_000_000, 200, 8),
     ("sqlite", "ci"): Size(1_000, 20_000, 8, 4),
-    ("postgres", "full"): Size(1_000, 200_000, 60, 6),
+    ("postgres", "full"): Size(1_000, 1_000_000, 200, 8),
     ("postgres", "ci"): Size(1_000, 20_000, 8, 4),
 }
 WORKERS: Final = 3

@@ -31,6 +31,8 @@ from outlast.errors import CallCycle, CallTimeout, MailboxFull, OwnershipLost, S
 
 ACTIVATE_MAX: Final = 500
 """Objects that come to be owned in one transaction at most."""
+EVICT_LOOKS: Final = 8
+"""Objects looked at for each one that comes when the memory is full."""
 TIDY_MAX: Final = 1_000
 """Idle objects looked at in one go."""
 CALL_BEAT_S: Final = 1.0
@@ -397,13 +399,17 @@ class Keeper:
 
     # Leaving the memory.
 
-    def _evict(self) -> None:
-        """The least recently used idle objects leave the memory until there is room."""
-        for key, resident in list(self._residents.items())[: len(self._residents) - self._resident_max + 16]:
+    def _evict(self, looks: int = EVICT_LOOKS) -> None:
+        """The least recently used idle objects leave the memory until there is room; those at work are in use."""
+        for _ in range(looks):
             if len(self._residents) <= self._resident_max:
                 return
+            key, resident = next(iter(self._residents.items()))
             if resident.is_idle:
                 self._hibernate(key, resident)
+            else:
+                resident.used_at = self._world.monotonic()
+                self._residents.move_to_end(key)
 
     def _hibernate(self, key: ObjectKey, resident: Resident) -> None:
         resident.leave_idle()
@@ -414,12 +420,13 @@ class Keeper:
 
     async def beat(self) -> float:
         """Lets idle objects leave the memory, and gives up those that were idle for long."""
+        self._evict(TIDY_MAX)
         now = self._world.monotonic()
         spans = [kind.hibernate_s for kind in self._types if kind.hibernate_s is not None]
         spans += [kind.shutdown_s for kind in self._types if kind.shutdown_s is not None]
         least_s = min(spans, default=3_600.0)
         looked = 0
-        for key, resident in list(self._residents.items()):
+        for key, resident in list(itertools.islice(self._residents.items(), TIDY_MAX + 1)):
             idle_s = now - resident.used_at
             if idle_s < least_s or looked >= TIDY_MAX:
                 break

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.objects import CHAIN, DELETE, START, STOP, Body, ObjectType, Orders, after_failure, after_ring
@@ -19,6 +19,9 @@ from outlast._runtime.objects.fading import COMING, Changes
 from outlast._runtime.objects.house import House
 from outlast._runtime.objects.items import Elsewhere, Item, Pending, Reply
 from outlast.errors import CallError, EncodingError, MailboxFull, OwnershipLost, ValueTooLarge
+
+STAY_S: Final = 1.0
+"""What was listed for an object is listed again: it stays in memory for so long."""
 
 
 class Resident:
@@ -40,6 +43,7 @@ class Resident:
         "_mailbox",
         "_readers",
         "_readers_left",
+        "_stays_until",
         "_task",
         "_text",
         "body",
@@ -74,6 +78,7 @@ class Resident:
         self._task: asyncio.Task[None] | None = None
         self._current: Item | None = None
         self._changes = Changes()
+        self._stays_until = 0.0
         self._readers = 0
         self._readers_left: asyncio.Event | None = None
 
@@ -86,7 +91,9 @@ class Resident:
     @property
     def is_idle(self) -> bool:
         """Whether it could leave the memory now."""
-        return self._task is None and self.pending is None and self.in_flight is None and not self._readers
+        if self._task is not None or self.pending is not None or self.in_flight is not None or self._readers:
+            return False
+        return not self._stays_until or self._house.monotonic() >= self._stays_until
 
     @property
     def task(self) -> asyncio.Task[None] | None:
@@ -173,6 +180,7 @@ class Resident:
                 if item.is_moot:
                     continue
                 if not self._is_current(item):
+                    self._stays_until = self._house.monotonic() + STAY_S
                     self._house.outdated(item)
                     continue
                 if not self._house.node():
