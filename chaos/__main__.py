@@ -14,6 +14,7 @@ from random import SystemRandom
 from chaos.mutations import MUTATIONS
 from chaos.report import Report
 from chaos.scenarios import (
+    alarms,
     blocked,
     crowd,
     drains,
@@ -47,6 +48,8 @@ SCENARIOS: dict[str, Callable[..., Report]] = {
     "rates-postgres": partial(rates.run, store="postgres"),
     "workflows-sqlite": partial(workflows.run, store="sqlite"),
     "workflows-postgres": partial(workflows.run, store="postgres"),
+    "alarms-sqlite": partial(alarms.run, store="sqlite"),
+    "alarms-postgres": partial(alarms.run, store="postgres"),
     "objects-sqlite": partial(objects.run, store="sqlite"),
     "objects-postgres": partial(objects.run, store="postgres"),
     "outages-postgres": partial(outages.run, store="postgres"),

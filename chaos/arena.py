@@ -226,7 +226,7 @@ class Arena:
 
     def await_so(self, is_so: Callable[[], bool], *, timeout_s: float, what: str) -> None:
         """Waits until it is so; that it never is, is a violation."""
-        self._await(is_so, timeout_s=self._patience_s(timeout_s), what=what)
+        self._await(is_so, timeout_s=timeout_s, what=what)
 
     def end(self) -> None:
         """Ends all processes."""

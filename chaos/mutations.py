@@ -8,12 +8,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from outlast import Engine
 from outlast._kernel import limits
 from outlast._kernel.limits import Verdict
-from outlast._kernel.program import Program, Resident
-from outlast._model import Beat, Claim, Committed, Settlement
+from outlast._kernel.program import Program
+from outlast._kernel.program import Resident as Stayer
+from outlast._model import Beat, Claim, Committed, NewCall, ObjectCommit, Settlement
 from outlast._runtime import lane, residents
+from outlast._runtime.node import Node
+from outlast._runtime.objects.items import Reply
+from outlast._runtime.objects.resident import Resident
 from outlast._runtime.residents import Residents
 from outlast._runtime.upkeep import Reaper
 from outlast._store.contract import Journal
@@ -26,6 +32,14 @@ _FENCE = re.compile(
     r"\s+AND [\w.\"]+\.epoch = o\.epoch AND [\w.\"]+\.status = 'running'"
     r"(\s+AND \(o\.commits IS NULL OR [\w.\"]+\.commits = o\.commits\))?"
 )
+_SAVE_FENCE = re.compile(
+    r"AND o\.node IS NOT DISTINCT FROM (:node|\$\d+)\s+AND o\.epoch = ANY \(ARRAY\[w\.epoch\]\)"
+    r" AND o\.commits < w\.commit"
+)
+_LITE_SAVE_FENCE = re.compile(r"AND \+\S+\.node = (:node)\s+AND \S+\.epoch = w\.epoch AND \S+\.commits < w\.number")
+_LITE_FIND_FENCE = re.compile(
+    r"WHERE o\.node = (:node) AND o\.epoch = json_extract\(w\.value, '\$\[2\]'\) AND o\.commits < [^;]*\)"
+)
 _CHILDREN_ENDED = re.compile(r"count\(\*\) AS ended")
 
 
@@ -35,9 +49,9 @@ def no_fence(engine: Engine) -> None:
         _rewrite(engine, name, _FENCE, "")
 
 
-def _rewrite(engine: Engine, name: str, pattern: re.Pattern[str], instead: str) -> None:
+def _rewrite(engine: Engine, name: str, pattern: re.Pattern[str], instead: str, *, noun: str = "claims") -> None:
     """Changes the one place of a statement where the pattern is found."""
-    sql: dict[str, Any] = engine._store.claims._desk.sql  # type: ignore[attr-defined]
+    sql: dict[str, Any] = getattr(engine._store, noun)._desk.sql
     text, count = pattern.subn(instead, sql[name].text)
     if count != 1:
         raise RuntimeError(f"statement {name!r} is no longer as this mutation knows it: mend it")
@@ -126,7 +140,7 @@ def forgets_journal(engine: Engine) -> None:
 def trusts_memory(engine: Engine) -> None:
     """Code that has stayed in memory goes on whatever has happened to its instance meanwhile."""
 
-    def take(stayed: Residents, claim: Claim, program: Program) -> Resident | None:
+    def take(stayed: Residents, claim: Claim, program: Program) -> Stayer | None:
         place = stayed._sure.pop(claim.id, None)
         if place is None:
             return None
@@ -135,6 +149,72 @@ def trusts_memory(engine: Engine) -> None:
 
     residents._is_next = lambda claim, place: True  # type: ignore[assignment]
     Residents.take = take  # type: ignore[method-assign]
+
+
+def no_object_fence(engine: Engine) -> None:
+    """What an object's handlers left is written whoever owns it by now."""
+    if engine._store.dialect == "sqlite":
+        _rewrite(engine, "find_unsaved", _LITE_FIND_FENCE, r"WHERE \1 IS NOT NULL", noun="objects")
+        _rewrite(engine, "save_objects", _LITE_SAVE_FENCE, r"AND \1 IS NOT NULL", noun="objects")
+    else:
+        _rewrite(engine, "save_objects", _SAVE_FENCE, r"AND \1::text IS NOT NULL", noun="objects")
+
+
+def always_sure(engine: Engine) -> None:
+    """Reads are answered, and nobody asks whether this node's lease is good."""
+    Node.is_sure = property(lambda self: True)  # type: ignore[assignment, method-assign]
+
+
+def hasty_answers(engine: Engine) -> None:
+    """Callers of the same process get their answers before what they say is committed."""
+
+    async def reply(self: Resident, reply: Reply) -> None:
+        reply.give()
+
+    Resident._reply = reply  # type: ignore[method-assign]
+
+
+def forgets_keys(engine: Engine) -> None:
+    """Calls are stored without their idempotency keys."""
+    calls: Any = engine._store.calls
+    post = calls.post
+
+    async def post_plain(batch: Sequence[NewCall]) -> Any:
+        return await post([structs.replace(call, key=None) for call in batch])
+
+    calls.post = post_plain
+
+
+def false_no(engine: Engine) -> None:
+    """What is being committed when its object is lost is told not to have happened."""
+    leave = Resident._leave
+
+    def leave_certainly(self: Resident, why: Any, told: Any = None, *, is_certain: bool = False) -> None:
+        leave(self, why, told, is_certain=True)
+
+    Resident._leave = leave_certainly  # type: ignore[method-assign]
+
+
+def no_revision(engine: Engine) -> None:
+    """An alarm that has rung is finished even if it was set again meanwhile."""
+    if engine._store.dialect == "sqlite":
+        _rewrite(engine, "finish_alarms", re.compile(r"name, revision\) IN"), "name, name) IN", noun="alarms")
+        _rewrite(engine, "finish_alarms", re.compile(r"'\$\[3\]'"), "'$[2]'", noun="alarms")
+    else:
+        pattern = re.compile(r"AND a\.revision = ANY \(ARRAY\[w\.revision\]\)")
+        _rewrite(engine, "finish_alarms", pattern, "", noun="alarms")
+
+
+def half_a_commit(engine: Engine) -> None:
+    """Every fifth commit of objects loses the one-way calls that go out with it."""
+    objects: Any = engine._store.objects
+    save, count = objects.save, itertools.count(1)
+
+    async def save_some(node: str, batch: Sequence[ObjectCommit]) -> Any:
+        kept = batch if next(count) % 5 else [structs.replace(item, sends=[]) for item in batch]
+        return await save(node, kept)
+
+    objects.save = save_some
 
 
 MUTATIONS: dict[str, Callable[[Engine], None]] = {
@@ -148,4 +228,11 @@ MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "free-tokens": free_tokens,
     "forgets-journal": forgets_journal,
     "trusts-memory": trusts_memory,
+    "no-object-fence": no_object_fence,
+    "always-sure": always_sure,
+    "hasty-answers": hasty_answers,
+    "forgets-keys": forgets_keys,
+    "false-no": false_no,
+    "no-revision": no_revision,
+    "half-a-commit": half_a_commit,
 }

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import psycopg
 
-from chaos.arena import Arena, stage
+from chaos.arena import MUTANT_S, Arena, stage
 from chaos.faults import Fault
 from chaos.history import now_us
 from chaos.members import Member
@@ -27,9 +27,9 @@ class Size(NamedTuple):
 
 
 SIZES: Final = {
-    ("sqlite", "full"): Size(1_000, 200_000, 60, 6),
+    ("sqlite", "full"): Size(1_000, 1_000_000, 200, 8),
     ("sqlite", "ci"): Size(1_000, 20_000, 8, 4),
-    ("postgres", "full"): Size(1_000, 200_000, 60, 6),
+    ("postgres", "full"): Size(1_000, 1_000_000, 200, 8),
     ("postgres", "ci"): Size(1_000, 20_000, 8, 4),
 }
 WORKERS: Final = 3
@@ -117,7 +117,11 @@ def finish(arena: Arena) -> None:
     arena.await_so(
         lambda: all(member.watch.look().is_idle for member in arena.members), timeout_s=60.0, what="all answers"
     )
-    arena.await_so(lambda: not _owed(arena), timeout_s=60.0, what="all alarms and one-way calls")
+    arena.await_so(
+        lambda: not _owed(arena),
+        timeout_s=60.0 if arena.mutation is None else MUTANT_S,
+        what="all alarms and one-way calls",
+    )
     arena.end()
 
 

@@ -164,6 +164,22 @@ async def test_a_read_behind_a_commit_whose_reply_is_late_gives_no_old_answer(en
         await soon(reading)
 
 
+async def test_a_node_whose_lease_is_in_doubt_asks_who_owns_the_object_before_it_answers(
+    engines: Engines, table: Table
+) -> None:
+    one, two = await engines.open(), await engines.open()
+    box = one.object(Box, "a")
+    await box.add(1)
+    bury(one, table)
+    assert await soon(two.object(Box, "a").add(1)) == 2
+    doubt(one)
+
+    assert await soon(box.get()) == 2
+    two_box = two.object(Box, "a")
+    doubt(two)
+    assert await soon(two_box.get()) == 2
+
+
 async def test_a_handler_that_ignores_the_loss_of_its_object_leaves_nothing(engines: Engines, table: Table) -> None:
     one, two = await engines.open(), await engines.open()
     adding = asyncio.create_task(one.object(Box, "a").add_slowly(5))

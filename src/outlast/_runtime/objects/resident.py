@@ -12,7 +12,7 @@ import contextlib
 import inspect
 from collections import deque
 from contextvars import Context
-from typing import Any
+from typing import Any, Final
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.objects import CHAIN, DELETE, START, STOP, Body, ObjectType, Orders, after_failure, after_ring
@@ -23,6 +23,9 @@ from outlast._runtime.objects.items import Elsewhere, Item, Pending, Reply
 from outlast._runtime.objects.readers import Readers
 from outlast._runtime.objects.refusals import after_load, full, not_read_only, taken_over, too_much
 from outlast.errors import EncodingError, StoreError, ValueTooLarge
+
+STAY_S: Final = 1.0
+"""What was listed for an object is listed again: it stays in memory for so long."""
 
 
 class Resident:
@@ -45,6 +48,7 @@ class Resident:
         "_mailbox",
         "_owned",
         "_readers",
+        "_stays_until",
         "_task",
         "_text",
         "body",
@@ -82,6 +86,7 @@ class Resident:
         self._current: Item | None = None
         self._changes = Changes()
         self._readers = Readers()
+        self._stays_until = 0.0
 
     def __len__(self) -> int:
         return len(self._mailbox)
@@ -92,7 +97,9 @@ class Resident:
     @property
     def is_idle(self) -> bool:
         """Whether it could leave the memory now."""
-        return self._task is None and self.pending is None and self.in_flight is None and not self._readers
+        if self._task is not None or self.pending is not None or self.in_flight is not None or self._readers:
+            return False
+        return not self._stays_until or self._house.monotonic() >= self._stays_until
 
     @property
     def task(self) -> asyncio.Task[None] | None:
@@ -168,6 +175,7 @@ class Resident:
                 if item.is_moot:
                     continue
                 if not self._is_current(item):
+                    self._stays_until = self._house.monotonic() + STAY_S
                     self._house.outdated(item)
                     continue
                 if not self._house.node():
