@@ -11,6 +11,7 @@ from outlast._kernel.backoff import checked_delay_s
 from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Await, Cancel, Done, Next, Retry, Spawn, Stop
 from outlast._kernel.program import DOING, Activation
+from outlast._model import Entry
 from outlast.errors import ArgumentError, EncodingError, StepTimeout, ValueTooLarge, WorkflowError
 from outlast.workflows.book import Book
 from outlast.workflows.recall import failure_of
@@ -23,7 +24,7 @@ _UNCHANGING: Final = (str, int, float, bool, bytes, type(None))
 class Call:
     """A step that was called."""
 
-    __slots__ = ("args", "attempt", "due_at", "future", "key", "kwargs", "number", "step", "task", "text")
+    __slots__ = ("args", "attempt", "due_at", "failure", "future", "key", "kwargs", "number", "step", "task", "text")
 
     def __init__(self, key: str, step: Step[Any, Any], args: Any, kwargs: Any, future: asyncio.Future[Any]) -> None:
         self.key = key
@@ -35,6 +36,7 @@ class Call:
         self.number = 0
         self.text = "null"  # its result, as it was recorded.
         self.due_at: float | None = None
+        self.failure: Entry | None = None  # of the attempt before, made by this very claim.
         self.task: asyncio.Task[None] | None = None
 
 
@@ -91,9 +93,17 @@ class Calls:
         for call in list(self._waiting):
             if call.due_at is None or call.due_at <= now:
                 self._waiting.remove(call)
+                if call.failure is not None:
+                    self._look_again(call, call.failure)
+                    continue
                 call.task = self._loop.create_task(self._execute(call))
                 self.running.add(call.task)
                 call.task.add_done_callback(self._over)
+
+    def _look_again(self, call: Call, failure: Entry) -> None:
+        """Another attempt begins only after a commit: it tells whether the claim is ours still, and not paused."""
+        call.failure, call.due_at, failure.wake_s = None, None, 0.0
+        self._book.put(failure, lambda: None if call.future.done() else self._waiting.append(call))
 
     async def run_alone(self) -> bool:
         """Runs the only step that was called, when nothing else runs, to its end. Whether there was one."""
@@ -171,7 +181,8 @@ class Calls:
                 call.due_at, call.task = self._loop.time() + delay_s, None
                 self._waiting.append(call)
                 columns = {"error": text, "duration_s": duration_s, "wake_s": delay_s}
-                book.put(book.entry(call.key, "step", "retrying", call.attempt, **columns))
+                call.failure = book.entry(call.key, "step", "retrying", call.attempt, **columns)
+                book.put(call.failure)
                 return
         entry = book.entry(call.key, "step", "failed", call.attempt, error=text, duration_s=duration_s)
         book.put(entry, lambda: self._answer(call, "failed", None, text))
