@@ -429,6 +429,26 @@ async def test_a_read_has_its_timeout_too(engine: Engine) -> None:
     assert await cell.add() == 2
 
 
+async def test_reads_share_an_object_and_a_write_waits_for_them(engine: Engine) -> None:
+    cell = engine.object(Cell, "a")
+    await cell.add()
+    assert engine._crew is not None
+    memory = engine._crew.keeper.memory
+    reads = [asyncio.ensure_future(cell.hold_reading()) for _ in range(5)]
+    await GATE.reached()
+    write = asyncio.ensure_future(cell.add())
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    resident = memory.find(("life.Cell", "a"))
+    assert resident is not None
+    assert resident._readers._count == 5
+    assert not write.done()
+    GATE.open()
+    assert await soon(asyncio.gather(*reads)) == [1] * 5
+    assert await soon(write) == 2
+
+
 async def test_a_call_that_travels_has_its_timeout_too(engines: Engines) -> None:
     one, two = await engines.open(), await engines.open()
     await one.object(Cell, "a").add()
@@ -560,6 +580,29 @@ async def test_an_object_that_cannot_be_loaded_does_not_keep_its_process_busy(en
 
     assert (said["type"], said["id"], said["error"]) == ("life.Loads", "broken", "LookupError: no such customer")
     assert LOADS.count <= 2
+
+
+async def test_calls_that_cannot_be_served_do_not_keep_others_waiting(engines: Engines) -> None:
+    submitter = await engines.open(queues={})
+    await asyncio.gather(*(submitter.object(Loads, "broken").add.send() for _ in range(1_200)))
+    await submitter.object(Loads, "fine").add.send()
+    worker = await engines.open(programs=[Loads], poll_interval=0.05)
+
+    async def served() -> bool:
+        return any(each.state["count"] for each in await worker.list_objects(Loads))
+
+    await until(served)
+    assert LOADS.notes.count("broken") <= 3
+
+
+async def test_hibernating_is_told(aging: Aging) -> None:
+    engine, passes = await aging(programs=[Cell])
+    ear = Ear(engine)
+    await engine.object(Cell, "a").add()
+
+    await passes(11)
+
+    assert (await ear.hears("object.hibernated"))["id"] == "a"
 
 
 async def test_a_caller_elsewhere_is_told_what_after_load_raised(engines: Engines) -> None:

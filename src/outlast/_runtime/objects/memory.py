@@ -102,13 +102,14 @@ class Memory:
     async def beat(self) -> float:
         """Lets idle objects leave, and gives up those that were idle for long."""
         self._evict(looks=LOOK_MAX)
-        least_s = min((span for kind in self._types if (span := _leaves_s(kind)) is not None), default=3_600.0)
+        spans = {kind.name: span for kind in self._types if (span := _leaves_s(kind)) is not None}
+        least_s = min(spans.values(), default=3_600.0)
         now = self._world.monotonic()
         for number, resident in enumerate(self, 1):
             idle_s = now - resident.used_at
             if idle_s < least_s:
                 break
-            span = _leaves_s(resident.kind)
+            span = spans.get(resident.kind.name)
             if span is not None and idle_s >= span and resident.is_idle and not resident.gone:
                 self._hibernate(resident)
             if number % LOOK_MAX == 0:
