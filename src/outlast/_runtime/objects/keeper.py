@@ -364,8 +364,7 @@ class Keeper:
             sender=self.outbox.sender,
             key=key,
             chain=chain_text(chain),
-            # One with a key is for good: whoever asks again with it hears what became of it.
-            timeout_s=left_s if key is None else None,
+            timeout_s=left_s,
             keep_s=keep_s,
         )
         try:
