@@ -94,7 +94,9 @@ def test_what_was_told_not_to_have_happened_has_not() -> None:
         (["1 rang c", "2 ask c 1 tick", "3 told c 1 ok None"], {}, "unrung: the tick of c "),
     ],
 )
-def test_a_broken_promise_of_objects_is_named(lines: list[str], cells: dict[str, dict[str, object]], complaint: str) -> None:
+def test_a_broken_promise_of_objects_is_named(
+    lines: list[str], cells: dict[str, dict[str, object]], complaint: str
+) -> None:
     given = evidence(told(*lines), **cells)
 
     found = [*undelivered(given), *unrung(given)]

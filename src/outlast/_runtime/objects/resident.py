@@ -10,18 +10,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from typing import Any, Final
+from typing import Any
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.objects import CHAIN, DELETE, START, STOP, Body, ObjectType, Orders, after_failure, after_ring
 from outlast._model import AlarmMove, Answer, ObjectCommit, ObjectKey
-from outlast._runtime.objects.fading import COMING, Changes
+from outlast._runtime.objects.answers import what
+from outlast._runtime.objects.fading import COMING, STAY_S, Changes
 from outlast._runtime.objects.house import House
 from outlast._runtime.objects.items import Elsewhere, Item, Pending, Reply
 from outlast.errors import CallError, EncodingError, MailboxFull, OwnershipLost, ValueTooLarge
-
-STAY_S: Final = 1.0
-"""What was listed for an object is listed again: it stays in memory for so long."""
 
 
 class Resident:
@@ -105,10 +103,7 @@ class Resident:
         if len(self._mailbox) >= self.kind.queue_limit:
             raise MailboxFull(
                 f"{len(self._mailbox):,} calls wait for {self.kind.name} {self.key[1]!r}, which is its queue_limit",
-                type=self.key[0],
-                id=self.key[1],
-                handler=item.name,
-                happened=False,
+                **what(self.key, item.name, False),
             )
         self._mailbox.append(item)
         if self._task is None:
@@ -161,10 +156,7 @@ class Resident:
         if body.orders or body.dump() != self._text:
             raise CallError(
                 f"handler {item.name!r} of {self.kind.name} is read_only, and has changed the state or set an alarm",
-                type=self.key[0],
-                id=self.key[1],
-                handler=item.name,
-                happened=False,
+                **what(self.key, item.name, False),
             )
 
     # Serving the mailbox.
@@ -335,10 +327,7 @@ class Resident:
             if not isinstance(error, Exception):  # it would end the caller's task, or the whole process.
                 told: BaseException = CallError(
                     f"handler {item.name!r} of {self.kind.name} raised {type(error).__name__}",
-                    type=self.key[0],
-                    id=self.key[1],
-                    handler=item.name,
-                    happened=False,
+                    **what(self.key, item.name, False),
                 )
                 told.__cause__ = error
                 error = told
