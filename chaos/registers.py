@@ -32,8 +32,8 @@ def out_of_line(evidence: Evidence) -> Iterator[str]:
         args = tuple(int(arg) if arg.isdigit() else arg for arg in ask.args)
         answer = int(told.args[0]) if told is not None and told.word == "ok" else None
         ops[id].append(Op(ask.at_us, ended_us, ask.word, args, answer))
-    for id, found in ops.items():
-        if fault := fault_of(found, int(evidence.cells[id]["value"]) if id in evidence.cells else 0):
+    for id in sorted({*ops, *evidence.cells}):
+        if fault := fault_of(ops.get(id, ()), int(evidence.cells[id]["value"]) if id in evidence.cells else 0):
             yield f"out of line: {id}: {fault}"
 
 

@@ -9,6 +9,8 @@ from outlast._world import World
 
 CHANGES_MAX: Final = 200
 """Alarms of one object of which it is remembered when its handlers have changed them."""
+STAY_S: Final = 1.0
+"""An object whose calls or alarms are being listed again stays in memory for so long."""
 COMING: Final = float("inf")
 """The moment of a commit that is still to come."""
 

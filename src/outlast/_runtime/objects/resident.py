@@ -12,20 +12,17 @@ import contextlib
 import inspect
 from collections import deque
 from contextvars import Context
-from typing import Any, Final
+from typing import Any
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.objects import CHAIN, DELETE, START, STOP, Body, ObjectType, Orders, after_failure, after_ring
 from outlast._model import AlarmMove, Answer, ObjectCommit, ObjectKey, Owned
-from outlast._runtime.objects.fading import COMING, Changes
+from outlast._runtime.objects.fading import COMING, STAY_S, Changes
 from outlast._runtime.objects.house import House
 from outlast._runtime.objects.items import Elsewhere, Item, Pending, Reply
 from outlast._runtime.objects.readers import Readers
 from outlast._runtime.objects.refusals import after_load, full, not_read_only, taken_over, too_much
 from outlast.errors import EncodingError, StoreError, ValueTooLarge
-
-STAY_S: Final = 1.0
-"""What was listed for an object is listed again: it stays in memory for so long."""
 
 
 class Resident:
