@@ -303,6 +303,7 @@ def test_every_option_can_be_set_by_the_environment(tmp_path: Path) -> None:
         "OUTLAST_LOG_PRINT": "no",
         "OUTLAST_LOG_PASSTHROUGH": "false",
         "OUTLAST_LOG_LINES_MAX": "9",
+        "OUTLAST_RESIDENT_OBJECTS": "9",
         "OUTLAST_LOG_CHARS_MAX": "90",
     }
 

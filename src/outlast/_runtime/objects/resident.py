@@ -85,12 +85,6 @@ class Resident:
         self._readers = Readers()
         self._stays_until = 0.0
 
-    def __len__(self) -> int:
-        return len(self._mailbox)
-
-    def __bool__(self) -> bool:
-        return True
-
     @property
     def is_idle(self) -> bool:
         """Whether it could leave the memory now."""
