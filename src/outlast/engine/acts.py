@@ -47,7 +47,7 @@ class Acts(Operations):
         A step under way runs to its end and is recorded; a claim that a worker holds counts as one. What comes
         meanwhile is kept: signals, ends of children, times. Deadlines go on counting: what has run out is found on
         resume. It can be cancelled. With `tree` its live descendants are paused with it, in the same transaction;
-        without, its children run on.
+        without, its children run on. Its steps that run elsewhere are paused with it in any case.
 
         Args:
             id: The instance.
