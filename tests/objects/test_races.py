@@ -399,7 +399,7 @@ async def test_an_alarm_that_was_cancelled_or_set_again_while_it_waited_does_not
     await begun.reaches(1)
     resident = engine._crew.keeper.memory._residents["races.Box", "a"]  # type: ignore[union-attr]
     await engine.schedule_alarm(box, "ring", 0.0)
-    await until(lambda: len(resident) == 1)
+    await until(lambda: len(resident._mailbox) == 1)
 
     going_on.set()
     await soon(changing)
