@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
@@ -16,8 +15,8 @@ from outlast._world import World
 
 LOOK_MAX: Final = 1_000
 """Objects looked at before others have their turn on the loop."""
-EVICT_LOOK_MAX: Final = 16
-"""Objects at work that are passed over when one must leave."""
+EVICT_LOOKS: Final = 8
+"""Objects looked at for each one that comes when the memory is full."""
 Held = tuple[str, str, int]
 """Type, id and epoch of an object that is owned here."""
 
@@ -81,15 +80,16 @@ class Memory:
         """Nothing that has left is owned here any more."""
         self._left.clear()
 
-    def _evict(self, newest: Resident) -> None:
-        """The least recently used idle ones leave until there is room."""
-        surplus = len(self._residents) - self._resident_max
-        oldest = list(itertools.islice(self._residents.values(), surplus + EVICT_LOOK_MAX))
-        for resident in oldest:
+    def _evict(self, newest: Resident | None = None, looks: int = EVICT_LOOKS) -> None:
+        """The least recently used idle ones leave until there is room; those at work are in use."""
+        for _ in range(looks):
             if len(self._residents) <= self._resident_max:
                 return
-            if resident.is_idle and resident is not newest:
-                self._hibernate(resident)
+            oldest = next(iter(self._residents.values()))
+            if oldest.is_idle and oldest is not newest:
+                self._hibernate(oldest)
+            else:
+                self.use(oldest)
 
     def _hibernate(self, resident: Resident) -> None:
         resident.leave_idle()
@@ -101,6 +101,7 @@ class Memory:
 
     async def beat(self) -> float:
         """Lets idle objects leave, and gives up those that were idle for long."""
+        self._evict(looks=LOOK_MAX)
         spans = {kind.name: span for kind in self._types if (span := _leaves_s(kind)) is not None}
         least_s = min(spans.values(), default=3_600.0)
         now = self._world.monotonic()
