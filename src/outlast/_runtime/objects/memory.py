@@ -85,11 +85,11 @@ class Memory:
         for _ in range(looks):
             if len(self._residents) <= self._resident_max:
                 return
-            resident = next(iter(self._residents.values()))
-            if resident.is_idle and resident is not newest:
-                self._hibernate(resident)
+            oldest = next(iter(self._residents.values()))
+            if oldest.is_idle and oldest is not newest:
+                self._hibernate(oldest)
             else:
-                self.use(resident)
+                self.use(oldest)
 
     def _hibernate(self, resident: Resident) -> None:
         resident.leave_idle()
