@@ -356,7 +356,7 @@ async def test_an_alarm_that_waits_behind_a_handler_that_cancels_it_does_not_rin
     memory = engine._crew.keeper.memory
 
     async def waits() -> bool:
-        return len(memory._residents["alarms.Bell", "a"]) > 0
+        return len(memory._residents["alarms.Bell", "a"]._mailbox) > 0
 
     await until(waits)
     GATE.open()

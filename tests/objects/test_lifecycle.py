@@ -690,7 +690,7 @@ def _waits(engine: Engine, count: int, id: str = "a") -> Any:
 
     async def waits() -> bool:
         assert engine._crew is not None
-        return len(engine._crew.keeper.memory._residents["life.Cell", id]) == count
+        return len(engine._crew.keeper.memory._residents["life.Cell", id]._mailbox) == count
 
     return waits
 
