@@ -130,10 +130,11 @@ async def test_an_attempt_under_way_that_fails_counts_and_the_next_one_waits(eng
         return [await gate.step()] if alone else await parallel(gate.step(), other.step())
 
     worker = await engines.open(programs=[trying])
+    unheard = await engines.open(queues={}, **UNHEARD)
     handle = await worker.start(trying.new())
     await soon(gate.begun.wait())
 
-    await worker.pause(handle.id)
+    await unheard.pause(handle.id)
     other.open.set()
     if not alone:
         await eventually_async(lambda: keys(worker, handle.id), what="a record")

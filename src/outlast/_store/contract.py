@@ -140,7 +140,7 @@ class Acts(Protocol):
     """What operators do with single instances. What one does is noted in its transaction."""
 
     async def pause(self, id: str, deed: Deed, *, tree: bool = False) -> Stopped | None:
-        """Pauses a live instance, with its errands, with `tree` all its live descendants: none becomes ready until it is
+        """Pauses a live instance and its errands, with `tree` all its live descendants: none becomes ready until it is
         resumed.
 
         Those that are paused stay as they are. None: there is no such row.

@@ -11,6 +11,7 @@ from typing import Any, Final
 from outlast._kernel.backoff import checked_delay_s
 from outlast._kernel.failures import failure_text
 from outlast._kernel.program import DOING, Activation
+from outlast._model import Entry
 from outlast.errors import ArgumentError, EncodingError, StepTimeout
 from outlast.workflows.book import Book
 from outlast.workflows.current import STEP, result_text
@@ -28,6 +29,7 @@ class Call:
         "attempt",
         "due_at",
         "error",
+        "failure",
         "future",
         "key",
         "kwargs",
@@ -54,6 +56,7 @@ class Call:
         self.error: str | None = None
         self.undoable: dict[str, Call] | None = None  # where it is to be found once it has succeeded.
         self.due_at: float | None = None
+        self.failure: Entry | None = None  # of the attempt before, made by this very claim.
         self.task: asyncio.Task[None] | None = None
 
     def __call__(self) -> None:
@@ -119,6 +122,8 @@ class Calls:
         them."""
         self._activation = activation
         self._waiting.sort(key=lambda call: call.place)
+        for call in self._waiting:
+            call.failure = None  # of a claim before.
 
     def due(self) -> list[float]:
         """When steps that wait for their next attempt are due, on the real loop's clock."""
@@ -132,9 +137,17 @@ class Calls:
         for call in list(self._waiting):
             if call.due_at is None or call.due_at <= now:
                 self._waiting.remove(call)
+                if call.failure is not None:
+                    self._look_again(call, call.failure)
+                    continue
                 call.task = self._loop.create_task(self._execute(call))
                 self.running.add(call.task)
                 call.task.add_done_callback(self._over)
+
+    def _look_again(self, call: Call, failure: Entry) -> None:
+        """Another attempt begins only after a commit: it tells whether the claim is ours still, and not paused."""
+        call.failure, call.due_at, failure.wake_s = None, None, 0.0
+        self._book.put(failure, lambda: None if call.future.done() else self._waiting.append(call))
 
     @property
     def is_alone(self) -> bool:
@@ -213,10 +226,10 @@ class Calls:
             else:
                 call.due_at, call.task = self._loop.time() + delay_s, None
                 self._waiting.append(call)
-                entry = book.entry(
+                call.failure = book.entry(
                     call.key, "step", "retrying", call.attempt, error=text, duration_s=duration_s, wake_s=delay_s
                 )
-                book.put(entry)
+                book.put(call.failure)
                 return
         entry = book.entry(call.key, "step", "failed", call.attempt, error=text, duration_s=duration_s)
         call.status, call.error = "failed", text
