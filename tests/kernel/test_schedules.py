@@ -16,6 +16,7 @@ from outlast._kernel.cron import Cron
 from outlast._kernel.schedules import (
     CATCH_UPS,
     NAME_MAX,
+    OVERLAPS,
     CatchUp,
     Overlap,
     Plan,
@@ -250,7 +251,8 @@ SCHEDULES = {
 OFTEN = {"45 * * * *", "*/20 1-3 * * *"}  # In one zone alone: the hardest one.
 
 
-@pytest.mark.parametrize(("catch_up", "overlap"), [("none", "allow"), ("last", "skip"), ("all", "queue")])
+@pytest.mark.parametrize("overlap", OVERLAPS)
+@pytest.mark.parametrize("catch_up", CATCH_UPS)
 @pytest.mark.parametrize(
     ("zone", "minute", "hour"), [(BERLIN, 30, 2), (NEW_YORK, 30, 1), (LORD_HOWE, 15, 2), (CASABLANCA, 30, 2)]
 )
