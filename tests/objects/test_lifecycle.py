@@ -122,6 +122,23 @@ async def test_a_stop_reaches_an_object_that_lives_elsewhere(engines: Engines) -
     assert await two.object(Cell, "a").add() == 2
 
 
+async def test_who_is_told_that_an_object_elsewhere_has_stopped_finds_it_free(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = await engines.open(), await engines.open()
+    await one.object(Cell, "a").add()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one._store.objects, "release", _never)  # it goes with the answer, or not at all.
+        await soon(two.stop_object(two.object(Cell, "a")))
+
+    assert await two.whereis(two.object(Cell, "a")) is None
+
+
+async def _never(*_: Any) -> int:
+    raise AssertionError("nothing is released after the answer")
+
+
 async def test_a_deleted_object_is_gone_with_its_alarms_and_a_later_call_makes_a_new_one(engine: Engine) -> None:
     cell = engine.object(Cell, "a")
     await cell.add(5)

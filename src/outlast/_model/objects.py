@@ -233,6 +233,7 @@ class ObjectCommit(msgspec.Struct, frozen=True):
         alarms: Alarms that are set.
         sends: One-way calls that go out.
         answers: Answers to calls that came through the store. One of a call without a sender or key deletes it.
+        released: Whether the node gives the object up.
     """
 
     type: str
@@ -249,6 +250,7 @@ class ObjectCommit(msgspec.Struct, frozen=True):
     alarms: Sequence[AlarmRow] = ()
     sends: Sequence[NewCall] = ()
     answers: Sequence[Answer] = ()
+    released: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -261,4 +263,5 @@ class ObjectCommit(msgspec.Struct, frozen=True):
             or self.alarms
             or self.sends
             or self.answers
+            or self.released
         )

@@ -84,6 +84,11 @@ def sent(batch: Sequence[ObjectCommit]) -> list[NewCall]:
     return [call for item in batch for call in item.sends]
 
 
+def released(batch: Sequence[ObjectCommit]) -> list[tuple[str, str, int]]:
+    """Objects that are given up: type, id, epoch."""
+    return sorted((item.type, item.id, item.epoch) for item in batch if item.released)
+
+
 def answered(batch: Sequence[ObjectCommit]) -> list[Row]:
     """Answers: call, type, id, result, error."""
     found = {

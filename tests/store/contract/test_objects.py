@@ -124,6 +124,20 @@ async def test_only_the_owner_saves_and_only_under_its_epoch(owners: Owners, sto
     await owners.saved(commit(held))
 
 
+async def test_a_commit_may_give_its_object_up(owners: Owners, store: Store) -> None:
+    held, other = await owners.owned("1", "2")
+    item = commit(held, released=True)
+    await owners.saved(item, commit(other))
+
+    await owners.saved(item)  # again, after a lost reply.
+
+    row = await store.objects.get(TYPE, "1")
+    assert row is not None
+    assert (row.node, row.state) == (None, '{"n":1}')
+    assert await store.objects.owned(NODE, [(TYPE, "1", 1), (TYPE, "2", 1)]) == [(TYPE, "2")]
+    assert await store.objects.save(NODE, [commit(after(held))]) == [MINE]
+
+
 async def test_saving_again_after_a_lost_reply_is_no_loss_and_no_second_write(owners: Owners, store: Store) -> None:
     held = await owners.one()
     item = commit(held, state='{"n":1}')

@@ -65,8 +65,8 @@ class House(Protocol):
     def left(self, resident: Any) -> None:
         """The resident has left the memory."""
 
-    async def release(self, resident: Guest) -> None:
-        """Gives the object up."""
+    async def release(self, resident: Guest, *, is_done: bool = False) -> None:
+        """Gives the object up; `is_done`: a commit has done so."""
 
     async def in_thread(self, call: Callable[[], Any]) -> Any:
         """Runs a plain function on a thread."""

@@ -127,6 +127,7 @@ class Pending:
             object by now.
         done: Ids of calls and (name, revision) of alarms that are over with it.
         deleted: Whether the object goes.
+        released: Whether the node gives the object up.
     """
 
     text: str
@@ -138,6 +139,7 @@ class Pending:
     late: list[Reply] = field(default_factory=list)
     done: list[Any] = field(default_factory=list)
     deleted: bool = False
+    released: bool = False
 
     def commit(self, key: ObjectKey, epoch: int, number: int, version: int, expires_s: float | None) -> ObjectCommit:
         """The same, as the store takes it."""
@@ -156,4 +158,5 @@ class Pending:
             alarms=[orders.alarms[name] for name in sorted(orders.alarms)],
             sends=orders.sends,
             answers=self.answers,
+            released=self.released,
         )

@@ -147,9 +147,10 @@ class Keeper:
         """The resident has left the memory."""
         self.memory.drop(resident)
 
-    async def release(self, resident: Guest) -> None:
-        """Gives the object up."""
-        await self._store.objects.release(resident.node, [(*resident.key, resident.epoch)])
+    async def release(self, resident: Guest, *, is_done: bool = False) -> None:
+        """Gives the object up; `is_done`: a commit has done so."""
+        if not is_done:
+            await self._store.objects.release(resident.node, [(*resident.key, resident.epoch)])
         self._events.emit("object.released", type=resident.key[0], id=resident.key[1])
         self._doorbell.objects("*")
 

@@ -384,11 +384,12 @@ class Resident:
         if item.name == START:
             await self._done(item)
         elif item.name == STOP:
-            if item.call is not None:
+            if item.call is not None:  # whoever has the answer finds the object free.
+                self._put_off().released = True
                 await self._done(item)
             await self.settled()
             if not self.gone:
-                await self._house.release(self)
+                await self._house.release(self, is_done=item.call is not None)
             if item.future is not None:
                 Reply(item.future).give()
             self._leave(Elsewhere(None))

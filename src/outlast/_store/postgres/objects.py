@@ -51,11 +51,7 @@ class Objects:
     async def owned(self, node: str, held: Sequence[tuple[str, str, int]]) -> list[ObjectKey]:
         if not held:
             return []
-        types, ids, epochs = zip(*held, strict=True)
-        return [
-            (type, id)
-            for type, id in await self._desk.rows("owned_objects", node=node, types=types, ids=ids, epochs=epochs)
-        ]
+        return [(type, id) for type, id in await self._desk.rows("owned_objects", **_held(held), node=node)]
 
     async def release(self, node: str, held: Sequence[tuple[str, str, int]] | None) -> int:
         desk = self._desk
@@ -63,8 +59,7 @@ class Objects:
             return await desk.run("release_all", node=node, now=desk.now())
         if not held:
             return 0
-        types, ids, epochs = zip(*sorted(held), strict=True)
-        return await desk.run("release_objects", node=node, types=types, ids=ids, epochs=epochs, now=desk.now())
+        return await desk.run("release_objects", **_held(sorted(held)), node=node, now=desk.now())
 
     async def get(self, type: str, id: str) -> ObjectRow | None:
         found = await self._desk.rows("get_object", type=type, id=id)
@@ -126,6 +121,8 @@ async def _save_within(
         await post_within(transaction, calls)
     if answers := parts.answered(done):
         await answer_within(transaction, answers)
+    if held := parts.released(done):
+        await transaction.run("release_objects", **_held(held), node=node, now=transaction.now)
     return lost
 
 
@@ -157,6 +154,12 @@ def _commits(batch: Sequence[ObjectCommit]) -> dict[str, Any]:
         "states": [None if item.deleted else item.state for item in batch],
         "expires_s": [parts.expires_s(item) for item in batch],
     }
+
+
+def _held(held: Sequence[tuple[str, str, int]]) -> dict[str, Any]:
+    """Objects with the epochs under which they are owned, as statements take them."""
+    types, ids, epochs = zip(*held, strict=True)
+    return {"types": types, "ids": ids, "epochs": epochs}
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, Any]:

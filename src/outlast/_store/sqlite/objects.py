@@ -62,6 +62,9 @@ class Objects:
                     post_within(connection, desk, calls, now_us)
                 if answers := parts.answered(done):
                     answer_within(connection, desk, answers, now_us)
+                if held := parts.released(done):
+                    left = {"node": node, "held": objects_text(held), "now_us": now_us}
+                    connection.execute(desk.text("release_objects"), left)
             if changed == len(batch):
                 return []
             known = set(connection.execute(desk.text("saved_objects"), {"numbers": numbers}))
