@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import psycopg
 
 from harness.binaries import NoPostgres
+from harness.freezing import holds_write_lock
 from harness.postgres import PostgresServer
 from outlast import Engine
 
@@ -20,10 +21,6 @@ class NoPlace(Exception):
     """The database that a scenario needs cannot be had here; the text is one sentence saying why."""
 
 
-_LOCK_S = 0.25
-"""A transaction of the engine's takes milliseconds; whoever holds SQLite's lock for longer may be stuck with it."""
-_WRITE_BYTE = 120
-"""Of the `-shm` file: who has locked it writes."""
 _COLUMNS = (
     "id, program, status, state, result, attempt, crashes, epoch, commits, commit_epoch, parent, child, awaits,"
     " concurrency_key"
@@ -164,34 +161,7 @@ class SqlitePlace:
         return None if found == [("ok",)] else "; ".join(str(row[0]) for row in found)
 
     def is_held_by(self, pid: int) -> bool:
-        # Whoever cannot write now may only wait for a slow disk of somebody else's: the kernel knows who holds what.
-        locks = self._index_locks()
-        if not locks:
-            return self._is_locked()  # a kernel that does not say: every open connection has a lock.
-        return any(
-            int(holder) == pid and kind == "WRITE" and int(first) <= _WRITE_BYTE <= int(last)
-            for kind, holder, _, first, last in locks
-        )
-
-    def _index_locks(self) -> list[list[str]]:
-        """Locks on the log's index: kind, process, file, first and last byte of each."""
-        inode = str(Path(f"{self._path}-shm").stat().st_ino)
-        try:
-            # 1: POSIX ADVISORY WRITE 4711 fe:00:2171489 120 120; one that is waited for has an arrow before it.
-            lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-        except OSError:
-            return []
-        return [fields[3:8] for fields in lines if len(fields) == 8 and fields[5].rpartition(":")[2] == inode]
-
-    def _is_locked(self) -> bool:
-        with closing(sqlite3.connect(self._path, timeout=_LOCK_S, isolation_level=None)) as connection:
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                return True
-            connection.execute("ROLLBACK")
-            return False
+        return holds_write_lock(pid, self._path)
 
     def _query(self, text: str) -> list[Any]:
         # Read only: the last connection that could write would fold the log back when it closes.

@@ -1,9 +1,12 @@
 """The harness is what other tests believe in, so it is tested itself."""
 
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import asyncpg
@@ -13,6 +16,7 @@ import pytest
 from harness import processes
 from harness.binaries import NoPostgres, find_binaries
 from harness.databases import Databases, without_password
+from harness.freezing import freeze
 from harness.postgres import PostgresServer
 from harness.waiting import eventually, eventually_async
 
@@ -43,6 +47,37 @@ def test_a_killed_server_restarts_with_what_was_committed(own_server: PostgresSe
 
     with psycopg.connect(own_server.tcp_url()) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+WRITER = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode = WAL")
+connection.execute("CREATE TABLE numbers (number)")
+print("ready", flush=True)
+while True:
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("INSERT INTO numbers VALUES (1)")
+    time.sleep(0.005)
+    connection.execute("COMMIT")
+    time.sleep(0.001)
+"""
+
+
+def test_a_process_is_not_frozen_while_it_keeps_others_from_writing(tmp_path: Path) -> None:
+    file = tmp_path / "numbers.db"
+    script = [sys.executable, "-c", WRITER, str(file)]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        try:
+            for _ in range(20):
+                freeze(writer.pid, file)
+                with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as other:
+                    other.execute("INSERT INTO numbers VALUES (2)")
+                processes.kill(writer.pid, signal.SIGCONT)
+        finally:
+            writer.kill()
 
 
 def test_a_killed_backend_takes_the_others_down_and_the_server_recovers(own_server: PostgresServer) -> None:

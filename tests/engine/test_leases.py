@@ -3,10 +3,12 @@
 import asyncio
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.freezing import freeze
 from harness.waiting import eventually_async
 from outlast import Engine, job
 from outlast.errors import StoreUnavailable
@@ -63,7 +65,11 @@ async def test_what_a_dead_or_frozen_process_held_is_taken_over(
         await worker.says("open")
         handle = await watcher.start(block.new(seconds=0.5), queue="blocked")
         await worker.says("blocked")
-        worker.popen.send_signal(end)
+        if end is signal.SIGSTOP:
+            url = watcher.config.url
+            freeze(worker.popen.pid, Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:") else None)
+        else:
+            worker.popen.kill()
 
         await ear.hears("claims.reclaimed", returned=1)
 
@@ -106,7 +112,7 @@ def work() -> Work:
 async def test_a_buried_node_stops_its_steps_and_comes_back_under_a_new_name(
     engines: Engines, work: Work, table: Table
 ) -> None:
-    engine = await engines.open(**SHORT)
+    engine = await engines.open(lease=3.0, reap_interval=0.05)  # longer than any pause of a busy machine.
     ear = Ear(engine)
     handle = await engine.start(work.job.new())
     await work.begun.reaches(1)
