@@ -102,28 +102,36 @@ class Node:
             node, asked_at = self.id, self._world.monotonic()
             try:
                 alive = self._renewer.renew(node)
-            except StoreError:
-                wait_s = min(self._renew_s, 0.25 + 0.25 * self._world.dice.random())
-                self._judge()
-                continue
             except Exception as error:
-                self._events.emit("loop.failed", loop="lease", error=f"{type(error).__name__}: {error}")
-                wait_s = self._renew_s
-                self._judge()
-                continue
-            wait_s = self._renew_s
-            if alive:
-                was_well = self.claims_as
-                self._asked_at = asked_at
-                self.renewed()
-                self.in_doubt = False
-                if not was_well:
-                    self._tell(self._on_well)
+                wait_s = self._missed(error)
             else:
-                self._tell(partial(self._bury, node))
+                wait_s = self._answered(node, asked_at, alive=alive)
         with contextlib.suppress(StoreError):
             self._renewer.close()
         self._tell(self._ended.set)
+
+    def _missed(self, error: Exception) -> float:
+        """The lease was not renewed. Seconds until the next try."""
+        if isinstance(error, StoreError):
+            wait_s = min(self._renew_s, 0.25 + 0.25 * self._world.dice.random())
+        else:
+            self._events.emit("loop.failed", loop="lease", error=f"{type(error).__name__}: {error}")
+            wait_s = self._renew_s
+        self._judge()
+        return wait_s
+
+    def _answered(self, node: str, asked_at: float, *, alive: bool) -> float:
+        """The database has answered what was asked at `asked_at`. Seconds until the next renewal."""
+        if alive:
+            was_well = self.claims_as
+            self._asked_at = asked_at
+            self.renewed()
+            self.in_doubt = False
+            if not was_well:
+                self._tell(self._on_well)
+        else:
+            self._tell(partial(self._bury, node))
+        return self._renew_s
 
     def renewed(self) -> None:
         """A sign of life was given just now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from importlib import resources
 
 from outlast.errors import SchemaError
@@ -15,6 +16,11 @@ def migrations(package: str, schema: str) -> dict[int, str]:
         package: Where the files are.
         schema: Replaces the word `{schema}`; must be a checked identifier.
     """
+    return dict(_migrations(package, schema))
+
+
+@lru_cache(maxsize=8)
+def _migrations(package: str, schema: str) -> dict[int, str]:
     found: dict[int, str] = {}
     for file in resources.files(package).iterdir():
         if match := re.fullmatch(r"(\d{4})_\w+\.sql", file.name):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 
 _HEAD = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
@@ -42,6 +43,11 @@ def load(package: str, *, schema: str | None = None) -> Mapping[str, Statement]:
 
     Raises: ValueError: a name occurs twice.
     """
+    return dict(_load(package, schema))
+
+
+@lru_cache(maxsize=8)  # read and taken apart once: a thousand statements take milliseconds.
+def _load(package: str, schema: str | None) -> Mapping[str, Statement]:
     found: dict[str, Statement] = {}
     for file in sorted(resources.files(package).iterdir(), key=lambda item: item.name):
         if not file.name.endswith(".sql"):

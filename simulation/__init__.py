@@ -1,0 +1,1 @@
+"""A cluster of engines in one process, on virtual time, from one seed."""

@@ -1,0 +1,158 @@
+"""Processes that share a database: how they start, die, freeze and go on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from outlast import Engine
+from outlast._runtime import crew
+from outlast._store.sqlite import store
+from outlast.config import Config, make_config
+from outlast.engine import life
+from outlast.errors import StoreError
+from simulation.database import Database, SimulatedWriter
+from simulation.lease import SimulatedNode
+from simulation.universe import ProcessLoop, Universe
+from simulation.world import SimulatedWorld
+
+OPTIONS: Final[dict[str, Any]] = {
+    "lease": 2.0,
+    "reap_interval": 0.5,
+    "poll_interval": 0.2,
+    "max_poll_interval": 2.0,
+    "prune_interval": 20.0,
+    "drain_timeout": 1.0,
+    "telemetry": "off",
+}
+_RESTART_S: Final = 0.1
+
+Body = Callable[["Process"], Coroutine[Any, Any, Any]]
+
+_made: list[SimulatedWorld] = []
+_configs: dict[str, Config] = {}
+
+
+@contextmanager
+def simulated() -> Iterator[None]:
+    """Engines that a cluster makes inside live in it."""
+    former = store.Writer, crew.Node, life.SystemWorld, life.make_config
+    store.Writer, crew.Node = SimulatedWriter, SimulatedNode  # type: ignore[assignment,misc]
+    life.SystemWorld, life.make_config = _made.pop, _config  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        store.Writer, crew.Node, life.SystemWorld, life.make_config = former  # type: ignore[misc]
+
+
+def _config(url: str | None, options: Any) -> Config:
+    # Settings are read from files and checked once: a process that starts again has the same.
+    key = repr(sorted(options.items()))
+    if key not in _configs:
+        _configs[key] = make_config(url, options)
+    return _configs[key]
+
+
+class Process:
+    """One run of one process: an engine and what it lives on.
+
+    Attributes:
+        name: Of the process; each of its runs has the same.
+        engine: Its engine.
+        world: Its clocks.
+        is_alive: It has not been killed, and has not ended.
+        is_still: It is frozen or blocked.
+    """
+
+    def __init__(self, name: str, engine: Engine, world: SimulatedWorld, loop: ProcessLoop, lane: ProcessLoop) -> None:
+        self.name = name
+        self.engine = engine
+        self.world = world
+        self.is_alive = True
+        self.is_still = False
+        self._loop = loop
+        self._lane = lane
+        self._universe = loop.universe
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Runs a coroutine in this process."""
+        self._loop.call_soon(lambda: self._loop.create_task(coroutine))
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.is_alive = False
+        self._loop.die()
+        self._lane.die()
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        self.is_still = True
+        self._universe.halt(self._loop)
+        self._universe.halt(self._lane)
+
+    def block(self) -> None:
+        """Its event loop stands still, as behind a step that never waits; the thread of its lease does not."""
+        self.is_still = True
+        self._universe.halt(self._loop)
+
+    def thaw(self) -> None:
+        """SIGCONT, or the step has ended."""
+        self.is_still = False
+        for loop in (self._loop, self._lane):
+            if not loop.is_dead:
+                self._universe.go_on(loop)
+
+    def drain(self) -> None:
+        """SIGTERM: it shuts down as engines do, and ends."""
+        self.spawn(self._end())
+
+    async def _end(self) -> None:
+        await self.engine.close()
+        self.kill()
+
+
+class Cluster:
+    """The processes and their database.
+
+    Args:
+        universe: Their time.
+        dice: Seeds of their worlds.
+    """
+
+    def __init__(self, universe: Universe, database: Database, dice: random.Random) -> None:
+        self.universe = universe
+        self.database = database
+        self.processes: dict[str, Process] = {}
+        self.starts = 0
+        self._dice = dice
+
+    def start(
+        self, name: str, programs: Iterable[Any], *, queues: dict[str, int], body: Body | None = None, **options: Any
+    ) -> Process:
+        """Starts a process with an engine; `body` runs in it once the engine is open."""
+        self.starts += 1
+        loop, lane = self.universe.loop(), self.universe.loop()
+        world = SimulatedWorld(self.universe, self.database, lane, self._dice.getrandbits(60))
+        _made.append(world)
+        engine = Engine("sqlite://", programs=list(programs), queues=queues, **{**OPTIONS, **options})
+        process = self.processes[name] = Process(name, engine, world, loop, lane)
+        process.spawn(_live(process, body))
+        return process
+
+    def alive(self) -> list[Process]:
+        """Processes that run, or stand still."""
+        return [each for each in self.processes.values() if each.is_alive]
+
+
+async def _live(process: Process, body: Body | None) -> None:
+    while True:
+        try:
+            await process.engine.open()
+            break
+        except StoreError:  # whoever runs a worker starts it again.
+            await asyncio.sleep(_RESTART_S)
+    if body is not None:
+        await body(process)
