@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
@@ -26,11 +27,10 @@ OPTIONS: Final[dict[str, Any]] = {
     "max_poll_interval": 2.0,
     "prune_interval": 20.0,
     "drain_timeout": 1.0,
+    "max_crashes": 1_000_000,
     "telemetry": "off",
 }
 _RESTART_S: Final = 0.1
-
-Body = Callable[["Process"], Coroutine[Any, Any, Any]]
 
 _made: list[SimulatedWorld] = []
 _configs: dict[str, Config] = {}
@@ -73,13 +73,29 @@ class Process:
         self.world = world
         self.is_alive = True
         self.is_still = False
+        self.opened = asyncio.Event()
         self._loop = loop
         self._lane = lane
         self._universe = loop.universe
+        loop.owner = lane.owner = self
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Runs a coroutine in this process."""
         self._loop.call_soon(lambda: self._loop.create_task(coroutine))
+
+    def spawn_open(self, act: Callable[[Engine], Coroutine[Any, Any, Any]]) -> None:
+        """Runs something in this process once its engine is open."""
+
+        async def live() -> None:
+            await self.opened.wait()
+            await act(self.engine)
+
+        self.spawn(live())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its engine is open."""
+        return self.opened.is_set()
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -105,13 +121,16 @@ class Process:
             if not loop.is_dead:
                 self._universe.go_on(loop)
 
-    def drain(self) -> None:
+    def drain(self, ended: Callable[[], None]) -> None:
         """SIGTERM: it shuts down as engines do, and ends."""
-        self.spawn(self._end())
+        self.spawn(self._end(ended))
 
-    async def _end(self) -> None:
-        await self.engine.close()
-        self.kill()
+    async def _end(self, ended: Callable[[], None]) -> None:
+        with contextlib.suppress(StoreError):
+            await self.engine.close()
+        if self.is_alive:
+            self.kill()
+            ended()
 
 
 class Cluster:
@@ -130,16 +149,16 @@ class Cluster:
         self._dice = dice
 
     def start(
-        self, name: str, programs: Iterable[Any], *, queues: dict[str, int], body: Body | None = None, **options: Any
+        self, name: str, programs: Iterable[Any], *, queues: dict[str, int], **options: Any
     ) -> Process:
-        """Starts a process with an engine; `body` runs in it once the engine is open."""
+        """Starts a process with an engine."""
         self.starts += 1
         loop, lane = self.universe.loop(), self.universe.loop()
         world = SimulatedWorld(self.universe, self.database, lane, self._dice.getrandbits(60))
         _made.append(world)
         engine = Engine("sqlite://", programs=list(programs), queues=queues, **{**OPTIONS, **options})
         process = self.processes[name] = Process(name, engine, world, loop, lane)
-        process.spawn(_live(process, body))
+        process.spawn(_live(process))
         return process
 
     def alive(self) -> list[Process]:
@@ -147,12 +166,11 @@ class Cluster:
         return [each for each in self.processes.values() if each.is_alive]
 
 
-async def _live(process: Process, body: Body | None) -> None:
+async def _live(process: Process) -> None:
     while True:
         try:
             await process.engine.open()
-            break
+            process.opened.set()
+            return
         except StoreError:  # whoever runs a worker starts it again.
             await asyncio.sleep(_RESTART_S)
-    if body is not None:
-        await body(process)

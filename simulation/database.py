@@ -53,6 +53,9 @@ class Database:
         is_full: Whether it has no space left.
         transactions: Committed so far.
         lost: Requests and answers lost so far.
+        issuer: Whose transaction this is.
+        on_commit, on_rollback: What has happened in it counts, or does not.
+        on_written: It was written, and its answer is not on its way yet.
     """
 
     def __init__(self, universe: Universe, dice: random.Random, weather: Weather) -> None:
@@ -60,6 +63,8 @@ class Database:
         self.is_away = self.is_full = False
         self.transactions = 0
         self.lost = 0
+        self.issuer: Any = None
+        self.on_written: Callable[[Any], None] = lambda issuer: None
         self.on_commit: Callable[[], None] = lambda: None
         self.on_rollback: Callable[[], None] = lambda: None
         self._universe = universe
@@ -88,7 +93,10 @@ class Database:
             if self.is_away:
                 value, error = None, _gone()
             else:
+                self.issuer, before = getattr(loop, "owner", None), self.transactions
                 value, error = self.transact(call, probe, writes=writes)
+                if self.transactions != before:
+                    self.on_written(self.issuer)
                 if weather.lost_answers and dice.random() < weather.lost_answers:
                     self.lost += 1
                     value, error = None, _gone()

@@ -34,12 +34,14 @@ class ProcessLoop(asyncio.BaseEventLoop):
         is_dead: Its process was killed: nothing of it runs ever again, not even a `finally`.
         is_halted: It stands still: what is ready waits.
         is_lively: It is among those that the universe will turn.
+        owner: The process that it belongs to.
     """
 
     def __init__(self, universe: Universe) -> None:
         super().__init__()
         self.is_dead = self.is_halted = self.is_lively = False
         self.universe = universe
+        self.owner: Any = None
         self._kept: list[asyncio.Task[Any]] = []
         self._thread_id = threading.get_ident()  # type: ignore[assignment]  # it counts as running.
         self.set_task_factory(self._keep)  # type: ignore[arg-type]

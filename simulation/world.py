@@ -24,6 +24,7 @@ class SimulatedWorld:
 
     Attributes:
         ahead_us: How far its wall clock is wrong.
+        node_ids: The ids under which this process has been a node.
     """
 
     def __init__(self, universe: Universe, database: Database, lease_lane: ProcessLoop, seed: int) -> None:
@@ -31,6 +32,7 @@ class SimulatedWorld:
         self.lease_lane = lease_lane
         self.dice = random.Random(seed)
         self.ahead_us = 0
+        self.node_ids: set[str] = set()
         self._ids = random.Random(seed + 1)
         self._universe = universe
         self._serial = 0
@@ -49,4 +51,6 @@ class SimulatedWorld:
         return uuid7_text(self.wall_us() // 1000, self._serial & 0xFFF, self._ids.getrandbits(62))
 
     def new_node_id(self) -> str:
-        return f"{self._ids.getrandbits(128):032x}"
+        id = f"{self._ids.getrandbits(128):032x}"
+        self.node_ids.add(id)
+        return id

@@ -1,0 +1,175 @@
+"""One simulation: a cluster, its workloads and what befalls it, all from one seed."""
+
+from __future__ import annotations
+
+import gc
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from simulation.cluster import Cluster, Process, simulated
+from simulation.database import Database, Weather
+from simulation.nemesis import WORKERS, Nemesis, Plan, draw_plan
+from simulation.referee import Referee
+from simulation.scene import Scene
+from simulation.universe import Stuck, Universe
+from simulation.workloads.base import Workload
+from simulation.workloads.boxes import Boxes
+from simulation.workloads.chains import Chains
+from simulation.workloads.counters import Counters
+from simulation.workloads.families import Families
+from simulation.workloads.ticks import Ticks
+from simulation.workloads.trips import Trips
+
+WORKLOADS: Final[dict[str, type[Workload]]] = {
+    "chains": Chains,
+    "boxes": Boxes,
+    "families": Families,
+    "trips": Trips,
+    "counters": Counters,
+    "ticks": Ticks,
+}
+FAULTS_S: Final = 15.0
+"""Virtual seconds of faults."""
+CALM_S: Final = 120.0
+"""When faults are over, everything must have ended within so many virtual seconds."""
+
+
+@dataclass
+class Verdict:
+    """What came of one seed.
+
+    Attributes:
+        digest: Of the history: the same seed gives the same.
+        violations: What must not be.
+        tail: The last events that matter to the first violation.
+        crashes, hits: Processes that died; those of them that held something.
+        transactions, commits, claims: How many there were.
+        virtual_s, real_s: How long it took, there and here.
+    """
+
+    seed: int
+    digest: str = ""
+    violations: list[str] = field(default_factory=list)
+    tail: list[str] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    crashes: int = 0
+    hits: int = 0
+    transactions: int = 0
+    lost: int = 0
+    commits: int = 0
+    claims: int = 0
+    virtual_s: float = 0.0
+    real_s: float = 0.0
+
+
+class Trial:
+    """A simulation from a seed.
+
+    Args:
+        seed: Of every decision.
+        names: Workloads; None: the seed draws one to three.
+        plan: What befalls the cluster; None: the seed draws it.
+    """
+
+    def __init__(self, seed: int, names: tuple[str, ...] | None = None, plan: Plan | None = None) -> None:
+        dice = random.Random(seed)
+        self.verdict = Verdict(seed)
+        self.universe = Universe(random.Random(dice.getrandbits(60)))
+        self.database = Database(self.universe, random.Random(dice.getrandbits(60)), Weather())
+        chosen = names or tuple(sorted(dice.sample(sorted(WORKLOADS), dice.choice((1, 1, 2, 3)))))
+        slots = {key: count for name in chosen for key, count in WORKLOADS[name].slots.items()}
+        self.referee = Referee(self.universe, self.database, slots)
+        self.cluster = Cluster(self.universe, self.database, random.Random(dice.getrandbits(60)))
+        self._options: dict[str, Any] = {"concurrency_limits": slots} if slots else {}
+        self.scene = Scene(self.universe, self.cluster, self.referee, random.Random(dice.getrandbits(60)))
+        Scene.now = self.scene
+        self.workloads = [WORKLOADS[name](self.scene, dice.randint(2, 10)) for name in chosen]
+        self._programs = [program for workload in self.workloads for program in workload.programs]
+        self.plan = plan or draw_plan(dice)
+        self.nemesis = Nemesis(self.plan, self.cluster, self.referee, random.Random(dice.getrandbits(60)), self._boot)
+
+    def _boot(self, name: str) -> Process:
+        return self.cluster.start(name, self._programs, queues={"default": 5}, **self._options)
+
+    def run(self) -> Verdict:
+        """Runs it, and judges. Nothing of it is left in memory."""
+        started = time.perf_counter()
+        verdict, referee = self.verdict, self.referee
+        try:
+            self._live()
+        except Stuck as error:
+            referee.accuse(f"stuck: {error}")
+        except AssertionError as error:
+            referee.accuse(f"an assertion of ours failed: {error}")
+        verdict.violations = referee.violations
+        if verdict.violations:
+            verdict.tail = referee.tail(*_words(verdict.violations[0]))
+        verdict.digest = referee.digest
+        verdict.faults = self.nemesis.faults
+        verdict.crashes = self.nemesis.faults["kill"] + self.nemesis.faults["strike"]
+        verdict.hits = self.nemesis.hits
+        verdict.transactions, verdict.lost = self.database.transactions, self.database.lost
+        verdict.commits, verdict.claims = referee.commits, referee.claims
+        verdict.virtual_s = self.universe.now
+        self.universe.end()
+        self.database.connection.close()
+        verdict.real_s = time.perf_counter() - started
+        return verdict
+
+    def _live(self) -> None:
+        universe, referee = self.universe, self.referee
+        with simulated():
+            first = self._boot(WORKERS[0])
+            universe.run(lambda: first.is_open, limit_s=10.0)
+            referee.attach()
+            for name in WORKERS[1:]:
+                self._boot(name)
+            for workload in self.workloads:
+                client = self.cluster.start(f"client-{type(workload).__name__}", workload.programs, queues={})
+                client.spawn_open(workload.act)
+            self.nemesis.begin()
+            universe.run(lambda: bool(referee.violations), limit_s=FAULTS_S)
+            self.nemesis.stop()
+            for name in WORKERS:
+                if not self.cluster.processes[name].is_alive:
+                    self._boot(name)
+            self.scene.calm = True
+            until_s = universe.now + CALM_S
+            is_over = universe.run(
+                lambda: bool(referee.violations) or all(each.is_over for each in self.workloads), limit_s=until_s
+            )
+        if not referee.violations:
+            if not is_over:
+                late = [type(each).__name__ for each in self.workloads if not each.is_over]
+                referee.accuse(f"{', '.join(late)} had not ended {CALM_S:g} s after the last fault")
+            else:
+                for workload in self.workloads:
+                    for text in workload.check():
+                        referee.accuse(text)
+
+
+def _words(violation: str) -> list[str]:
+    """What a violation speaks of: ids, mostly."""
+    return [word.strip("(),.:") for word in violation.split() if len(word) > 8]
+
+
+def run(seed: int, names: tuple[str, ...] | None = None) -> Verdict:
+    """Runs one seed, cleanly."""
+    former = sys.unraisablehook
+    gc.disable()  # a dead process's coroutines must not be closed while others run.
+    try:
+        trial = Trial(seed, names)
+        verdict = trial.run()
+        del trial
+        del Scene.now
+        # They are closed now, all at once; what their `finally` says of loops that run no more is of no interest.
+        sys.unraisablehook = lambda error: None
+        gc.collect()
+    finally:
+        sys.unraisablehook = former
+        gc.enable()
+    return verdict
