@@ -10,7 +10,7 @@ import pytest
 from harness.waiting import eventually_async
 from outlast import Queue, job
 from outlast._runtime import crew
-from outlast.errors import StoreUnavailable
+from outlast.errors import EngineStateError, StoreUnavailable
 from tests.engine.given import SOON_S, Ear, Engines, Spoilt, Table, Tally, soon
 
 
@@ -317,3 +317,33 @@ def _count(table: Table, status: str) -> int:
 
 def _standing(table: Table, id: str) -> tuple[Any, ...]:
     return tuple(table.seen(id, column) for column in ("status", "attempt", "crashes", "commits"))
+
+
+async def test_a_step_may_use_the_engine_while_it_shuts_down(engines: Engines) -> None:
+    gate, begun = asyncio.Event(), Tally()
+
+    @job(name="test_drain.child")
+    async def child() -> None: ...
+
+    @job(name="test_drain.parent")
+    async def parent() -> str:
+        begun.add()
+        await gate.wait()
+        handle = await engine.start(child.new(), queue="elsewhere")
+        await engine.signal(handle, "hello")
+        return handle.id
+
+    engine, other = engines.new(drain_timeout=SOON_S), await engines.open(queues={})
+    await engine.open()
+    handle = await engine.start(parent.new())
+    await begun.reaches(1)
+
+    closing = asyncio.ensure_future(engine.close())
+    await asyncio.sleep(0)
+    gate.set()
+    await soon(closing)
+
+    started = await other.get(await other.handle(handle.id).result(SOON_S))
+    assert started.status == "ready"
+    with pytest.raises(EngineStateError, match="not open"):
+        await engine.start(child.new())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from outlast import Await, Child, Done, Engine, Machine, Next, Spawn, Stop, job, step
-from tests.engine.given import SOON_S, Ear, Engines
+from tests.engine.given import SOON_S, Ear, Engines, Spoilt
 
 
 @job(name="test_wakes.echo")
@@ -26,6 +26,15 @@ class Parent(Machine, name="test_wakes.parent"):
     @step
     async def end(self, ctx: Any) -> Any:
         return Done(await ctx.children.results())
+
+
+async def test_trouble_of_the_database_while_children_are_read_is_no_failure_of_the_step(engine: Engine) -> None:
+    children = Spoilt(engine._store.instances, "children")
+    children.refuse(2)
+
+    assert await (await engine.start(Parent(delay_s=0.01))).result(SOON_S) == ["x"]
+
+    assert children.calls == 3
 
 
 @pytest.mark.parametrize("options", [{"key": "q"}, {"delay_s": 0.05}])

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from random import Random
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from outlast._kernel.failures import failure_text
 from outlast._kernel.outcomes import Again, Failed, Moved, Outcome, Recorded
@@ -21,6 +21,7 @@ from outlast._kernel.states import READY, SCHEDULED
 from outlast._model import Claim, Letter, NewInstance, Note, Row, Settlement
 from outlast._runtime.eager import Eager
 from outlast._runtime.events import Events
+from outlast._runtime.patience import Patience
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.residents import Residents
 from outlast._runtime.starts import Starts
@@ -29,6 +30,8 @@ from outlast._runtime.tracing import Tracing
 from outlast._store.contract import Instances, Journal, Signals
 from outlast._world import World, instant_us
 from outlast.errors import StepTimeout, ValueTooLarge
+
+T = TypeVar("T")
 
 
 class Why(enum.Enum):
@@ -170,7 +173,7 @@ class Run:
 
     async def inbox(self) -> Sequence[Letter]:
         """See `kernel.program.Activation`."""
-        return await self.executor.signals.inbox([self.claim.id])
+        return await self._surely(lambda: self.executor.signals.inbox([self.claim.id]))
 
     async def cancel(self, id: str, reason: str) -> None:
         """See `kernel.program.Activation`."""
@@ -189,7 +192,8 @@ class Run:
         """See `kernel.program.Activation`."""
         claim = self.claim
         if claim.left is not None:  # its resident went after that was not read.
-            claim.notes, claim.left = await self.executor.journal.notes([claim.id]), None
+            notes = await self._surely(lambda: self.executor.journal.notes([claim.id]))
+            claim.notes, claim.left = notes, None
         return claim.notes
 
     def record(self, outcome: Recorded) -> Awaitable[None]:
@@ -198,7 +202,12 @@ class Run:
 
     async def children(self, round: int | None, after: tuple[int, int] | None, limit: int) -> Sequence[Row]:
         """See `kernel.program.Activation`."""
-        return await self.executor.instances.children(self.claim.id, round=round, after=after, limit=limit)
+        read = self.executor.instances.children
+        return await self._surely(lambda: read(self.claim.id, round=round, after=after, limit=limit))
+
+    async def _surely(self, call: Callable[[], Awaitable[T]]) -> T:
+        """A read for a step, through trouble of the database: that is no failure of the step's."""
+        return await Patience("step", self.executor._events, self.executor.world).until_done(call)
 
 
 CURRENT = cast("ContextVar[Run | None]", RUNNING)

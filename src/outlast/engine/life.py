@@ -50,7 +50,7 @@ class Life:
         self._store: Store = open_store(self.config, self._world)
         self._events = Events(self.config.name)
         self._crew: Crew | None = None
-        self._turning = False
+        self._turning = self._closing = False
 
     def configure(self, url: str | None = None, **options: Unpack[Options]) -> None:
         """Changes settings before the engine is opened; what is left out stays as it is.
@@ -95,10 +95,10 @@ class Life:
 
         Raises: StoreError: it cannot be used; SchemaError: run `migrate` first (Postgres). EngineStateError.
         """
-        if self._crew is not None:
-            raise EngineStateError("this engine is running already")
         if self._turning:
             raise EngineStateError("this engine is just being opened or closed")
+        if self._crew is not None:
+            raise EngineStateError("this engine is running already")
         self._turning = True
         try:
             self._adopt()
@@ -137,13 +137,14 @@ class Life:
 
         What was claimed and not started is given back at once. None of it costs an attempt.
         """
-        crew, self._crew = self._crew, None
-        if crew is None:
+        crew = self._crew
+        if crew is None or self._closing:
             return
-        self._turning = True
+        self._turning = self._closing = True
         try:
-            await crew.close()
+            await crew.close()  # what still runs may use the engine to its end.
         finally:
+            self._crew, self._closing = None, False
             try:
                 await self._let_go()
             finally:
