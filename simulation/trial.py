@@ -34,7 +34,7 @@ WORKLOADS: Final[dict[str, type[Workload]]] = {
 }
 FAULTS_S: Final = 15.0
 """Virtual seconds of faults."""
-CALM_S: Final = 120.0
+CALM_S: Final = 240.0
 """When faults are over, everything must have ended within so many virtual seconds."""
 
 

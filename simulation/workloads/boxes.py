@@ -56,7 +56,7 @@ class Boxes(Workload):
     async def _one(self, engine: Engine, n: int) -> None:
         await self.pause(3.0)
         box = Box(n=n, want=MAILS - 2 * (n % 3 == 0), nap_s=self.dice.random() * 0.05)
-        handle = await self.surely(lambda: engine.start(box, correlation_key=f"box:{n}", on_conflict="return"))
+        handle = await self.surely(lambda: engine.start(box, correlation_key=f"box:{n}", on_conflict="return", correlation_scope="always"))
         sends = [self._send(engine, handle.id, number) for number in range(MAILS)]
         await asyncio.gather(*sends)
         await self.surely(lambda: handle.result(1000))

@@ -65,7 +65,7 @@ class Chains(Workload):
         options = {} if n % 3 else {"concurrency_key": sorted(KEYS)[n % len(KEYS)]}
         what = Chain(n=n, nap_s=nap_s) if n % 2 else work.new(n=n, nap_s=nap_s)
         handle = await self.surely(
-            lambda: engine.start(what, correlation_key=f"chain:{n}", on_conflict="return", **options)  # type: ignore[arg-type]
+            lambda: engine.start(what, correlation_key=f"chain:{n}", on_conflict="return", correlation_scope="always", **options)  # type: ignore[arg-type]
         )
         result = await self.surely(lambda: handle.result(1000))
         if result != (list(range(LINKS)) if n % 2 else n * n):

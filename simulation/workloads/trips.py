@@ -109,7 +109,7 @@ class Trips(Workload):
     async def _one(self, engine: Engine, n: int) -> None:
         await self.pause(3.0)
         handle = await self.surely(
-            lambda: engine.start(trip.new(n=n), correlation_key=f"trip:{n}", on_conflict="return")
+            lambda: engine.start(trip.new(n=n), correlation_key=f"trip:{n}", on_conflict="return", correlation_scope="always")
         )
         await self.pause(3.0)
         await self.surely(lambda: engine.signal(handle.id, "go", -n, dedup_key="go"))
