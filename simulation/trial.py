@@ -6,8 +6,6 @@ import gc
 import random
 import sys
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from simulation.cluster import Cluster, Process, simulated
@@ -15,6 +13,7 @@ from simulation.database import Database, Weather
 from simulation.nemesis import WORKERS, Nemesis, Plan, draw_plan
 from simulation.referee import Referee
 from simulation.scene import Scene
+from simulation.total import Verdict
 from simulation.universe import Stuck, Universe
 from simulation.workloads.base import Workload
 from simulation.workloads.boxes import Boxes
@@ -38,34 +37,6 @@ CALM_S: Final = 240.0
 """When faults are over, everything must have ended within so many virtual seconds."""
 
 
-@dataclass
-class Verdict:
-    """What came of one seed.
-
-    Attributes:
-        digest: Of the history: the same seed gives the same.
-        violations: What must not be.
-        tail: The last events that matter to the first violation.
-        crashes, hits: Processes that died; those of them that held something.
-        transactions, commits, claims: How many there were.
-        virtual_s, real_s: How long it took, there and here.
-    """
-
-    seed: int
-    digest: str = ""
-    violations: list[str] = field(default_factory=list)
-    tail: list[str] = field(default_factory=list)
-    faults: Counter[str] = field(default_factory=Counter)
-    crashes: int = 0
-    hits: int = 0
-    transactions: int = 0
-    lost: int = 0
-    commits: int = 0
-    claims: int = 0
-    virtual_s: float = 0.0
-    real_s: float = 0.0
-
-
 class Trial:
     """A simulation from a seed.
 
@@ -81,6 +52,7 @@ class Trial:
         self.universe = Universe(random.Random(dice.getrandbits(60)))
         self.database = Database(self.universe, random.Random(dice.getrandbits(60)), Weather())
         chosen = names or tuple(sorted(dice.sample(sorted(WORKLOADS), dice.choice((1, 1, 2, 3)))))
+        self.verdict.workloads = chosen
         slots = {key: count for name in chosen for key, count in WORKLOADS[name].slots.items()}
         self.referee = Referee(self.universe, self.database, slots)
         self.cluster = Cluster(self.universe, self.database, random.Random(dice.getrandbits(60)))

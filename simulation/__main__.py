@@ -1,0 +1,89 @@
+"""The command: `python -m simulation --seed 0 --seeds 100`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import multiprocessing
+import os
+import sys
+import time
+from typing import Any
+
+from simulation.total import Total
+from simulation.trial import WORKLOADS, run
+
+
+def main() -> int:
+    """Simulates what the command line asks for. 0: nothing was violated."""
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # Sets of texts are walked in an order that differs from process to process, unless it is told not to.
+        command = [sys.executable, "-m", "simulation", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})
+    parser = argparse.ArgumentParser(prog="simulation", description="Run clusters on virtual time, and check them.")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
+    parser.add_argument("--seeds", type=int, default=100, help="how many (default: 100)")
+    parser.add_argument("--seconds", type=float, help="instead: as many as there is time for")
+    parser.add_argument("--workloads", help=f"of {', '.join(sorted(WORKLOADS))}, with commas (default: the seed draws)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that share the seeds (default: 1)")
+    parser.add_argument("--twice", action="store_true", help="run each seed twice: the histories must be the same")
+    parser.add_argument("--go-on", action="store_true", help="do not stop at the first violation")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON instead of a summary")
+    parser.add_argument("--hashes", action="store_true", help="print the hash of each seed's history")
+    chosen = parser.parse_args()
+    names = tuple(chosen.workloads.split(",")) if chosen.workloads else None
+    if unknown := set(names or ()) - WORKLOADS.keys():
+        parser.error(f"no workload is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(WORKLOADS))}")
+    if chosen.jobs < 1 or chosen.seeds < 1:
+        parser.error("--jobs and --seeds are at least 1")
+    total = _simulate(chosen, names)
+    print(json.dumps(total.as_dict()) if chosen.json else total.as_text(), flush=True)
+    return 1 if total.violations else 0
+
+
+def _simulate(chosen: argparse.Namespace, names: tuple[str, ...] | None) -> Total:
+    total, started = Total(), time.monotonic()
+    here = multiprocessing.get_context("fork")
+    verdicts: Any = here.SimpleQueue()
+    workers = [here.Process(target=_work, args=(chosen, names, place, verdicts)) for place in range(chosen.jobs)]
+    for worker in workers:
+        worker.start()
+    left = len(workers)
+    try:
+        while left:
+            verdict = verdicts.get()
+            if verdict is None:
+                left -= 1
+                continue
+            total.add(verdict)
+            if chosen.hashes:
+                print(verdict.seed, verdict.digest, flush=True)
+            if verdict.violations:
+                print(verdict.as_text(), flush=True)
+                if not chosen.go_on:
+                    break
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.join()
+    total.real_s = time.monotonic() - started
+    return total
+
+
+def _work(chosen: argparse.Namespace, names: tuple[str, ...] | None, place: int, verdicts: Any) -> None:
+    logging.disable(logging.CRITICAL)  # outages by the thousand.
+    started, seed = time.monotonic(), chosen.seed + place
+    while seed < chosen.seed + chosen.seeds if chosen.seconds is None else time.monotonic() - started < chosen.seconds:
+        verdict = run(seed, names)
+        if chosen.twice and not verdict.violations and (again := run(seed, names).digest) != verdict.digest:
+            verdict.violations.append(f"the same seed gave another history: {verdict.digest}, then {again}")
+        verdicts.put(verdict)
+        seed += chosen.jobs
+    verdicts.put(None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
