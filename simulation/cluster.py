@@ -148,9 +148,7 @@ class Cluster:
         self.starts = 0
         self._dice = dice
 
-    def start(
-        self, name: str, programs: Iterable[Any], *, queues: dict[str, int], **options: Any
-    ) -> Process:
+    def start(self, name: str, programs: Iterable[Any], *, queues: dict[str, int], **options: Any) -> Process:
         """Starts a process with an engine."""
         self.starts += 1
         loop, lane = self.universe.loop(), self.universe.loop()

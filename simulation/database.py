@@ -51,7 +51,7 @@ class Database:
         weather: What goes wrong, and how often.
         is_away: Whether it answers nobody.
         is_full: Whether it has no space left.
-        transactions: Committed so far.
+        transactions: So far, with those that only read; `writes` of them wrote and were committed.
         lost: Requests and answers lost so far.
         issuer: Whose transaction this is.
         on_commit, on_rollback: What has happened in it counts, or does not.
@@ -61,7 +61,7 @@ class Database:
     def __init__(self, universe: Universe, dice: random.Random, weather: Weather) -> None:
         self.weather = weather
         self.is_away = self.is_full = False
-        self.transactions = 0
+        self.transactions = self.writes = 0
         self.lost = 0
         self.issuer: Any = None
         self.on_written: Callable[[Any], None] = lambda issuer: None
@@ -93,9 +93,9 @@ class Database:
             if self.is_away:
                 value, error = None, _gone()
             else:
-                self.issuer, before = getattr(loop, "owner", None), self.transactions
+                self.issuer, before = getattr(loop, "owner", None), self.writes
                 value, error = self.transact(call, probe, writes=writes)
-                if self.transactions != before:
+                if self.writes != before:
                     self.on_written(self.issuer)
                 if weather.lost_answers and dice.random() < weather.lost_answers:
                     self.lost += 1
@@ -109,9 +109,12 @@ class Database:
     def _answer(self, loop: AbstractEventLoop, future: Future[Any], value: Any, error: BaseException | None) -> None:
         loop.call_soon(_settle, future, value, error)
 
-    def transact(self, call: Call, probe: Call | None = None, *, writes: bool = True) -> tuple[Any, BaseException | None]:
+    def transact(
+        self, call: Call, probe: Call | None = None, *, writes: bool = True
+    ) -> tuple[Any, BaseException | None]:
         """One transaction, at this instant: what it gives, or its error."""
         connection = self.connection
+        self.transactions += 1
         try:
             if not writes:
                 return call(connection), None
@@ -129,7 +132,7 @@ class Database:
                     connection.execute("ROLLBACK")
             self.on_rollback()
             return None, translated(error)
-        self.transactions += 1
+        self.writes += 1
         self.on_commit()
         if connection.total_changes != before:
             self._ring()
@@ -174,7 +177,9 @@ def _settle(future: Future[Any], value: Any, error: BaseException | None) -> Non
 class SimulatedWriter:
     """Stands where the store's writer stands. See `outlast._store.sqlite.writer.Writer`."""
 
-    def __init__(self, connect: Any, *, path: Path | None, world: Any, busy_s: float, label: str, checkpoints: bool = True):
+    def __init__(
+        self, connect: Any, *, path: Path | None, world: Any, busy_s: float, label: str, checkpoints: bool = True
+    ):
         self._database: Database = world.database
         self.started = False
         self._closed = False

@@ -12,9 +12,8 @@ from simulation.cluster import Cluster, Process
 from simulation.database import Weather
 from simulation.referee import Referee
 
-WORKERS: Final = ("ann", "bob", "cid")
+WORKERS: Final = ("ann", "bob", "cid", "dan")
 _FREEZE_S: Final = 6.0
-_RESTART_S: Final = 0.5
 _JUMP_S: Final = (1.0, 10.0, 60.0)
 """On SQLite the clock of whoever writes is the database's: what was set by one that is ahead comes as much later."""
 
@@ -25,6 +24,7 @@ class Plan:
 
     Attributes:
         kill_s, freeze_s, block_s, drain_s, away_s, full_s, jump_s: Mean seconds between two faults of a kind; 0: none.
+        restart_s: The longest time until a worker that has died is there again.
         struck: Share of commits after which the process dies at once, its answer unheard.
         weather: What befalls messages.
     """
@@ -36,6 +36,7 @@ class Plan:
     away_s: float
     full_s: float
     jump_s: float
+    restart_s: float
     struck: float
     weather: Weather
 
@@ -50,14 +51,15 @@ def draw_plan(dice: random.Random) -> Plan:
         return most * dice.random() ** 2 if dice.random() < share else 0.0
 
     return Plan(
-        kill_s=mean_s(0.8, 0.1, 3.0),
+        kill_s=mean_s(0.8, 0.03, 2.0),
         freeze_s=mean_s(0.5, 1.0, 10.0),
         block_s=mean_s(0.4, 1.0, 10.0),
         drain_s=mean_s(0.3, 1.0, 8.0),
         away_s=mean_s(0.3, 3.0, 15.0),
         full_s=mean_s(0.2, 3.0, 15.0),
         jump_s=mean_s(0.2, 1.0, 8.0),
-        struck=rate(0.6, 0.1),
+        restart_s=dice.choice((0.02, 0.1, 0.5)),
+        struck=rate(0.6, 0.2),
         weather=Weather(
             lost_requests=rate(0.5, 0.1),
             lost_answers=rate(0.5, 0.1),
@@ -158,7 +160,7 @@ class Nemesis:
         self.hits += kind == "strike" or any(self._referee.running[node] > 0 for node in victim.world.node_ids)
         self._tell(kind, victim.name)
         victim.kill()
-        self._later(_RESTART_S, lambda: self._boot(victim.name))
+        self._later(self._plan.restart_s, lambda: self._boot(victim.name))
 
     def _freeze(self) -> None:
         if (victim := self._victim()) is not None:
@@ -180,7 +182,7 @@ class Nemesis:
     def _drain(self) -> None:
         if (victim := self._victim()) is not None:
             self._tell("drain", victim.name)
-            victim.drain(lambda: self._later(_RESTART_S, lambda: self._boot(victim.name)))
+            victim.drain(lambda: self._later(self._plan.restart_s, lambda: self._boot(victim.name)))
 
     def _take_away(self) -> None:
         self._tell("away", "database")

@@ -18,9 +18,9 @@ class Verdict:
         tail: The last events that matter to the first violation.
         faults: How often each kind was done.
         crashes, hits: Processes that were killed; those of them that held work, or waited for an answer.
-        transactions, lost: Committed; requests and answers that were lost.
+        transactions, writes, lost: All, those that wrote; requests and answers that were lost.
         commits, claims: Outcomes and objects' changes written; claims.
-        virtual_s, real_s: How long it took, there and here.
+        virtual_s, cpu_s: How long it took, there and of a core here.
     """
 
     seed: int
@@ -32,11 +32,12 @@ class Verdict:
     crashes: int = 0
     hits: int = 0
     transactions: int = 0
+    writes: int = 0
     lost: int = 0
     commits: int = 0
     claims: int = 0
     virtual_s: float = 0.0
-    real_s: float = 0.0
+    cpu_s: float = 0.0
 
     def as_text(self) -> str:
         """For people: what is wrong, what led to it, and how to see it again."""
@@ -53,22 +54,23 @@ class Total:
     crashes: int = 0
     hits: int = 0
     transactions: int = 0
+    writes: int = 0
     lost: int = 0
     commits: int = 0
     claims: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     virtual_s: float = 0.0
-    work_s: float = 0.0
+    cpu_s: float = 0.0
     real_s: float = 0.0
 
     def add(self, verdict: Verdict) -> None:
         """One more."""
         self.seeds += 1
         self.violations += bool(verdict.violations)
-        for name in ("crashes", "hits", "transactions", "lost", "commits", "claims", "virtual_s"):
+        for name in ("crashes", "hits", "transactions", "writes", "lost", "commits", "claims", "virtual_s"):
             setattr(self, name, getattr(self, name) + getattr(verdict, name))
         self.faults += verdict.faults
-        self.work_s += verdict.real_s
+        self.cpu_s += verdict.cpu_s
 
     def as_dict(self) -> dict[str, Any]:
         """For machines."""
@@ -77,15 +79,16 @@ class Total:
     def as_text(self) -> str:
         """For people."""
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.faults.items()) if kind != "calm")
-        work_s = max(self.work_s, 1e-9)
+        cpu_s = max(self.cpu_s, 1e-9)
         return "\n".join(
             [
                 f"{self.seeds:,} seeds, {self.violations:,} with violations, in {self.real_s:.0f} s",
-                f"{self.crashes:,} crashes ({self.hits:,} in the middle of work), {self.transactions:,} transactions, "
-                f"{self.commits:,} commits, {self.claims:,} claims, {self.lost:,} lost messages, "
+                f"{self.crashes:,} crashes ({self.hits:,} in the middle of work), {self.commits:,} commits, "
+                f"{self.claims:,} claims, {self.lost:,} lost messages, "
+                f"{self.transactions:,} transactions ({self.writes:,} wrote), "
                 f"{self.virtual_s / 3600:.1f} hours of virtual time",
                 f"faults: {kinds}",
-                f"a second of one core: {self.crashes / work_s:,.0f} crashes, "
-                f"{self.transactions / work_s:,.0f} transactions, {self.virtual_s / work_s:,.0f} s of virtual time",
+                f"a second of one core: {self.crashes / cpu_s:,.0f} crashes, "
+                f"{self.transactions / cpu_s:,.0f} transactions, {self.virtual_s / cpu_s:,.0f} s of virtual time",
             ]
         )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
-from outlast import Engine
+from outlast import Engine, Handle
 from outlast.errors import CallError, StoreError
 from simulation.scene import Scene
 
@@ -27,6 +27,9 @@ class Workload:
     programs: ClassVar[tuple[Any, ...]] = ()
     slots: ClassVar[Mapping[str, int]] = {}
     rates: ClassVar[Mapping[str, str]] = {}
+
+    SPAN_S: ClassVar = 12.0
+    """Its work begins within so many seconds, most of them full of faults."""
 
     def __init__(self, scene: Scene, size: int) -> None:
         self.scene = scene
@@ -49,6 +52,12 @@ class Workload:
                 return await call()
             except (StoreError, CallError):
                 await self.pause(0.2)
+
+    async def start_once(self, engine: Engine, what: Any, key: str, **options: Any) -> Handle[Any]:
+        """Starts something under a key of its own, for good: however often it is asked for, it is there once."""
+        return await self.surely(
+            lambda: engine.start(what, correlation_key=key, correlation_scope="always", on_conflict="return", **options)
+        )
 
     async def pause(self, longest_s: float) -> None:
         """Waits a while."""

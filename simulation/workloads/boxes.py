@@ -54,15 +54,15 @@ class Boxes(Workload):
         self.is_over = True
 
     async def _one(self, engine: Engine, n: int) -> None:
-        await self.pause(3.0)
+        await self.pause(self.SPAN_S / 2)
         box = Box(n=n, want=MAILS - 2 * (n % 3 == 0), nap_s=self.dice.random() * 0.05)
-        handle = await self.surely(lambda: engine.start(box, correlation_key=f"box:{n}", on_conflict="return", correlation_scope="always"))
+        handle = await self.start_once(engine, box, f"box:{n}")
         sends = [self._send(engine, handle.id, number) for number in range(MAILS)]
         await asyncio.gather(*sends)
         await self.surely(lambda: handle.result(1000))
 
     async def _send(self, engine: Engine, id: str, number: int) -> None:
-        await self.pause(5.0)
+        await self.pause(self.SPAN_S / 2)
         answer = await self.surely(lambda: engine.signal(id, "mail", number, dedup_key=str(number)))
         self.scene.referee.tell("sent", id, number, str(answer))
 

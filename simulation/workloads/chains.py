@@ -60,12 +60,14 @@ class Chains(Workload):
         self.is_over = True
 
     async def _one(self, engine: Engine, n: int) -> None:
-        await self.pause(4.0)
-        nap_s = self.dice.random() * 0.1
+        await self.pause(self.SPAN_S)
+        nap_s = self.dice.random() * 0.3
         options = {} if n % 3 else {"concurrency_key": sorted(KEYS)[n % len(KEYS)]}
         what = Chain(n=n, nap_s=nap_s) if n % 2 else work.new(n=n, nap_s=nap_s)
         handle = await self.surely(
-            lambda: engine.start(what, correlation_key=f"chain:{n}", on_conflict="return", correlation_scope="always", **options)  # type: ignore[arg-type]
+            lambda: engine.start(
+                what, correlation_key=f"chain:{n}", on_conflict="return", correlation_scope="always", **options
+            )  # type: ignore[arg-type]
         )
         result = await self.surely(lambda: handle.result(1000))
         if result != (list(range(LINKS)) if n % 2 else n * n):

@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-
 from typing import Any
 
 from outlast import Engine, Object, handler, job
@@ -98,11 +97,11 @@ class Counters(Workload):
         """Until what is under way is over: what was told as unknown may still happen."""
         await asyncio.sleep(5.0)
         while self.scene.query("SELECT 1 FROM outlast_alarms WHERE failed_us IS NULL"):
-            await asyncio.sleep(0.5)
+            await self.pause(1.0)
 
     async def _caller(self, engine: Engine, id: str) -> None:
         for _ in range(CALLS):
-            await self.pause(1.0)
+            await self.pause(self.SPAN_S / CALLS)
             number = next(self._numbers)
             if number % 4 == 0:
                 await self._from_a_job(engine, id, number)
@@ -112,7 +111,12 @@ class Counters(Workload):
     async def _from_a_job(self, engine: Engine, id: str, number: int) -> None:
         asked = self._ask(id, number)
         handle = await self.surely(
-            lambda: engine.start(call.new(id=id, number=number), correlation_key=f"call:{number}", on_conflict="return", correlation_scope="always")
+            lambda: engine.start(
+                call.new(id=id, number=number),
+                correlation_key=f"call:{number}",
+                on_conflict="return",
+                correlation_scope="always",
+            )
         )
         asked.told = await self.surely(lambda: handle.result(1000))
         asked.ended_s, asked.happened = self.scene.universe.now, asked.told is not None

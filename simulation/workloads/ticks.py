@@ -32,7 +32,7 @@ class Ticks(Workload):
         began_s = self.scene.universe.now
         await asyncio.sleep(EVERY_S * self.size)
         while not self.scene.calm:
-            await asyncio.sleep(1.0)
+            await self.pause(1.0)
         await asyncio.sleep(10.0)
         self._from_s, self._to_s = began_s, self.scene.universe.now - 5.0
         self.is_over = True

@@ -37,7 +37,7 @@ async def undo(n: int) -> int:
 @step(compensate=undo)
 async def reserve(n: int) -> int:
     """The first step; undone when the trip fails."""
-    await asyncio.sleep(0.01 * (n % 4))
+    await asyncio.sleep(0.05 * (n % 4))
     return _run()
 
 
@@ -54,8 +54,15 @@ async def charge(n: int, reserved: int) -> int:
 @step
 async def pack(n: int, place: int) -> int:
     """What branches do, again and again."""
-    await asyncio.sleep(0.005 * place)
+    await asyncio.sleep(0.05 * place)
     return _run()
+
+
+@step(on="far")
+async def weigh(n: int) -> int:
+    """Runs elsewhere, as an instance of its own."""
+    await asyncio.sleep(0.03)
+    return scene().ran(f"trip {n}", "weigh")
 
 
 @step
@@ -75,6 +82,7 @@ async def _branch(n: int, place: int) -> list[int]:
     first = await pack(n, place)
     if place == 1:
         await sleep(0.3)
+        return [first, await weigh(n), await pack(n, place)]
     return [first, await pack(n, place)]
 
 
@@ -100,16 +108,18 @@ async def trip(n: int) -> list[int]:
 class Trips(Workload):
     """Starts trips, lets them go, and compares what they return with what is recorded."""
 
-    programs = (trip, leg)
+    programs = (trip, leg, weigh)
 
     async def act(self, engine: Engine) -> None:
         await asyncio.gather(*(self._one(engine, n) for n in range(self.size)))
         self.is_over = True
 
     async def _one(self, engine: Engine, n: int) -> None:
-        await self.pause(3.0)
+        await self.pause(self.SPAN_S)
         handle = await self.surely(
-            lambda: engine.start(trip.new(n=n), correlation_key=f"trip:{n}", on_conflict="return", correlation_scope="always")
+            lambda: engine.start(
+                trip.new(n=n), correlation_key=f"trip:{n}", on_conflict="return", correlation_scope="always"
+            )
         )
         await self.pause(3.0)
         await self.surely(lambda: engine.signal(handle.id, "go", -n, dedup_key="go"))
