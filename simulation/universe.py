@@ -105,6 +105,7 @@ class ProcessLoop(asyncio.BaseEventLoop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         self._ready.clear()  # type: ignore[attr-defined]
         self._kept.clear()
+        self._closed = True
 
     def _keep(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
         # Kept until the end: closed by the collector, a dead task's `finally` would run.

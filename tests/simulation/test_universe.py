@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +11,10 @@ from simulation.universe import Stuck, Universe
 
 
 @pytest.fixture
-def universe() -> Universe:
-    return Universe(random.Random(1))
+def universe() -> Iterator[Universe]:
+    universe = Universe(random.Random(1))
+    yield universe
+    universe.end()
 
 
 def _spawn(universe: Universe, make: Callable[[], Any]) -> Any:
