@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from outlast._model import AlarmRow
+from outlast._model import AlarmMove, AlarmRow
 from outlast._store.objects import Alarms
 
 RINGING_MAX: Final = 1_000
@@ -53,6 +53,14 @@ class AlarmClock:
     def earlier(self) -> None:
         """An alarm was set here."""
         self._wake()
+
+    def moved(self, moves: Iterable[AlarmMove], now_us: int) -> None:
+        """Alarms that rang are due again: those that are so before the next look would have come make it come now."""
+        for move in moves:
+            wait_s = move.delay_s if move.due_us is None else (move.due_us - now_us) / 1_000_000
+            if wait_s is not None and wait_s < self._poll_s:
+                self._wake()
+                return
 
     async def beat(self) -> float:
         """Rings what is due."""

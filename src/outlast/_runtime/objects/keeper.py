@@ -215,6 +215,8 @@ class Keeper:
         """A commit has landed."""
         if pending.done:
             self.dropped(pending.done)
+        if pending.moved:
+            self.alarms.moved(pending.moved, self.now_us())
         if pending.orders:
             if pending.orders.alarms:
                 self.alarms.earlier()
