@@ -25,6 +25,7 @@ from bench import (
     remote,
     signals,
     sleeps,
+    touched,
     waits,
     workflows,
 )
@@ -63,6 +64,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
     "limits": limits,
     "fair": fair,
     "objects": objects,
+    "touched": touched,
     "reads": reads,
     "hot": hot,
     "remote": remote,

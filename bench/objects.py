@@ -1,4 +1,4 @@
-"""`objects`, `reads`, `hot`, `remote` and `alarms`: what calls of objects cost, where they live and elsewhere."""
+"""`objects`, `touched`, `reads`, `hot`, `remote` and `alarms`: what calls of objects cost, here and elsewhere."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from bench.figures import Figures
 from bench.meter import Watch
 from bench.places import Database
 from outlast import Engine, Object, alarm, handler
-from outlast._model import AlarmRow
+from outlast._model import AlarmRow, Wanted
 
 N = 100_000
 SPREAD: Final = 1_000
 CALLERS: Final = 1_000
 SETTINGS = f"{CALLERS} callers at once over {SPREAD} objects; a unit is an increment, answered after its commit"
+RESIDENTS: Final = 10_000
 FLOOR_ROWS: Final = 100
 FLOOR_N: Final = 20_000
 
@@ -71,6 +72,36 @@ async def _all(n: int, call: Any, callers: int = CALLERS) -> None:
             await call(number)
 
     await asyncio.gather(*(caller() for _ in range(min(callers, n))))
+
+
+async def stored(stage: Stage, *, url: str, n: int) -> None:
+    """Stores objects that nobody owns afterwards."""
+    kind = Counter.outlast_kind
+    async with Engine(url, queues={"default": 1}) as engine:
+        node = engine._running().keeper.node()
+        for start in range(0, n, 1_000):
+            some = range(start, min(n, start + 1_000))
+            wanted = [Wanted(kind.name, str(number), kind.version, kind.blank()) for number in some]
+            await engine._store.objects.activate(node, wanted)
+    await stage.ask()
+    await stage.ask()
+
+
+async def touched(stage: Stage, *, url: str, n: int) -> None:
+    """Callers at once, each going from one stored object to the next."""
+    rss_mb: dict[str, float | None] = {}
+    async with Engine(url, queues={"default": 1}, resident_objects=RESIDENTS) as engine:
+        await stage.ask()
+        watch = Watch()
+        begun = 0
+        for name, share in (("rss_tenth_mb", 0.1), ("rss_half_mb", 0.5), ("rss_end_mb", 1.0)):
+            until = int(n * share)
+            await _all(until - begun, lambda number, begun=begun: engine.object(Counter, str(begun + number)).add())  # type: ignore[misc]
+            begun = until
+            rss_mb[name] = meter.rss_mb()
+        grown = (rss_mb["rss_end_mb"] or 0.0) - (rss_mb["rss_half_mb"] or 0.0)
+        more = rss_mb | {"grown_b_per_object": grown * 2**20 / (n - n // 2)}
+        await stage.ask(**watch.facts(n), more=more)
 
 
 async def reads(stage: Stage, *, url: str, n: int) -> None:

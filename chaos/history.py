@@ -33,9 +33,12 @@ from __future__ import annotations
 
 import os
 import time
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
+from sys import intern, maxsize
 from typing import Final, NamedTuple
 
 Claim = tuple[str, int]
@@ -131,6 +134,11 @@ class Event(NamedTuple):
         """The claim that it speaks of."""
         return self.fields[0], int(self.fields[1])
 
+    @property
+    def posting(self) -> Posting:
+        """The call that it speaks of: one of very many, on a few objects."""
+        return intern(self.fields[0]), int(self.fields[1])
+
 
 class Reader:
     """Reads a history while it is being written."""
@@ -207,6 +215,7 @@ class Story:
     repeated: list[tuple[str, Claim]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     _open: dict[Claim, Leg] = field(default_factory=dict, repr=False)
+    _spans: tuple[int, tuple[int, ...], tuple[int, ...]] | None = field(default=None, repr=False)
 
     def tell(self, event: Event) -> None:
         """Adds one event."""
@@ -233,9 +242,9 @@ class Story:
             case "send":
                 self.sends[event.claim] = at_us
             case "ask":
-                self.asks[event.claim] = Call(at_us, fields[2], tuple(fields[3:]))
+                self.asks[event.posting] = Call(at_us, intern(fields[2]), tuple(fields[3:]))
             case "told":
-                self.tolds[event.claim] = Call(at_us, fields[2], tuple(fields[3:]))
+                self.tolds[event.posting] = Call(at_us, intern(fields[2]), tuple(fields[3:]))
             case "rang":
                 self.rings.append((fields[0], at_us))
             case "idle":
@@ -304,16 +313,26 @@ class Story:
         """Whether it was in the middle of anything at that moment."""
         if self.open_at(at_us):
             return True
-        if any(ask.at_us <= at_us and not self._is_told(call, at_us) for call, ask in self.asks.items()):
+        if self._is_calling_at(at_us):
             return True
         return any(
             since_us <= at_us and (posting not in self.sent or self.sent[posting][0] > at_us)
             for posting, since_us in self.sends.items()
         )
 
-    def _is_told(self, call: Posting, at_us: int) -> bool:
-        told = self.tolds.get(call)
-        return told is not None and told.at_us <= at_us
+    def _is_calling_at(self, at_us: int) -> bool:
+        """Whether a call was under way; looked up, for there are many faults and a million calls."""
+        size = len(self.asks) + len(self.tolds)
+        if self._spans is None or self._spans[0] != size:
+            ends_us = (
+                (ask.at_us, self.tolds[call].at_us if call in self.tolds else maxsize)
+                for call, ask in self.asks.items()
+            )
+            asked_us, told_us = zip(*sorted(ends_us), strict=True) if self.asks else ((), ())
+            self._spans = size, asked_us, tuple(accumulate(told_us, max))
+        _, asked_us, last_us = self._spans
+        place = bisect_right(asked_us, at_us)
+        return place > 0 and last_us[place - 1] > at_us
 
     @property
     def unacknowledged(self) -> list[Claim]:

@@ -36,6 +36,10 @@ _SAVE_FENCE = re.compile(
     r"AND o\.node IS NOT DISTINCT FROM (:node|\$\d+)\s+AND o\.epoch = ANY \(ARRAY\[w\.epoch\]\)"
     r" AND o\.commits < w\.commit"
 )
+_LONE_FENCE = re.compile(
+    r"AND \S*node (?:=|IS NOT DISTINCT FROM) (:node|\$\d+) AND \S*epoch = (?::epoch|\$\d+)"
+    r" AND \S*commits < (?::commit|\$\d+)"
+)
 _LITE_SAVE_FENCE = re.compile(r"AND \+\S+\.node = (:node)\s+AND \S+\.epoch = w\.epoch AND \S+\.commits < w\.number")
 _LITE_FIND_FENCE = re.compile(
     r"WHERE o\.node = (:node) AND o\.epoch = json_extract\(w\.value, '\$\[2\]'\) AND o\.commits < [^;]*\)"
@@ -156,8 +160,10 @@ def no_object_fence(engine: Engine) -> None:
     if engine._store.dialect == "sqlite":
         _rewrite(engine, "find_unsaved", _LITE_FIND_FENCE, r"WHERE \1 IS NOT NULL", noun="objects")
         _rewrite(engine, "save_objects", _LITE_SAVE_FENCE, r"AND \1 IS NOT NULL", noun="objects")
+        _rewrite(engine, "save_object", _LONE_FENCE, r"AND \1 IS NOT NULL", noun="objects")
     else:
         _rewrite(engine, "save_objects", _SAVE_FENCE, r"AND \1::text IS NOT NULL", noun="objects")
+        _rewrite(engine, "save_object", _LONE_FENCE, r"AND \1::text IS NOT NULL", noun="objects")
 
 
 def always_sure(engine: Engine) -> None:

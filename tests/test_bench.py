@@ -24,6 +24,7 @@ VARIANTS = {
     "limits": ["free rows behind a key", "free rows behind a rate", "keyed", "paced"],
     "fair": [],
     "objects": [],
+    "touched": [],
     "reads": [],
     "hot": ["sequential", "100 callers"],
     "remote": ["idle", "100 callers"],

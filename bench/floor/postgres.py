@@ -37,6 +37,7 @@ RETURNING id, payload
 _COMPLETE = "UPDATE bench_floor SET status = 'done', result = 'null' WHERE id = ANY($1::uuid[])"
 _INSERT = "INSERT INTO bench_floor (id, payload) VALUES ($1, $2)"
 _INSERT_MANY = "INSERT INTO bench_floor (id, payload) SELECT * FROM unnest($1::uuid[], $2::text[])"
+_CHANGE = "UPDATE bench_floor SET payload = $2 WHERE id = $1"
 # The doorbell rings within the statement's own commit.
 _SUBMIT = f"WITH row AS ({_INSERT} RETURNING id) SELECT pg_notify('bench_work', '') FROM row"
 _FINISH = f"WITH row AS ({_COMPLETE} RETURNING id) SELECT pg_notify('bench_done', id::text) FROM row"
@@ -79,6 +80,21 @@ async def inserts(stage: Stage, *, url: str, n: int, rows: int) -> None:
             else:
                 some = keys[first : first + rows]
                 await insert.fetch(some, ["{}"] * len(some))
+    await stage.ask(**watch.facts(n))
+    await connection.close()
+
+
+async def changes(stage: Stage, *, url: str, n: int) -> None:
+    """Changes one row `n` times, one commit each."""
+    connection = await _connect(url)
+    (key,) = ids(1)
+    await connection.execute(_INSERT, key, "{}")
+    change = await connection.prepare(_CHANGE)
+    await stage.ask()
+    watch = Watch()
+    for number in range(n):
+        with watch.timed():
+            await change.fetch(key, str(number))
     await stage.ask(**watch.facts(n))
     await connection.close()
 

@@ -33,6 +33,7 @@ RETURNING id, payload
 _COMPLETE = "UPDATE bench_floor SET status = 'done', result = 'null' WHERE id IN (SELECT value FROM json_each(?))"
 _INSERT = "INSERT INTO bench_floor (id, due_us, payload) VALUES (?, ?, '{}')"
 _INSERT_MANY = "INSERT INTO bench_floor (id, due_us, payload) SELECT value, ?, '{}' FROM json_each(?)"
+_CHANGE = "UPDATE bench_floor SET payload = ? WHERE id = ?"
 
 
 def _connect(url: str) -> sqlite3.Connection:
@@ -73,6 +74,20 @@ async def inserts(stage: Stage, *, url: str, n: int, rows: int) -> None:
                 connection.execute(_INSERT, [keys[first], _now_us()])
             else:
                 connection.execute(_INSERT_MANY, [_now_us(), json.dumps(keys[first : first + rows])])
+    await stage.ask(**watch.facts(n))
+    connection.close()
+
+
+async def changes(stage: Stage, *, url: str, n: int) -> None:
+    """Changes one row `n` times, one commit each."""
+    connection = _connect(url)
+    (key,) = ids(1)
+    connection.execute(_INSERT, [key, _now_us()])
+    await stage.ask()
+    watch = Watch()
+    for number in range(n):
+        with watch.timed():
+            connection.execute(_CHANGE, [str(number), key])
     await stage.ask(**watch.facts(n))
     connection.close()
 

@@ -21,7 +21,7 @@ from outlast.errors import (
 )
 from outlast.jobs import Context, Job, job
 from outlast.machines import Machine, StepContext, upgrade
-from outlast.objects import Object, alarm, handler
+from outlast.objects import AlarmContext, Object, alarm, handler
 from outlast.workflows import (
     TIMEOUT,
     call_child,
@@ -49,6 +49,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "TIMEOUT",
+    "AlarmContext",
     "Await",
     "Cancel",
     "Child",

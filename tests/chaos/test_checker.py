@@ -161,6 +161,19 @@ def test_contention_excuses_no_run_that_came_to_nothing() -> None:
     assert verdict(FEEDER, ANN, bob, rows=rows, faults=[Fault("lock", None, 4, 6)]) != []
 
 
+def test_a_fault_counts_that_hit_a_call_which_was_under_way() -> None:
+    caller = told(
+        "caller", "5 ask c1 1 add 7", "6 ask c2 2 get", "8 told c2 2 ok 0", "12 told c1 1 ok 7", "20 ask c1 3 get"
+    )
+    stories = {"caller": caller}
+
+    hits = {at_us: is_effective(Fault("kill", "caller", at_us), stories) for at_us in (4, 5, 7, 9, 12, 19, 20, 99)}
+
+    assert hits == {4: False, 5: True, 7: True, 9: True, 12: False, 19: False, 20: True, 99: True}
+    caller.tell(Event(30, "told", ["c1", "3", "ok", "7"]))
+    assert not is_effective(Fault("kill", "caller", 99), stories)
+
+
 def test_a_fault_counts_only_when_it_hit_work() -> None:
     busy = told("busy", "5 run a 1", "4 beat n1")
     idle = told("idle", "1 run b 1", "2 commit b 1 done", "15 bury n1", "20 run a 2")

@@ -261,6 +261,12 @@ async def test_an_alarm_may_follow_the_calendar(hand: Engine) -> None:
     assert timedelta(days=6, hours=22) < again.due_at - due.due_at < timedelta(days=7, hours=2)
 
 
+async def test_a_recurring_alarm_rings_again_without_waiting_for_a_poll(engine: Engine) -> None:
+    await engine.object(Bell, "a").every(0.02)
+
+    await RANG.reaches(4)
+
+
 async def test_a_recurring_alarm_can_be_stopped_by_its_own_handler(hand: Engine) -> None:
     bell = hand.object(Bell, "a")
     await hand.schedule_alarm(bell, "stops_itself", every=60)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from outlast import Engine, Object, alarm, errors, handler, minutes, upgrade
+from outlast import AlarmContext, Engine, Object, alarm, errors, handler, minutes, upgrade
 from outlast._kernel.objects import OBJECTS, ObjectTypes
 from outlast.objects import make_kind
 
@@ -140,6 +140,20 @@ def alarm_with_arguments() -> Any:
         async def go(self, name: str) -> None: ...
 
 
+def alarm_with_a_context_of_another_name() -> Any:
+    class A(Object):
+        @alarm
+        async def go(self, context: AlarmContext | None = None, about: AlarmContext = None) -> None: ...  # type: ignore[assignment]
+
+
+def catch_all_without_a_name() -> Any:
+    class A(Object):
+        @handler
+        async def go(self) -> None: ...
+
+        async def on_alarm(self, ctx: AlarmContext) -> None: ...
+
+
 def not_a_function() -> Any:
     handler(3)  # type: ignore[call-overload]
 
@@ -182,7 +196,9 @@ def upgrade_to_nowhere() -> Any:
         (unknown_type, "state of object 'A'"),
         (unknown_argument_type, "handler 'go' of object 'A'"),
         (yields, "must return, not yield"),
-        (alarm_with_arguments, r"must take \(self\)"),
+        (alarm_with_arguments, r"must take \(self\) or \(self, ctx\)"),
+        (alarm_with_a_context_of_another_name, "must be called ctx"),
+        (catch_all_without_a_name, r"must take \(self, name\) or \(self, name, ctx\)"),
         (not_a_function, "goes on a method"),
         (too_many_attempts, "max_attempts must be a whole number from 1"),
         (upgrade_with_a_gap, "upgrades must follow one another"),

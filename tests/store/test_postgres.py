@@ -314,6 +314,7 @@ OBJECT_INDEXES = {
     "lock_objects": {"objects_pkey"},
     "take_over": {"objects_pkey"},
     "object_holders": {"objects_pkey"},
+    "save_object": {"objects_pkey"},
     "save_objects": {"objects_pkey"},
     "saved_objects": {"objects_pkey"},
     "owned_objects": {"objects_pkey"},

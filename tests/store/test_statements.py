@@ -151,7 +151,7 @@ FENCE = re.compile(r"(?:\w+\.)?\bepoch = (?:\w+\.)?epoch\b(?! [+])")
 OBJECT_CHANGES = re.compile(r"\b(?:UPDATE|DELETE FROM|INSERT INTO)\s+\"?\{schema\}\"?[._]objects\b")
 OBJECT_FENCE = (
     re.compile(r"\bnode (?:=|IS NOT DISTINCT FROM) :node\b"),
-    re.compile(r"\bepoch = (?:w\.epoch\b|ANY \(ARRAY\[w\.epoch\]\))"),
+    re.compile(r"\bepoch = (?:w\.epoch\b|:epoch\b|ANY \(ARRAY\[w\.epoch\]\))"),
 )
 STATUS = re.compile(r"\bstatus (?:=|<>|IN) *(\(.*?\)|'\w*')", re.DOTALL)
 BRANCH = re.compile(r"\b(?:THEN|ELSE) '(\w+)'")

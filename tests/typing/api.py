@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 from outlast import (
+    AlarmContext,
     Cancel,
     Context,
     Engine,
@@ -160,6 +161,10 @@ class Counter(Object, hibernate_after=minutes(5), queue_limit=10):
     @alarm(max_attempts=3)
     async def reset(self) -> None:
         self.count = 0
+
+    @alarm
+    async def remind(self, ctx: AlarmContext) -> None:
+        assert_type((ctx.name, ctx.attempt, ctx.due_at), tuple[str, int, datetime])
 
 
 async def an_object_is_typed_as_its_class(engine: Engine) -> None:

@@ -178,7 +178,7 @@ class ObjectType(Protocol):
     def ringing(self, alarm: str) -> Handling | None:
         """The handler of an alarm."""
 
-    def alarm_args(self, alarm: str) -> Mapping[str, Any]:
+    def alarm_args(self, alarm: AlarmRow) -> Mapping[str, Any]:
         """What the handler of an alarm is called with."""
 
     def retry_s(self, alarm: str, failures: int, dice: Random) -> float | None:

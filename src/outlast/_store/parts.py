@@ -37,6 +37,19 @@ def expires_s(item: ObjectCommit) -> float | None:
     return DELETED_KEPT_S if item.deleted else item.expires_s
 
 
+def lone(item: ObjectCommit) -> dict[str, Any]:
+    """A commit that writes a state and nothing else, as `save_object` takes it."""
+    return {
+        "type": item.type,
+        "id": item.id,
+        "epoch": item.epoch,
+        "commit": item.commit,
+        "version": item.version,
+        "state": item.state,
+        "expires_s": item.expires_s,
+    }
+
+
 def finished(batch: Sequence[ObjectCommit]) -> list[Row]:
     """Alarms that rang and are done: type, id, name, revision."""
     return sorted(

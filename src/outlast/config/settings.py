@@ -149,7 +149,9 @@ class Config:
     log_chars_max: int = 10_000
     """Characters kept of one line."""
     resident_objects: int = 10_000
-    """Objects in memory at most; those that were not called for longest leave first. An object at work stays."""
+    """Objects in memory at most; those that were not called for longest leave first. An object at work stays.
+
+    As many that have left wait for their `shutdown_after`; of more, those that left first are given up sooner."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.url, str) or not self.url:

@@ -15,9 +15,11 @@ from outlast.objects.handlers import alarm, handler
 from outlast.objects.kind import HandlerOf, ObjectKind
 from outlast.objects.object import Object, PendingAlarm, alarm_row, make_kind
 from outlast.objects.refs import ORDERED, Caller, CallOptions, Ref, RemoteHandler
+from outlast.objects.ringing import AlarmContext
 
 __all__ = [
     "ORDERED",
+    "AlarmContext",
     "CallOptions",
     "Caller",
     "HandlerOf",

@@ -122,8 +122,9 @@ def alarm(
 ) -> Any:
     """Makes a method of an `Object` the handler of the alarm of its name, which `self.schedule_alarm(name, ...)` sets.
 
-    It takes no arguments. What it leaves of the state is committed together with the end of the alarm. One that raises
-    is tried again; after `max_attempts` the alarm stays as failed, where `engine.list_alarms` shows it.
+    What it leaves of the state is committed together with the end of the alarm. One that raises is tried again; after
+    `max_attempts` the alarm stays as failed, where `engine.list_alarms` shows it. A parameter named `ctx` receives the
+    `AlarmContext`; it takes no other.
 
     Args:
         max_attempts: Times that it is tried (default 10).

@@ -16,7 +16,9 @@ from outlast._codec import Codec, decode_any, encode
 from outlast._kernel.backoff import checked_delay_s, exponential
 from outlast._kernel.objects import Handling, Orders, Surroundings
 from outlast._kernel.signatures import Signature
+from outlast._model import AlarmRow
 from outlast.errors import EncodingError
+from outlast.objects.ringing import AlarmContext, ringing_context
 
 CATCH_ALL: Final = "on_alarm"
 """The method that takes alarms without a handler of their own."""
@@ -36,12 +38,20 @@ class HandlerOf:
         signature: Its arguments and its result.
     """
 
-    def __init__(self, name: str, function: Callable[..., Any], *, who: str, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        who: str,
+        read_only: bool = False,
+        context: type | None = None,
+    ) -> None:
         self.name = name
         self.function = function
         self.read_only = read_only
         self.is_async = inspect.iscoroutinefunction(function)
-        self.signature = Signature(MethodType(function, object()), who=who)
+        self.signature = Signature(MethodType(function, object()), who=who, context=context)
         self.takes_nothing = not self.signature.names
         self.result_hint = typing.get_type_hints(function, include_extras=True).get("return", Any)
 
@@ -79,7 +89,7 @@ class AlarmOf(HandlerOf):
     """An alarm's handler, with how often it is tried."""
 
     def __init__(self, name: str, mark: Any, *, who: str) -> None:
-        super().__init__(name, mark.function, who=who)
+        super().__init__(name, mark.function, who=who, context=AlarmContext)
         self.max_attempts: int = mark.max_attempts
         self.backoff: Any = mark.backoff
 
@@ -91,6 +101,7 @@ class ObjectKind:
         cls: The class.
         field_names: Its fields, in order.
         handlers, alarms: By name.
+        lent: Methods that its objects have besides their class's own, by name.
     """
 
     def __init__(
@@ -110,6 +121,7 @@ class ObjectKind:
         queue_limit: int,
         timeout_s: float,
         retention_s: float | None,
+        lent: Mapping[str, Callable[..., Any]],
     ) -> None:
         self.cls = cls
         self.name = name
@@ -121,6 +133,7 @@ class ObjectKind:
         self.queue_limit = queue_limit
         self.timeout_s = timeout_s
         self.retention_s = retention_s
+        self.lent = lent
         self.source = f"{cls.__module__}.{cls.__qualname__}"
         self._catch_all = catch_all
         self._upgrades = upgrades
@@ -195,10 +208,13 @@ class ObjectKind:
         """The handler of an alarm."""
         return self.alarms.get(alarm) or self._catch_all
 
-    def alarm_args(self, alarm: str) -> Mapping[str, Any]:
+    def alarm_args(self, alarm: AlarmRow) -> Mapping[str, Any]:
         """What the handler of an alarm is called with: the one that takes all of them gets the name."""
-        handler = self.ringing(alarm)
-        return {} if handler is None or handler.takes_nothing else handler.args_of((alarm,), {})
+        handler = self.ringing(alarm.name)
+        if handler is None:
+            return {}
+        args = {} if handler.takes_nothing else handler.args_of((alarm.name,), {})
+        return {**args, "ctx": ringing_context(alarm)} if handler.signature.wants_context else args
 
     def retry_s(self, alarm: str, failures: int, dice: Random) -> float | None:
         """Seconds until an alarm whose handler has failed so often is tried again; None: it is not.
@@ -231,6 +247,8 @@ class ObjectBody:
         self._fields["outlast_body"] = self
         if not hasattr(kind.cls, "id"):  # a plain class, which does not inherit it.
             self._fields["id"] = id
+        for name, function in kind.lent.items():
+            self._fields[name] = MethodType(function, self.instance)
 
     @property
     def orders(self) -> Orders:

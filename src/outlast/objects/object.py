@@ -39,6 +39,8 @@ RESERVED: Final = frozenset(
     }
 )
 """Names that a field, a handler or an alarm cannot have."""
+LENT: Final = ("cancel_alarm", "cancel_all_alarms", "object", "schedule_alarm")
+"""Methods of `Object` that objects of plain classes have, too."""
 HIBERNATE_S: Final = 300.0
 CALL_TIMEOUT_S: Final = 5.0
 QUEUE_LIMIT: Final = 10_000
@@ -263,6 +265,7 @@ def make_kind(
         queue_limit=queue_limit,
         timeout_s=duration_s(call_timeout, name="call_timeout", least_s=0.001),
         retention_s=None if retention is None else duration_s(retention, name="retention"),
+        lent={method: vars(Object)[method] for method in LENT if not hasattr(cls, method)},
     )
 
 
@@ -340,9 +343,11 @@ def _check_name(name: str, what: str, called: str) -> None:
 
 
 def _check_parameters(name: str, attribute: str, function: Callable[..., Any], count: int) -> None:
-    wanted = "(self)" if count == 1 else "(self, name)"
+    wanted = "(self) or (self, ctx)" if count == 1 else "(self, name) or (self, name, ctx)"
+    signature = inspect.signature(function)
+    others = [each for each in signature.parameters.values() if each.name != "ctx"]
     try:
-        inspect.signature(function).bind(*[None] * count)
+        signature.replace(parameters=others).bind(*[None] * count)
     except TypeError:
         raise DefinitionError(f"object {name!r}: alarm {attribute!r} must take {wanted}") from None
 

@@ -78,8 +78,17 @@ async def perform_handler(
     return await _perform(kind, found, given, state, id)
 
 
-async def perform_alarm(cls: type, name: str, state: Mapping[str, Any] | None = None, *, id: str = "test") -> Performed:
+async def perform_alarm(
+    cls: type, name: str, state: Mapping[str, Any] | None = None, *, id: str = "test", attempt: int = 0
+) -> Performed:
     """Runs the handler of one alarm on a state that you give, without engine and database; see `perform_handler`.
+
+    Args:
+        cls: The object's class.
+        name: The alarm's name.
+        state: Fields; those left out have their defaults.
+        id: The object's id.
+        attempt: Failed attempts before this one, as its `ctx` tells them; it is due now.
 
     Raises: What it raises; ConfigError: there is none.
     """
@@ -87,7 +96,8 @@ async def perform_alarm(cls: type, name: str, state: Mapping[str, Any] | None = 
     found = kind.ringing(name)
     if found is None:
         raise ConfigError(f"{kind.name} has no alarm {name!r}{did_you_mean(name, kind.alarms)}")
-    return await _perform(kind, found, kind.alarm_args(name), state, id)
+    row = AlarmRow(kind.name, id, name, "", due_us=SystemWorld().wall_us(), attempt=attempt)
+    return await _perform(kind, found, kind.alarm_args(row), state, id)
 
 
 async def _perform(

@@ -107,7 +107,8 @@ async def test_a_batch_of_wishes_is_sorted_out(owners: Owners, store: Store) -> 
     assert found.elsewhere == [(TYPE, "theirs", BOB)]
 
 
-async def test_only_the_owner_saves_and_only_under_its_epoch(owners: Owners, store: Store) -> None:
+@pytest.mark.parametrize("beside", [0, 1], ids=["alone", "beside another"])
+async def test_only_the_owner_saves_and_only_under_its_epoch(owners: Owners, store: Store, beside: int) -> None:
     held = await owners.one()
     wrong = [
         (BOB, commit(held)),
@@ -117,8 +118,9 @@ async def test_only_the_owner_saves_and_only_under_its_epoch(owners: Owners, sto
         (NODE, commit(held._replace(type="2"))),
     ]
 
-    for node, item in wrong:
-        assert await store.objects.save(node, [item]) == [(item.type, item.id)]
+    for number, (node, item) in enumerate(wrong):
+        others = await owners.owned(f"other {number}", node=node) * beside
+        assert await store.objects.save(node, [item, *map(commit, others)]) == [(item.type, item.id)]
 
     assert await owners.state() == '{"n":0}'
     await owners.saved(commit(held))
@@ -138,19 +140,43 @@ async def test_a_commit_may_give_its_object_up(owners: Owners, store: Store) -> 
     assert await store.objects.save(NODE, [commit(after(held))]) == [MINE]
 
 
-async def test_saving_again_after_a_lost_reply_is_no_loss_and_no_second_write(owners: Owners, store: Store) -> None:
+@pytest.mark.parametrize("beside", [0, 1], ids=["alone", "beside another"])
+async def test_saving_again_after_a_lost_reply_is_no_loss_and_no_second_write(
+    owners: Owners, store: Store, beside: int
+) -> None:
     held = await owners.one()
+    others = [commit(each) for each in await owners.owned("other") * beside]
     item = commit(held, state='{"n":1}')
-    await owners.saved(item)
+    await owners.saved(item, *others)
 
-    await owners.saved(item)
+    await owners.saved(item, *others)
 
     row = await store.objects.get(TYPE, "1")
     assert row is not None
     assert (row.commits, row.state) == (1, '{"n":1}')
     await owners.saved(commit(after(held), state='{"n":2}'))
-    assert await store.objects.save(NODE, [item]) == [MINE]
+    assert await store.objects.save(NODE, [item, *others]) == [MINE]
     assert await owners.state() == '{"n":2}'
+
+
+async def test_alone_or_beside_another_the_same_is_written(owners: Owners, store: Store) -> None:
+    world = owners.given.world
+    world.pin()
+    one, two, three = await owners.owned("1", "2", "3")
+    world.advance(5)
+    made = {"state": '{"n":8}', "version": 4, "expires_s": 60.0}
+
+    await owners.saved(commit(one, **made))
+    await owners.saved(commit(two, **made), commit(three, **made))
+
+    rows = [await store.objects.get(TYPE, id) for id in "123"]
+    assert len({row and row._replace(id="") for row in rows}) == 1
+    assert rows[0] is not None
+    assert (rows[0].version, rows[0].commits, rows[0].state) == (4, 1, '{"n":8}')
+    assert rows[0].updated_at > rows[0].created_at
+    await owners.bury()
+    world.advance(60)
+    assert await store.objects.prune(10) == 3
 
 
 async def test_who_was_replaced_after_the_write_is_told_that_it_was_written(owners: Owners, store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from outlast._model import AlarmRow
+from outlast._model import AlarmMove, AlarmRow
 from outlast._store.objects import Alarms
 
 RINGING_MAX: Final = 1_000
@@ -27,6 +27,7 @@ class AlarmClock:
         types: Callable[[], Sequence[str]],
         ring: Callable[[AlarmRow, int], bool],
         moment: Callable[[], int],
+        monotonic: Callable[[], float],
         poll_s: float,
     ) -> None:
         self._alarms = alarms
@@ -34,11 +35,13 @@ class AlarmClock:
         self._types = types
         self._ring = ring
         self._moment = moment
+        self._monotonic = monotonic
         self._poll_s = poll_s
         self._ringing: set[Any] = set()
         self._meanwhile: set[Any] = set()
         self._refused = 0
         self._full = False
+        self._next_look = float("inf")
         self._wake: Callable[[], None] = _nothing
 
     def on_wake(self, wake: Callable[[], None]) -> None:
@@ -54,8 +57,23 @@ class AlarmClock:
         """An alarm was set here."""
         self._wake()
 
+    def moved(self, moves: Iterable[AlarmMove], now_us: int) -> None:
+        """Alarms that rang are due again: one that is so before the next look makes that come now."""
+        left_s = self._next_look - self._monotonic()
+        for move in moves:
+            wait_s = move.delay_s if move.due_us is None else (move.due_us - now_us) / 1_000_000
+            if wait_s is not None and wait_s < left_s:
+                self._wake()
+                return
+
     async def beat(self) -> float:
         """Rings what is due."""
+        self._next_look = float("inf")  # until it is known: what is due again meanwhile, this look may not see.
+        wait_s = await self._look()
+        self._next_look = self._monotonic() + wait_s
+        return wait_s
+
+    async def _look(self) -> float:
         node, types = self._node(), self._types()
         if not node or not types or len(self._ringing) >= RINGING_MAX:
             return self._poll_s

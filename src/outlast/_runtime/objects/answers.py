@@ -69,7 +69,7 @@ def call_item(kind: ObjectType, call: WaitingCall, seen: int, now: float) -> Ite
 def alarm_item(kind: ObjectType, alarm: AlarmRow, seen: int) -> Item:
     """An alarm as its object takes it."""
     handling: Handling | None = kind.ringing(alarm.name)
-    args = {} if handling is None else kind.alarm_args(alarm.name)
+    args = {} if handling is None else kind.alarm_args(alarm)
     return Item(alarm.name, handling or Unknown(kind.name, alarm.name), args, alarm=alarm, seen=seen)
 
 

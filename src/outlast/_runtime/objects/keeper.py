@@ -95,7 +95,7 @@ class Keeper:
         self._moments = itertools.count(1)
         ways: Any = {"node": self.node, "types": known, "moment": self.moment, "poll_s": config.poll_interval}
         self.inbox = Inbox(store.calls, take=self._take_call, **ways)
-        self.alarms = AlarmClock(store.alarms, ring=self._take_alarm, **ways)
+        self.alarms = AlarmClock(store.alarms, ring=self._take_alarm, monotonic=self.monotonic, **ways)
         self._activations: Gather[Wanted, dict[ObjectKey, Owned | str]] = Gather(
             "activation", self._activate, _share, batch_max=ACTIVATE_MAX, events=events, world=world
         )
@@ -215,6 +215,8 @@ class Keeper:
         """A commit has landed."""
         if pending.done:
             self.dropped(pending.done)
+        if pending.moved:
+            self.alarms.moved(pending.moved, self.now_us())
         if pending.orders:
             if pending.orders.alarms:
                 self.alarms.earlier()

@@ -26,7 +26,8 @@ class Memory:
     time to be given up has come.
 
     Args:
-        resident_max: More leave as soon as they are idle.
+        resident_max: More leave as soon as they are idle. Of as many that have left it is known when they are to be
+            given up; of more, those that left first are given up sooner.
         release: Gives objects of a node up.
     """
 
@@ -118,15 +119,18 @@ class Memory:
         return max(0.05, min(5.0, least_s / 4))
 
     async def _give_up(self, now: float) -> None:
-        by_node: dict[str, list[Held]] = {}
-        over = {key: left for key, left in self._left.items() if left[2] <= now}
-        for key, (epoch, node, _) in over.items():
-            by_node.setdefault(node, []).append((*key, epoch))
-        for node, held in by_node.items():
-            await self._release(node, held)
-        for key, left in over.items():
-            if self._left.get(key) is left:
-                del self._left[key]
+        too_many = len(self._left) - self._resident_max
+        over = [item for number, item in enumerate(self._left.items()) if item[1][2] <= now or number < too_many]
+        for start in range(0, len(over), LOOK_MAX):
+            some = over[start : start + LOOK_MAX]
+            by_node: dict[str, list[Held]] = {}
+            for key, (epoch, node, _) in some:
+                by_node.setdefault(node, []).append((*key, epoch))
+            for node, held in by_node.items():
+                await self._release(node, held)
+            for key, left in some:
+                if self._left.get(key) is left:
+                    del self._left[key]
 
 
 def _given_up_s(kind: ObjectType) -> float | None:

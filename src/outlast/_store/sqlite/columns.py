@@ -35,11 +35,31 @@ def objects_text(rows: Sequence[Sequence[Any]]) -> str:
     for row in rows:
         for value in row:
             if type(value) is str and _NUL in value:
-                raise StoreError(f"text with a NUL character cannot be stored: {value[:80]!r}")
+                raise _cut_off(value)
     try:
         return msgspec.json.encode(rows).decode()
     except UnicodeEncodeError as error:
-        raise StoreError(f"text with a lone surrogate cannot be stored: {error.object[:80]!r}") from error
+        raise _no_unicode(error) from error
+
+
+def checked_text(value: str) -> str:
+    """The same text, of which `objects_text` would say nothing either. Raises: StoreError."""
+    if _NUL in value:
+        raise _cut_off(value)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise _no_unicode(error) from error
+    return value
+
+
+def _cut_off(value: str) -> StoreError:
+    return StoreError(f"text with a NUL character cannot be stored: {value[:80]!r}")
+
+
+def _no_unicode(error: UnicodeEncodeError) -> StoreError:
+    return StoreError(f"text with a lone surrogate cannot be stored: {error.object[:80]!r}")
 
 
 def one_row(row: NewInstance, now_us: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from outlast._model import Activated, ObjectCommit, ObjectKey, ObjectRow, Owned,
 from outlast._store import parts
 from outlast._store.sqlite.alarms import move_within
 from outlast._store.sqlite.calls import answer_within, post_within
-from outlast._store.sqlite.columns import objects_text
+from outlast._store.sqlite.columns import checked_text, objects_text
 from outlast._store.sqlite.desk import Desk
 from outlast._world import instant
 
@@ -47,6 +47,8 @@ class Objects:
         if not batch:
             return []
         desk, now_us = self._desk, self._desk.now_us()
+        if len(batch) == 1 and (only := batch[0]).is_plain:
+            return await self._save_lone(node, only, now_us)
         values = {"node": node, "saved": _saved(batch), "now_us": now_us}
         is_all_plain = all(item.is_plain for item in batch)
 
@@ -69,6 +71,20 @@ class Objects:
                 return []
             known = set(connection.execute(desk.text("saved_objects"), {"numbers": numbers}))
             return [key for item in batch if (key := parts.key_of(item)) not in known]
+
+        stale: list[ObjectKey] = await desk.writer.write(save)
+        return stale
+
+    async def _save_lone(self, node: str, item: ObjectCommit, now_us: int) -> list[ObjectKey]:
+        desk = self._desk
+        checked_text(item.state)
+        values = {**parts.lone(item), "node": node, "now_us": now_us}
+
+        def save(connection: sqlite3.Connection) -> list[ObjectKey]:
+            if connection.execute(desk.text("save_object"), values).rowcount:
+                return []
+            numbers = {"numbers": objects_text([(item.type, item.id, item.epoch, item.commit)])}
+            return [] if connection.execute(desk.text("saved_objects"), numbers).fetchone() else [parts.key_of(item)]
 
         stale: list[ObjectKey] = await desk.writer.write(save)
         return stale

@@ -50,6 +50,16 @@ FROM (
 WHERE {schema}_objects.type = w.type AND {schema}_objects.id = w.id AND +{schema}_objects.node = :node
     AND {schema}_objects.epoch = w.epoch AND {schema}_objects.commits < w.number;
 
+-- name: save_object
+-- takes: node; of one commit type, id, epoch, its number, version, state, expires_s; now_us
+-- gives: the count of those written; none: see save_objects
+-- index: objects' own key
+-- What one call leaves that comes alone.
+UPDATE {schema}_objects
+SET version = :version, state = :state, commits = :commit, commit_epoch = :epoch, updated_us = :now_us,
+    expires_s = :expires_s, expires_us = :now_us + CAST(:expires_s * 1000000 AS INTEGER)
+WHERE type = :type AND id = :id AND +node = :node AND epoch = :epoch AND commits < :commit;
+
 -- name: find_unsaved
 -- takes: node; numbers, a JSON array of [type, id, epoch, commit]
 -- gives: type and id of those that save_objects will write in the same transaction
