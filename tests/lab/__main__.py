@@ -1,0 +1,62 @@
+"""The interleaving lab: `python -m tests.lab --full`, or with `--cap 10`, `--triples 100`, `--mutant no-fence`."""
+
+import argparse
+import asyncio
+import sys
+import time
+
+from harness import postgres
+from tests.lab.lab import open_lab
+from tests.lab.mutants import MUTANTS
+from tests.lab.scenes import SCENES
+from tests.lab.trials import Plan, Tally, Trial
+
+
+async def run(url: str, scenes: list[str], plan: Plan, mutant: str | None, pair: list[str] | None) -> Tally:
+    """Runs scenes, and says what came of each."""
+    total = Tally()
+    async with open_lab(url) as lab:
+        if mutant is not None:
+            await MUTANTS[mutant].plant(lab)
+        for name in scenes:
+            began = time.monotonic()
+            tally = await Trial(lab, plan).run(name, [pair] if pair else None)
+            print(f"{name:10} {shown(tally)}, {time.monotonic() - began:.1f} s", flush=True)
+            total.add(tally)
+    return total
+
+
+def shown(tally: Tally) -> str:
+    """The counts."""
+    return (
+        f"{tally.groups} groups, {tally.plays} interleavings, {tally.statements} statements, {tally.blocked} with a wait,"
+        f" {tally.deadlocks} deadlocks, {tally.strayed} strayed, {tally.broken} violations"
+    )
+
+
+def main() -> int:
+    """Parses the command and runs it. Returns 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
+    parser.add_argument("scenes", nargs="*", help=f"of {', '.join(SCENES)}; default: all")
+    parser.add_argument("--full", action="store_true", help="every interleaving of every pair")
+    parser.add_argument("--cap", type=int, default=10, help="interleavings of a pair (default: 10)")
+    parser.add_argument("--triples", type=int, default=0, help="so many triples of each scene instead of its pairs")
+    parser.add_argument("--seed", type=int, default=1, help="whence chance comes (default: 1)")
+    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="plants a bug: the run must fail")
+    parser.add_argument("--pair", help="only these operations, with commas")
+    parser.add_argument("--stop", action="store_true", help="end a scene at its first violation")
+    given = parser.parse_args()
+    plan = Plan(None if given.full else given.cap, given.triples, given.seed, given.stop)
+    pair = given.pair.split(",") if given.pair else None
+    with postgres.obtain(durable=False) as server, server.fresh_database() as url:
+        total = asyncio.run(run(url, given.scenes or list(SCENES), plan, given.mutant, pair))
+    print(f"\nin all: {shown(total)}")
+    for finding in total.findings:
+        print(f"  {finding}")
+    for names in sorted(total.deadlocked):
+        print(f"  deadlock: {names}")
+    return 1 if total.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""Pairs and triples of operations, in all orders of their statements or in some."""
+
+import itertools
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import comb
+
+from tests.lab.answers import falsehoods
+from tests.lab.check import violations
+from tests.lab.lab import Lab
+from tests.lab.orders import Exhaustive, sample
+from tests.lab.scenes import SCENES, Scene
+from tests.lab.stepping import DEADLOCK, Choose, Play
+
+FINDINGS_MAX = 20
+"""Findings kept of a trial; the others are only counted."""
+_LEFT_MAX = 5
+
+
+@dataclass
+class Tally:
+    """What was tried, and found.
+
+    Attributes:
+        groups: Pairs, or triples, of operations.
+        plays: Interleavings: orders of statements that were run.
+        statements: Statements that were stepped.
+        blocked: Plays in which one waited for another's lock.
+        deadlocks: Deadlocks that the server resolved.
+        strayed: Plays that did not repeat what they had in common with the one before.
+        broken: Plays in which something was wrong.
+        findings: What was wrong, with the order in which it came about.
+    """
+
+    groups: int = 0
+    plays: int = 0
+    statements: int = 0
+    blocked: int = 0
+    deadlocks: int = 0
+    strayed: int = 0
+    broken: int = 0
+    findings: list[str] = field(default_factory=list)
+    deadlocked: set[str] = field(default_factory=set)
+
+    def add(self, other: "Tally") -> None:
+        """Adds another's counts."""
+        for name in ("groups", "plays", "statements", "blocked", "deadlocks", "strayed", "broken"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.findings += other.findings[: FINDINGS_MAX - len(self.findings)]
+        self.deadlocked |= other.deadlocked
+
+    def note(self, names: Sequence[str], play: Play, wrong: Sequence[str]) -> None:
+        """Counts a play."""
+        self.plays += 1
+        self.statements += len(play.moves)
+        self.blocked += play.was_blocked
+        deadlocks = play.codes.count(DEADLOCK)
+        self.deadlocks += deadlocks
+        if deadlocks:
+            self.deadlocked.add(" and ".join(names))
+        self.broken += bool(wrong)
+        if wrong and len(self.findings) < FINDINGS_MAX:
+            order = "; ".join(map(str, play.moves))
+            self.findings.append(f"{' and '.join(names)}: {'; '.join(wrong[:_LEFT_MAX])}\n    in the order {order}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is tried.
+
+    Attributes:
+        cap: Orders of a group at most; None: all there are.
+        triples: So many triples of operations, picked by chance, instead of all pairs.
+        seed: Whence chance comes.
+        stop_at_first: Whether the first finding ends it.
+    """
+
+    cap: int | None = None
+    triples: int = 0
+    seed: int = 1
+    stop_at_first: bool = False
+
+
+class Trial:
+    """Plays of a scene's operations."""
+
+    def __init__(self, lab: Lab, plan: Plan) -> None:
+        self._lab = lab
+        self._plan = plan
+
+    async def run(self, name: str, only: Iterable[Sequence[str]] | None = None) -> Tally:
+        """Tries groups of operations of a scene: these, else what the plan says."""
+        tally = Tally()
+        scene = await self.set_up(name)
+        dice = random.Random(f"{self._plan.seed} {name}")
+        for names in only or self._groups(scene, dice):
+            await self._group(scene, names, dice, tally)
+            if tally.broken and self._plan.stop_at_first:
+                break
+        return tally
+
+    async def set_up(self, name: str) -> Scene:
+        """Makes a scene's rows."""
+        lab = self._lab
+        lab.world.pin()
+        await lab.clear()
+        scene = SCENES[name](lab.given)
+        await scene.prepare()
+        await lab.save()
+        if wrong := violations(await lab.rows()):
+            raise AssertionError(f"scene {name} begins with what is wrong: {wrong}")
+        return scene
+
+    def _groups(self, scene: Scene, dice: random.Random) -> Iterator[Sequence[str]]:
+        if not self._plan.triples:
+            yield from itertools.combinations_with_replacement(scene.operations, 2)
+        for _ in range(self._plan.triples):
+            yield dice.choices(scene.operations, k=3)
+
+    async def _group(self, scene: Scene, names: Sequence[str], dice: random.Random, tally: Tally) -> None:
+        tally.groups += 1
+        cap = self._plan.cap
+        if cap is None:
+            await self._all(scene, names, tally)
+            return
+        seen: set[tuple[tuple[int, str], ...]] = set()
+        for count, choose in enumerate(sample(len(names), cap, dice)):
+            play = await self._play(scene, names, choose, tally)
+            seen.add(tuple((move.actor, move.statement) for move in play.moves))
+            if count + 1 == len(names) and len(seen) >= _orders(play):
+                return  # that was all there is.
+
+    async def _all(self, scene: Scene, names: Sequence[str], tally: Tally) -> None:
+        orders = Exhaustive()
+        more = True
+        while more:
+            more = orders.ended(await self._play(scene, names, orders.begin(), tally))
+        tally.strayed += orders.strayed
+
+    async def _play(self, scene: Scene, names: Sequence[str], choose: Choose, tally: Tally) -> Play:
+        lab = self._lab
+        await lab.restore()
+        doings: list[Callable[..., object]] = [getattr(scene, name) for name in names]
+        play = await lab.driver.play(lab.actors[: len(names)], doings, choose)  # type: ignore[arg-type]
+        rows = await lab.rows()
+        wrong = [*violations(rows), *falsehoods(play.results, rows), *scene.verify(rows, names, play.results)]
+        tally.note(names, play, wrong)
+        return play
+
+
+def _orders(play: Play) -> int:
+    """How many orders there are of as many statements, were there no locks."""
+    counts = [sum(move.actor == place for move in play.moves) for place in {move.actor for move in play.moves}]
+    total, orders = 0, 1
+    for count in counts:
+        total += count
+        orders *= comb(total, count)
+    return orders
