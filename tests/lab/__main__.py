@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 import time
+from contextlib import nullcontext
 
 from harness import postgres
 from tests.lab.lab import open_lab
@@ -16,11 +17,11 @@ async def run(url: str, scenes: list[str], plan: Plan, mutant: str | None, pair:
     """Runs scenes, and says what came of each."""
     total = Tally()
     async with open_lab(url) as lab:
-        if mutant is not None:
-            await MUTANTS[mutant].plant(lab)
         for name in scenes:
             began = time.monotonic()
-            tally = await Trial(lab, plan).run(name, [pair] if pair else None)
+            tally = await Trial(lab, plan).run(
+                name, [pair] if pair else None, mutant=MUTANTS[mutant].planted if mutant else nullcontext
+            )
             print(f"{name:10} {shown(tally)}, {time.monotonic() - began:.1f} s", flush=True)
             total.add(tally)
     return total
@@ -30,7 +31,7 @@ def shown(tally: Tally) -> str:
     """The counts."""
     return (
         f"{tally.groups} groups, {tally.plays} interleavings, {tally.statements} statements, {tally.blocked} with a wait,"
-        f" {tally.deadlocks} deadlocks, {tally.strayed} strayed, {tally.broken} violations"
+        f" {tally.deadlocks} deadlocks, {tally.cut} cut, {tally.strayed} strayed, {tally.broken} violations"
     )
 
 
@@ -40,13 +41,22 @@ def main() -> int:
     parser.add_argument("scenes", nargs="*", help=f"of {', '.join(SCENES)}; default: all")
     parser.add_argument("--full", action="store_true", help="every interleaving of every pair")
     parser.add_argument("--cap", type=int, default=10, help="interleavings of a pair (default: 10)")
+    parser.add_argument("--limit", type=int, default=1_000, help="with --full, orders of a pair at most; 0: all of them")
+    parser.add_argument("--holds", type=int, default=1, help="rows that a third holds while a pair meets (default: 1)")
     parser.add_argument("--triples", type=int, default=0, help="so many triples of each scene instead of its pairs")
     parser.add_argument("--seed", type=int, default=1, help="whence chance comes (default: 1)")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="plants a bug: the run must fail")
     parser.add_argument("--pair", help="only these operations, with commas")
     parser.add_argument("--stop", action="store_true", help="end a scene at its first violation")
     given = parser.parse_args()
-    plan = Plan(None if given.full else given.cap, given.triples, given.seed, given.stop)
+    plan = Plan(
+        None if given.full else given.cap,
+        given.limit or sys.maxsize,
+        None if given.full else given.holds,
+        given.triples,
+        given.seed,
+        given.stop,
+    )
     pair = given.pair.split(",") if given.pair else None
     with postgres.obtain(durable=False) as server, server.fresh_database() as url:
         total = asyncio.run(run(url, given.scenes or list(SCENES), plan, given.mutant, pair))

@@ -11,8 +11,9 @@ from tests.lab.check import Rows
 
 @dataclass(frozen=True)
 class Settled:
-    """Outcomes, and what became of them."""
+    """Outcomes that a node has written, and what became of them."""
 
+    node: str
     batch: Sequence[Settlement]
     committed: Committed
 
@@ -73,16 +74,23 @@ def falsehoods(results: Sequence[Any], rows: Rows) -> list[str]:
 
 
 def _of_outcomes(told: Settled, rows: Rows) -> Iterator[str]:
-    written = {
-        (entry["after"]["id"], entry["after"]["commit_epoch"], entry["after"]["commits"])
+    written = [
+        (entry["who"], entry["after"])
         for entry in rows["history"]
         if entry["what"] == "instances" and entry["after"]["commits"] != entry["before"]["commits"]
-    }
+    ]
     for item in told.batch:
-        is_there = any(
-            (id, epoch) == (item.id, item.epoch) and item.commits in (None, commits - 1) for id, epoch, commits in written
-        )
-        if item.id not in told.committed.stale and not is_there:
+        there = [
+            who
+            for who, after in written
+            if (after["id"], after["commit_epoch"]) == (item.id, item.epoch)
+            and item.commits in (None, after["commits"] - 1)
+        ]
+        mine = [who for who, after in written if who == told.node and after["id"] == item.id]
+        if item.id in told.committed.stale:
+            if mine:
+                yield f"told: outcome of {item.id[-6:]} in epoch {item.epoch} was called stale, and is written"
+        elif not there:
             yield f"told: outcome of {item.id[-6:]} in epoch {item.epoch} was called committed, and is not"
 
 

@@ -2,15 +2,15 @@
 
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from outlast._store.postgres.store import PostgresStore
 from outlast.config import make_config
-from tests.lab.stepping import Actor, Driver
+from tests.lab.stepping import Actor, Driver, Operation
 from tests.store.given import Database, Given, PinnedWorld
 
 NODES = ("bob", "cyd", "dan")
@@ -32,6 +32,15 @@ TABLES = (
     "alarms",
     "calls",
 )
+_LOCKED = {
+    "instances": ("id",),
+    "objects": ("type", "id"),
+    "alarms": ("type", "id", "name"),
+    "calls": ("call",),
+    "buckets": ("rate_limit",),
+    "schedules": ("name",),
+}
+"""Tables whose rows several operations lock, with their keys."""
 _WATCHED = ("instances", "objects", "schedules")
 _PLAYS_BETWEEN_VACUUMS = 300
 
@@ -47,6 +56,26 @@ BEGIN
     RETURN NULL;
 END $$;
 """
+
+
+class Hold(NamedTuple):
+    """How the lock of one row is taken."""
+
+    statement: str
+    values: tuple[str, ...]
+
+
+def holds(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Hold]:
+    """Rows that operations may have to wait for."""
+    return [
+        Hold(
+            f"SELECT 1 FROM outlast.{table} WHERE {' AND '.join(f'{name}::text = ${n}' for n, name in enumerate(key, 1))}"
+            " FOR NO KEY UPDATE",
+            tuple(row[name] for name in key),
+        )
+        for table, key in _LOCKED.items()
+        for row in rows[table]
+    ]
 
 
 class Lab:
@@ -87,9 +116,26 @@ class Lab:
         found: dict[str, Any] = json.loads(await self._connection.fetchval("SELECT lab.rows()"))
         return {name: rows or [] for name, rows in found.items()}
 
-    async def drop_index(self, name: str) -> None:
-        """Drops an index, for good."""
+    def holding(self, hold: "Hold") -> Operation:
+        """What an actor does to hold a row's lock until it is told to let go."""
+
+        async def hold_it(who: Actor) -> None:
+            async def lock(connection: Any) -> None:
+                await connection.fetch(hold.statement, *hold.values)
+
+            await who.store._links.engine.transact(lock)
+
+        return hold_it
+
+    async def drop_index(self, name: str) -> str:
+        """Drops an index. Returns the statement that makes it again."""
+        made: str = await self._connection.fetchval("SELECT pg_get_indexdef($1::regclass)", f'outlast."{name}"')
         await self._connection.execute(f'DROP INDEX outlast."{name}"')
+        return made
+
+    async def make_index(self, statement: str) -> None:
+        """Makes an index."""
+        await self._connection.execute(statement)
 
 
 @asynccontextmanager

@@ -28,6 +28,21 @@ def alternating(start: int) -> Choose:
     return choose
 
 
+def held(first: Sequence[int]) -> Choose:
+    """As `serial`, while the last of these holds a lock: they come as far as they can, and only then it lets go."""
+    *others, holder = first
+    has_begun = False
+
+    def choose(enabled: Sequence[int]) -> int:
+        nonlocal has_begun
+        if holder in enabled and not has_begun:
+            has_begun = True
+            return holder
+        return min(enabled, key=[*others, holder].index)
+
+    return choose
+
+
 def shuffled(dice: random.Random) -> Choose:
     """By chance."""
     return dice.choice

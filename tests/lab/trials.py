@@ -3,15 +3,18 @@
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from math import comb
 
 from tests.lab.answers import falsehoods
 from tests.lab.check import violations
-from tests.lab.lab import Lab
-from tests.lab.orders import Exhaustive, sample
+from tests.lab.lab import Hold, Lab, holds
+from tests.lab.orders import Exhaustive, held, sample
 from tests.lab.scenes import SCENES, Scene
-from tests.lab.stepping import DEADLOCK, Choose, Play
+from tests.lab.stepping import DEADLOCK, Choose, Operation, Play
+
+Planted = Callable[[Lab], AbstractAsyncContextManager[object]]
 
 FINDINGS_MAX = 20
 """Findings kept of a trial; the others are only counted."""
@@ -28,6 +31,7 @@ class Tally:
         statements: Statements that were stepped.
         blocked: Plays in which one waited for another's lock.
         deadlocks: Deadlocks that the server resolved.
+        cut: Groups that have more orders than were tried of them.
         strayed: Plays that did not repeat what they had in common with the one before.
         broken: Plays in which something was wrong.
         findings: What was wrong, with the order in which it came about.
@@ -38,14 +42,20 @@ class Tally:
     statements: int = 0
     blocked: int = 0
     deadlocks: int = 0
+    cut: int = 0
     strayed: int = 0
     broken: int = 0
     findings: list[str] = field(default_factory=list)
     deadlocked: set[str] = field(default_factory=set)
 
+    @property
+    def noticed(self) -> int:
+        """Plays in which something was wrong, and deadlocks."""
+        return self.broken + self.deadlocks
+
     def add(self, other: "Tally") -> None:
         """Adds another's counts."""
-        for name in ("groups", "plays", "statements", "blocked", "deadlocks", "strayed", "broken"):
+        for name in ("groups", "plays", "statements", "blocked", "deadlocks", "cut", "strayed", "broken"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.findings += other.findings[: FINDINGS_MAX - len(self.findings)]
         self.deadlocked |= other.deadlocked
@@ -71,12 +81,16 @@ class Plan:
 
     Attributes:
         cap: Orders of a group at most; None: all there are.
+        limit: How many those may be; what has more is cut: as many of the first ones, and as many by chance.
+        holds: Rows that a third holds while a pair meets on it, picked by chance; None: all there are.
         triples: So many triples of operations, picked by chance, instead of all pairs.
         seed: Whence chance comes.
         stop_at_first: Whether the first finding ends it.
     """
 
     cap: int | None = None
+    limit: int = 1_000
+    holds: int | None = None
     triples: int = 0
     seed: int = 1
     stop_at_first: bool = False
@@ -88,16 +102,20 @@ class Trial:
     def __init__(self, lab: Lab, plan: Plan) -> None:
         self._lab = lab
         self._plan = plan
+        self._holds: list[Hold] = []
 
-    async def run(self, name: str, only: Iterable[Sequence[str]] | None = None) -> Tally:
-        """Tries groups of operations of a scene: these, else what the plan says."""
+    async def run(
+        self, name: str, only: Iterable[Sequence[str]] | None = None, *, mutant: Planted = nullcontext
+    ) -> Tally:
+        """Tries groups of operations of a scene: these, else what the plan says. The scene is made before the bug."""
         tally = Tally()
         scene = await self.set_up(name)
         dice = random.Random(f"{self._plan.seed} {name}")
-        for names in only or self._groups(scene, dice):
-            await self._group(scene, names, dice, tally)
-            if tally.broken and self._plan.stop_at_first:
-                break
+        async with mutant(self._lab):
+            for names in only or self._groups(scene, dice):
+                await self._group(scene, names, dice, tally)
+                if tally.noticed and self._plan.stop_at_first:
+                    break
         return tally
 
     async def set_up(self, name: str) -> Scene:
@@ -108,7 +126,9 @@ class Trial:
         scene = SCENES[name](lab.given)
         await scene.prepare()
         await lab.save()
-        if wrong := violations(await lab.rows()):
+        rows = await lab.rows()
+        self._holds = holds(rows)
+        if wrong := violations(rows):
             raise AssertionError(f"scene {name} begins with what is wrong: {wrong}")
         return scene
 
@@ -120,9 +140,11 @@ class Trial:
 
     async def _group(self, scene: Scene, names: Sequence[str], dice: random.Random, tally: Tally) -> None:
         tally.groups += 1
+        if len(names) == 2:
+            await self._held(scene, names, dice, tally)
         cap = self._plan.cap
         if cap is None:
-            await self._all(scene, names, tally)
+            await self._all(scene, names, dice, tally)
             return
         seen: set[tuple[tuple[int, str], ...]] = set()
         for count, choose in enumerate(sample(len(names), cap, dice)):
@@ -131,20 +153,37 @@ class Trial:
             if count + 1 == len(names) and len(seen) >= _orders(play):
                 return  # that was all there is.
 
-    async def _all(self, scene: Scene, names: Sequence[str], tally: Tally) -> None:
-        orders = Exhaustive()
-        more = True
-        while more:
-            more = orders.ended(await self._play(scene, names, orders.begin(), tally))
-        tally.strayed += orders.strayed
+    async def _held(self, scene: Scene, names: Sequence[str], dice: random.Random, tally: Tally) -> None:
+        """Both meet within their statements: a third holds a row until they can go no further."""
+        chosen = self._holds if self._plan.holds is None else dice.sample(self._holds, min(self._plan.holds, len(self._holds)))
+        for hold in chosen:
+            for first in ((0, 1, 2), (1, 0, 2)):
+                await self._play(scene, names, held(first), tally, hold)
 
-    async def _play(self, scene: Scene, names: Sequence[str], choose: Choose, tally: Tally) -> Play:
+    async def _all(self, scene: Scene, names: Sequence[str], dice: random.Random, tally: Tally) -> None:
+        """Every order; of a pair that has too many the first ones, and as many by chance."""
+        orders, limit = Exhaustive(), self._plan.limit
+        more, count = True, 0
+        while more and count < limit:
+            more = orders.ended(await self._play(scene, names, orders.begin(), tally))
+            count += 1
+        tally.strayed += orders.strayed
+        if more:
+            tally.cut += 1
+            for choose in sample(len(names), limit, dice):
+                await self._play(scene, names, choose, tally)
+
+    async def _play(
+        self, scene: Scene, names: Sequence[str], choose: Choose, tally: Tally, hold: Hold | None = None
+    ) -> Play:
         lab = self._lab
         await lab.restore()
-        doings: list[Callable[..., object]] = [getattr(scene, name) for name in names]
-        play = await lab.driver.play(lab.actors[: len(names)], doings, choose)  # type: ignore[arg-type]
-        rows = await lab.rows()
-        wrong = [*violations(rows), *falsehoods(play.results, rows), *scene.verify(rows, names, play.results)]
+        doings: list[Operation] = [getattr(scene, name) for name in names]
+        if hold is not None:
+            doings.append(lab.holding(hold))
+        play = await lab.driver.play(lab.actors[: len(doings)], doings, choose)
+        rows, results = await lab.rows(), play.results[: len(names)]
+        wrong = [*violations(rows), *falsehoods(results, rows), *scene.verify(rows, names, results)]
         tally.note(names, play, wrong)
         return play
 

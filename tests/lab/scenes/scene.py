@@ -67,7 +67,7 @@ async def settle(who: Actor, *batch: Settlement) -> Settled:
     committed = await who.store.claims.commit(batch)
     if gates := [f"k:{item.frees}" for item in batch if item.frees is not None and item.id not in committed.stale]:
         await who.store.limits.open(gates)
-    return Settled(batch, committed)
+    return Settled(who.node, batch, committed)
 
 
 async def send(who: Actor, *batch: Signal) -> Sent:

@@ -117,6 +117,11 @@ class Running(Scene):
         return await reap(who, NODE)
 
     @operation
+    async def take_over(self, who: Actor) -> Any:
+        await reap(who, NODE)
+        return await take(who)
+
+    @operation
     async def release(self, who: Actor) -> Any:
         return await who.store.claims.release([(self.it.id, self.it.epoch)])
 
