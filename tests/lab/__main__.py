@@ -64,6 +64,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="whence chance comes (default: 1)")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="plants a bug: the run must fail")
     parser.add_argument("--pair", help="only these operations, with commas")
+    parser.add_argument("--short", action="store_true", help="leave out operations that are much like others")
     parser.add_argument("--stop", action="store_true", help="end a scene at its first violation")
     given = parser.parse_args()
     plan = Plan(
@@ -73,6 +74,7 @@ def main() -> int:
         given.triples,
         given.seed,
         given.stop,
+        not given.short,
     )
     pair = given.pair.split(",") if given.pair else None
     with postgres.obtain(durable=False) as server, server.fresh_database() as url:

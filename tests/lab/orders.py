@@ -85,10 +85,14 @@ class Exhaustive:
         return False
 
 
-def sample(count: int, cap: int, dice: random.Random) -> Iterator[Choose]:
-    """Up to `cap` orders of `count` operations: the serial ones, the most mixed ones, then others by chance."""
-    places = list(range(count))
-    fixed = [serial(places[turn:] + places[:turn]) for turn in places] + [alternating(start) for start in places]
+def sample(names: Sequence[str], cap: int, dice: random.Random) -> Iterator[Choose]:
+    """Up to `cap` orders of these operations: the serial ones, the most mixed ones, then others by chance.
+
+    An operation that meets itself has one serial order.
+    """
+    places = list(range(len(names)))
+    turns = [turn for turn in places if names[turn] not in names[:turn]]
+    fixed = [serial(places[turn:] + places[:turn]) for turn in turns] + [alternating(turn) for turn in turns]
     yield from fixed[:cap]
     for _ in range(cap - len(fixed)):
         yield shuffled(dice)

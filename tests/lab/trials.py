@@ -86,6 +86,7 @@ class Plan:
         triples: So many triples of operations, picked by chance, instead of all pairs.
         seed: Whence chance comes.
         stop_at_first: Whether the first finding ends it.
+        rare: Whether operations that are much like others are tried, too.
     """
 
     cap: int | None = None
@@ -94,6 +95,7 @@ class Plan:
     triples: int = 0
     seed: int = 1
     stop_at_first: bool = False
+    rare: bool = True
 
 
 class Trial:
@@ -114,7 +116,7 @@ class Trial:
         async with mutant(self._lab):
             for names in only or self._groups(scene, dice):
                 await self._group(scene, names, dice, tally)
-                if tally.noticed and self._plan.stop_at_first:
+                if self._has_seen_enough(tally):
                     break
         return tally
 
@@ -132,9 +134,13 @@ class Trial:
             raise AssertionError(f"scene {name} begins with what is wrong: {wrong}")
         return scene
 
+    def _has_seen_enough(self, tally: Tally) -> bool:
+        return self._plan.stop_at_first and tally.noticed > 0
+
     def _groups(self, scene: Scene, dice: random.Random) -> Iterator[Sequence[str]]:
         if not self._plan.triples:
-            yield from itertools.combinations_with_replacement(scene.operations, 2)
+            names = [name for name in scene.operations if self._plan.rare or name not in scene.rare]
+            yield from itertools.combinations_with_replacement(names, 2)
         for _ in range(self._plan.triples):
             yield dice.choices(scene.operations, k=3)
 
@@ -147,30 +153,34 @@ class Trial:
             await self._all(scene, names, dice, tally)
             return
         seen: set[tuple[tuple[int, str], ...]] = set()
-        for count, choose in enumerate(sample(len(names), cap, dice)):
+        for choose in sample(names, cap, dice):
+            if self._has_seen_enough(tally):
+                return
             play = await self._play(scene, names, choose, tally)
             seen.add(tuple((move.actor, move.statement) for move in play.moves))
-            if count + 1 == len(names) and len(seen) >= _orders(play):
+            if len(seen) >= _orders(play):
                 return  # that was all there is.
 
     async def _held(self, scene: Scene, names: Sequence[str], dice: random.Random, tally: Tally) -> None:
         """Both meet within their statements: a third holds a row until they can go no further."""
         chosen = self._holds if self._plan.holds is None else dice.sample(self._holds, min(self._plan.holds, len(self._holds)))
         for hold in chosen:
-            for first in ((0, 1, 2), (1, 0, 2)):
+            for first in ((0, 1, 2), (1, 0, 2))[: 1 if names[0] == names[1] else 2]:
                 await self._play(scene, names, held(first), tally, hold)
+                if self._has_seen_enough(tally):
+                    return
 
     async def _all(self, scene: Scene, names: Sequence[str], dice: random.Random, tally: Tally) -> None:
         """Every order; of a pair that has too many the first ones, and as many by chance."""
         orders, limit = Exhaustive(), self._plan.limit
         more, count = True, 0
-        while more and count < limit:
+        while more and count < limit and not self._has_seen_enough(tally):
             more = orders.ended(await self._play(scene, names, orders.begin(), tally))
             count += 1
         tally.strayed += orders.strayed
-        if more:
+        if more and not self._has_seen_enough(tally):
             tally.cut += 1
-            for choose in sample(len(names), limit, dice):
+            for choose in sample(names, limit, dice):
                 await self._play(scene, names, choose, tally)
 
     async def _play(

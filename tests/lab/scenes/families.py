@@ -6,7 +6,7 @@ from typing import Any
 from outlast._model import Claim, Entry, Redo, Settlement
 from outlast._store.post import CHILD
 from tests.lab.check import Rows
-from tests.lab.scenes.scene import Scene, cancel, operation, promote, reap, send, settle, take
+from tests.lab.scenes.scene import Scene, cancel, operation, promote, rare, reap, send, settle, take
 from tests.lab.stepping import Actor
 from tests.store.given import NODE
 from tests.store.outcomes import ended, moved, parked, spawned
@@ -59,7 +59,7 @@ class Family(Scene):
     async def stop_one(self, who: Actor) -> Any:
         return await cancel(who, self.one.id)
 
-    @operation
+    @rare
     async def stop_ready(self, who: Actor) -> Any:
         return await cancel(who, self.ready)
 
@@ -67,7 +67,7 @@ class Family(Scene):
     async def stop_all(self, who: Actor) -> Any:
         return await cancel(who, self.home, tree=True)
 
-    @operation
+    @rare
     async def stop_home(self, who: Actor) -> Any:
         return await cancel(who, self.home)
 
@@ -79,7 +79,7 @@ class Family(Scene):
     async def delete_ready(self, who: Actor) -> Any:
         return await who.store.instances.delete(self.ready)
 
-    @operation
+    @rare
     async def delete_home(self, who: Actor) -> Any:
         return await who.store.instances.delete(self.home)
 
@@ -87,7 +87,7 @@ class Family(Scene):
     async def promote(self, who: Actor) -> Any:
         return await promote(who)
 
-    @operation
+    @rare
     async def go(self, who: Actor) -> Any:
         return await send(who, self.gos[who.number])
 
@@ -95,7 +95,7 @@ class Family(Scene):
     async def pause_all(self, who: Actor) -> Any:
         return await who.store.acts.pause(self.home, self.pauses[who.number], tree=True)
 
-    @operation
+    @rare
     async def reap(self, who: Actor) -> Any:
         return await reap(who, NODE)
 
@@ -155,7 +155,7 @@ class Cousins(Scene):
     async def stop_first(self, who: Actor) -> Any:
         return await cancel(who, self.homes[0], tree=True)
 
-    @operation
+    @rare
     async def stop_second(self, who: Actor) -> Any:
         return await cancel(who, self.homes[1], tree=True)
 
@@ -205,7 +205,7 @@ class Called(Scene):
     async def record(self, who: Actor) -> Any:
         return await settle(who, self._flow("running", entries=[Entry("step#1", "step", "done", 2, value=f'"{who.node}"')]))
 
-    @operation
+    @rare
     async def record_and_send(self, who: Actor) -> Any:
         entry = Entry("far#1", "step", "waiting", 3)
         return await settle(who, self._flow("running", entries=[entry], started=[self.more]))
@@ -238,7 +238,7 @@ class Called(Scene):
     async def stop_all(self, who: Actor) -> Any:
         return await cancel(who, self.flow.id, tree=True)
 
-    @operation
+    @rare
     async def stop_flow(self, who: Actor) -> Any:
         return await cancel(who, self.flow.id)
 
@@ -246,11 +246,11 @@ class Called(Scene):
     async def pause(self, who: Actor) -> Any:
         return await who.store.acts.pause(self.flow.id, self.pauses[who.number])
 
-    @operation
+    @rare
     async def resume(self, who: Actor) -> Any:
         return await who.store.acts.resume(self.flow.id, self.resumes[who.number])
 
-    @operation
+    @rare
     async def reap(self, who: Actor) -> Any:
         return await reap(who, NODE)
 
@@ -258,7 +258,7 @@ class Called(Scene):
     async def delete(self, who: Actor) -> Any:
         return await who.store.instances.delete(self.flow.id)
 
-    @operation
+    @rare
     async def go(self, who: Actor) -> Any:
         return await send(who, self.gos[who.number])
 
@@ -312,7 +312,7 @@ class Ended(Scene):
     async def delete(self, who: Actor) -> Any:
         return await who.store.instances.delete(self.it)
 
-    @operation
+    @rare
     async def delete_flow(self, who: Actor) -> Any:
         return await who.store.instances.delete(self.flow)
 
@@ -332,7 +332,7 @@ class Ended(Scene):
     async def go(self, who: Actor) -> Any:
         return await send(who, self.gos[who.number])
 
-    @operation
+    @rare
     async def go_by_key(self, who: Actor) -> Any:
         return await send(who, self.keyed[who.number])
 
@@ -370,7 +370,7 @@ class Keyed(Scene):
     async def done(self, who: Actor) -> Any:
         return await settle(who, ended(self.holder))
 
-    @operation
+    @rare
     async def next(self, who: Actor) -> Any:
         return await settle(who, moved(self.holder))
 
@@ -398,7 +398,7 @@ class Keyed(Scene):
     async def spawn(self, who: Actor) -> Any:
         return await settle(who, spawned(self.home, self.born))
 
-    @operation
+    @rare
     async def go_by_key(self, who: Actor) -> Any:
         return await send(who, self.keyed[who.number])
 

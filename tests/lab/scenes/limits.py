@@ -3,7 +3,7 @@
 from typing import Any
 
 from outlast._model import RateRow, Settlement
-from tests.lab.scenes.scene import Scene, cancel, operation, promote, reap, settle, take
+from tests.lab.scenes.scene import Scene, cancel, operation, promote, rare, reap, settle, take
 from tests.lab.stepping import Actor
 from tests.store.given import NODE
 from tests.store.outcomes import ended, moved
@@ -44,7 +44,7 @@ class Slots(Scene):
     async def done(self, who: Actor) -> Any:
         return await settle(who, ended(self.it, frees="k"))
 
-    @operation
+    @rare
     async def next(self, who: Actor) -> Any:
         return await settle(who, moved(self.it, frees="k"))
 
@@ -52,7 +52,7 @@ class Slots(Scene):
     async def next_with_another_key(self, who: Actor) -> Any:
         return await settle(who, Settlement(self.it.id, self.it.epoch, "scheduled", 0, step="b", delay_s=0.0, concurrency_key="l", frees="k"))
 
-    @operation
+    @rare
     async def open(self, who: Actor) -> Any:
         return await who.store.limits.open(["k:k", "k:l"])
 
@@ -60,7 +60,7 @@ class Slots(Scene):
     async def sweep(self, who: Actor) -> Any:
         return await who.store.limits.sweep("", 10)
 
-    @operation
+    @rare
     async def promote(self, who: Actor) -> Any:
         return await promote(who)
 
@@ -84,7 +84,7 @@ class Slots(Scene):
     async def pause_ready(self, who: Actor) -> Any:
         return await who.store.acts.pause(self.ready, self.pauses[who.number])
 
-    @operation
+    @rare
     async def release(self, who: Actor) -> Any:
         return await who.store.claims.release([(self.it.id, self.it.epoch)])
 
@@ -104,7 +104,7 @@ class Single(Scene):
         )
         self.pauses = self.deeds("paused")
 
-    @operation
+    @rare
     async def take(self, who: Actor) -> Any:
         return await take(who)
 
@@ -152,7 +152,7 @@ class Rates(Scene):
     async def take(self, who: Actor) -> Any:
         return await take(who)
 
-    @operation
+    @rare
     async def take_one(self, who: Actor) -> Any:
         return await take(who, 1)
 

@@ -6,7 +6,7 @@ from typing import Any
 from outlast._model import AlarmMove, AlarmRow, Answer, NewCall
 from tests.lab.answers import Made, Saved
 from tests.lab.check import Rows
-from tests.lab.scenes.scene import Scene, operation
+from tests.lab.scenes.scene import Scene, operation, rare
 from tests.lab.stepping import Actor
 from tests.store.given import NODE
 from tests.store.owners import TYPE, Owners, alarm, commit, wanted
@@ -50,7 +50,7 @@ class Owned(Scene):
     async def save(self, who: Actor) -> Any:
         return await save(who, commit(self.one))
 
-    @operation
+    @rare
     async def save_both(self, who: Actor) -> Any:
         return await save(who, *[commit(self.one), commit(self.two)][:: 1 if who.number else -1])
 
@@ -59,7 +59,7 @@ class Owned(Scene):
         answers = [Answer(call.call, "1", None) for call in (self.call, self.plain)]
         return await save(who, commit(self.one, answers=answers, sends=[self.sent]))
 
-    @operation
+    @rare
     async def rung(self, who: Actor) -> Any:
         return await save(who, commit(self.one, moved=[self.ring]))
 
@@ -76,7 +76,7 @@ class Owned(Scene):
     async def give_up(self, who: Actor) -> Any:
         return await save(who, commit(self.one, released=True))
 
-    @operation
+    @rare
     async def release(self, who: Actor) -> Any:
         return await who.store.objects.release(NODE, [(TYPE, "1", self.one.epoch)])
 
@@ -97,7 +97,7 @@ class Owned(Scene):
         await bury(who, NODE)
         return await activate(who, "2", "1")
 
-    @operation
+    @rare
     async def come_back(self, who: Actor) -> Any:
         return Made(NODE, await who.store.objects.activate(NODE, [wanted("1")]))
 
@@ -113,11 +113,11 @@ class Owned(Scene):
     async def post(self, who: Actor) -> Any:
         return await who.store.calls.post([self.calls[who.number]])
 
-    @operation
+    @rare
     async def post_crossed(self, who: Actor) -> Any:
         return await who.store.calls.post(self.crossed[who.number][:: 1 if who.number else -1])
 
-    @operation
+    @rare
     async def drop(self, who: Actor) -> Any:
         return await who.store.calls.drop([self.plain.call, self.call.call])
 
@@ -203,7 +203,7 @@ class Expired(Scene):
     async def release(self, who: Actor) -> Any:
         return await who.store.objects.release(NODE, None)
 
-    @operation
+    @rare
     async def prune_calls(self, who: Actor) -> Any:
         return await who.store.calls.prune(10)
 

@@ -19,14 +19,22 @@ def operation(doing: Doing) -> Doing:
     return doing
 
 
+def rare(doing: Doing) -> Doing:
+    """Marks an operation that is left out where time is short: another one is much like it."""
+    doing.is_rare = True  # type: ignore[attr-defined]
+    return operation(doing)
+
+
 class Scene:
     """Rows, made once and played from again and again; the ids of whatever operations add are made with them.
 
     Attributes:
         operations: The names of the scene's operations.
+        rare: Those of them that are left out where time is short.
     """
 
     operations: ClassVar[tuple[str, ...]]
+    rare: ClassVar[frozenset[str]]
 
     def __init__(self, given: Given) -> None:
         self.given = given
@@ -34,6 +42,7 @@ class Scene:
 
     def __init_subclass__(cls) -> None:
         cls.operations = tuple(name for name, value in vars(cls).items() if hasattr(value, "is_operation"))
+        cls.rare = frozenset(name for name, value in vars(cls).items() if hasattr(value, "is_rare"))
 
     async def prepare(self) -> None:
         """Makes the rows."""

@@ -11,7 +11,7 @@ from outlast._kernel.schedules import tick_key
 from outlast._model import NewInstance, ScheduleRow
 from tests.lab.answers import Fired
 from tests.lab.check import Rows
-from tests.lab.scenes.scene import Scene, cancel, operation, promote, settle, take
+from tests.lab.scenes.scene import Scene, cancel, operation, promote, rare, settle, take
 from tests.lab.stepping import Actor
 from tests.store.given import NODE
 from tests.store.outcomes import ended
@@ -66,7 +66,7 @@ class Ticks(Scene):
         rows = await who.store.schedules.due(T0 + HOUR, 10, watch=True)
         return [await self._fire(who, row, 1) for row in rows if row.decided <= T0]
 
-    @operation
+    @rare
     async def fire_twice(self, who: Actor) -> Any:
         """A reply was lost: the same is asked for again."""
         await self._fire(who, self.row, 1)
@@ -77,7 +77,7 @@ class Ticks(Scene):
         row = await who.store.schedules.get("nightly")
         return row and await who.store.schedules.change(msgspec.structs.replace(row, enabled=False))
 
-    @operation
+    @rare
     async def note_end(self, who: Actor) -> Any:
         changed = msgspec.structs.replace(self.row, runs="[]", consecutive_failures=1)
         return await who.store.schedules.change(changed)
@@ -90,7 +90,7 @@ class Ticks(Scene):
     async def run_done(self, who: Actor) -> Any:
         return await settle(who, ended(self.run))
 
-    @operation
+    @rare
     async def stop_run(self, who: Actor) -> Any:
         return await cancel(who, self.run.id)
 

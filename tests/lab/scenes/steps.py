@@ -12,6 +12,7 @@ from tests.lab.scenes.scene import (
     kept,
     operation,
     promote,
+    rare,
     reap,
     reclaim,
     send,
@@ -48,11 +49,11 @@ class Running(Scene):
     async def done(self, who: Actor) -> Any:
         return await settle(who, ended(self.it))
 
-    @operation
+    @rare
     async def failed(self, who: Actor) -> Any:
         return await settle(who, ended(self.it, "failed"))
 
-    @operation
+    @rare
     async def once_more(self, who: Actor) -> Any:
         return await settle(who, again(self.it))
 
@@ -60,7 +61,7 @@ class Running(Scene):
     async def next(self, who: Actor) -> Any:
         return await settle(who, moved(self.it, consumed=[self.hint.id]))
 
-    @operation
+    @rare
     async def keep(self, who: Actor) -> Any:
         return await settle(who, kept(self.it))
 
@@ -80,7 +81,7 @@ class Running(Scene):
     async def sister_done(self, who: Actor) -> Any:
         return await settle(who, ended(self.sister))
 
-    @operation
+    @rare
     async def both_done(self, who: Actor) -> Any:
         return await settle(who, ended(self.sister), ended(self.it))
 
@@ -88,7 +89,7 @@ class Running(Scene):
     async def go(self, who: Actor) -> Any:
         return await send(who, self.gos[who.number])
 
-    @operation
+    @rare
     async def go_by_key(self, who: Actor) -> Any:
         return await send(who, self.keyed[who.number])
 
@@ -112,7 +113,7 @@ class Running(Scene):
     async def reclaim(self, who: Actor) -> Any:
         return await reclaim(who)
 
-    @operation
+    @rare
     async def reap(self, who: Actor) -> Any:
         return await reap(who, NODE)
 
@@ -175,7 +176,7 @@ class Waiting(Scene):
     async def go_deduped(self, who: Actor) -> Any:
         return await send(who, self.deduped[who.number])
 
-    @operation
+    @rare
     async def go_by_key(self, who: Actor) -> Any:
         return await send(who, self.keyed[who.number])
 
@@ -203,7 +204,7 @@ class Waiting(Scene):
     async def pause(self, who: Actor) -> Any:
         return await who.store.acts.pause(self.it, self.pauses[who.number])
 
-    @operation
+    @rare
     async def resume(self, who: Actor) -> Any:
         return await who.store.acts.resume(self.it, self.resumes[who.number])
 
@@ -269,7 +270,7 @@ class Due(Scene):
     async def pause(self, who: Actor) -> Any:
         return await who.store.acts.pause(self.ready, self.pauses[who.number])
 
-    @operation
+    @rare
     async def pause_due(self, who: Actor) -> Any:
         return await who.store.acts.pause(self.due, self.pauses[who.number])
 
@@ -277,7 +278,7 @@ class Due(Scene):
     async def resume(self, who: Actor) -> Any:
         return await who.store.acts.resume(self.held, self.resumes[who.number])
 
-    @operation
+    @rare
     async def resume_ready(self, who: Actor) -> Any:
         return await who.store.acts.resume(self.ready, self.resumes[who.number])
 
@@ -285,7 +286,7 @@ class Due(Scene):
     async def stop(self, who: Actor) -> Any:
         return await cancel(who, self.ready)
 
-    @operation
+    @rare
     async def stop_due(self, who: Actor) -> Any:
         return await cancel(who, self.due)
 
@@ -293,7 +294,7 @@ class Due(Scene):
     async def stop_queue(self, who: Actor) -> Any:
         return await who.store.queues.pause("default")
 
-    @operation
+    @rare
     async def hurry(self, who: Actor) -> Any:
         return await who.store.timers.hurry([self.due])
 
