@@ -57,6 +57,7 @@ async def test_any_three_operations_may_meet(lab: Lab, scene: str, pytestconfig:
         ("waiting", ("go", "promote")),
         ("cousins", ("first_of_both", "second_of_both")),
         ("called", ("park", "child_done")),
+        ("ended", ("prune", "delete_flow")),
         ("slots", ("take", "done")),
         ("owned", ("answer", "take_over")),
     ],

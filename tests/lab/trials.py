@@ -165,7 +165,8 @@ class Trial:
         """Both meet within their statements: a third holds a row until they can go no further."""
         chosen = self._holds if self._plan.holds is None else dice.sample(self._holds, min(self._plan.holds, len(self._holds)))
         for hold in chosen:
-            for first in ((0, 1, 2), (1, 0, 2))[: 1 if names[0] == names[1] else 2]:
+            firsts = [(0, 1, 2), (1, 0, 2)][: 1 if names[0] == names[1] else 2]
+            for first in firsts if self._plan.holds is None else [dice.choice(firsts)]:
                 await self._play(scene, names, held(first), tally, hold)
                 if self._has_seen_enough(tally):
                     return
