@@ -36,7 +36,10 @@ async def run_races(url: str, count: int, seed: int, mutant: str | None) -> int:
             began = time.monotonic()
             score = await race(lab, url, kind, count, seed=seed, mutant=MUTANTS[mutant] if mutant else None)
             shares = f"the signal ended last in {score.first}, first in {score.second}"
-            print(f"{kind:10} {score.races} races, {shares}, {score.lost} lost, {time.monotonic() - began:.1f} s", flush=True)
+            print(
+                f"{kind:10} {score.races} races, {shares}, {score.lost} lost, {time.monotonic() - began:.1f} s",
+                flush=True,
+            )
             for finding in score.findings:
                 print(f"  {finding}")
             lost += score.lost
@@ -57,7 +60,9 @@ def main() -> int:
     parser.add_argument("scenes", nargs="*", help=f"of {', '.join(SCENES)}; default: all")
     parser.add_argument("--full", action="store_true", help="every interleaving of every pair")
     parser.add_argument("--cap", type=int, default=10, help="interleavings of a pair (default: 10)")
-    parser.add_argument("--limit", type=int, default=1_000, help="with --full, orders of a pair at most; 0: all of them")
+    parser.add_argument(
+        "--limit", type=int, default=1_000, help="with --full, orders of a pair at most; 0: all of them"
+    )
     parser.add_argument("--holds", type=int, default=1, help="rows that a third holds while a pair meets (default: 1)")
     parser.add_argument("--triples", type=int, default=0, help="so many triples of each scene instead of its pairs")
     parser.add_argument("--races", type=int, default=0, help="so many races of each kind at full speed, instead")

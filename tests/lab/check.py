@@ -54,23 +54,27 @@ def wakeups(rows: Rows) -> Iterator[str]:
 
 def slots(rows: Rows) -> Iterator[str]:
     """No key has more running than slots; no slot is held twice."""
-    held = Counter(
-        (row["concurrency_key"], row["slot"]) for row in rows["instances"] if row["slot"] is not None
-    )
+    held = Counter((row["concurrency_key"], row["slot"]) for row in rows["instances"] if row["slot"] is not None)
     running = Counter(key for key, _ in held.elements())
     for (key, slot), count in held.items():
         if count > 1:
             yield f"slots: slot {slot} of {key!r} is held {count} times"
     for key, count in running.items():
-        most = max(_declared(rows, rows["gates"], key), _declared(rows, rows.get("saved_gates", ()), key))
+        most = max(_declared(rows["nodes"], rows["gates"], key), _declared_before(rows, key))
         if count > most:
             yield f"slots: {count} of {key!r} run, which has {most} slots"
 
 
-def _declared(rows: Rows, gates: Sequence[Row], key: str) -> int:
-    living = {node["id"] for node in rows["nodes"]}
+def _declared(nodes: Sequence[Row], gates: Sequence[Row], key: str) -> int:
+    """The slots of a key: the lowest that a living node says."""
+    living = {node["id"] for node in nodes}
     said = [gate["slots"] for gate in gates if gate["name"] == limit_name(key) and gate["node"] in living]
     return min(said, default=1)
+
+
+def _declared_before(rows: Rows, key: str) -> int:
+    """The same at the beginning, where that is known: what was let in under it may still run."""
+    return _declared(rows.get("saved_nodes", ()), rows.get("saved_gates", ()), key)
 
 
 def keys(rows: Rows) -> Iterator[str]:
@@ -133,7 +137,9 @@ def moves(rows: Rows) -> Iterator[str]:
         if was != status and (was, status) not in _LEGAL:
             yield f"move: {_shown(after)} was {was}"
         claimed = (was, status) == ("ready", RUNNING)
-        if after["epoch"] - before["epoch"] != (1 if claimed or (was != status == "cancelled" and not _told(before, after)) else 0):
+        if after["epoch"] - before["epoch"] != (
+            1 if claimed or (was != status == "cancelled" and not _told(before, after)) else 0
+        ):
             yield f"epoch: {_shown(after)} was {was} in epoch {before['epoch']}"
         written = after["commits"] - before["commits"]
         if written not in (0, 1):

@@ -113,7 +113,7 @@ class Lab:
         await self._connection.execute("SELECT lab.restore()")
 
     async def rows(self) -> dict[str, list[dict[str, Any]]]:
-        """All rows by table, the `history` of what has been changed since, and the `saved_gates` of the beginning."""
+        """All rows by table, the `history` of what has been changed since, and `saved_gates` and `saved_nodes`, as they were."""
         found: dict[str, Any] = json.loads(await self._connection.fetchval("SELECT lab.rows()"))
         return {name: rows or [] for name, rows in found.items()}
 
@@ -187,8 +187,7 @@ async def _furnish(connection: Any) -> None:
         )
     parts = [f"'{name}', (SELECT json_agg(t) FROM outlast.{name} AS t)" for name in TABLES]
     parts.append("'history', (SELECT json_agg(h ORDER BY h.number) FROM lab.history AS h)")
-    parts.append("'saved_gates', (SELECT json_agg(g) FROM lab.gates AS g)")
+    parts += [f"'saved_{name}', (SELECT json_agg(t) FROM lab.{name} AS t)" for name in ("gates", "nodes")]
     await connection.execute(
-        "CREATE FUNCTION lab.rows() RETURNS json LANGUAGE sql AS"
-        f" $$ SELECT json_build_object({', '.join(parts)}) $$"
+        f"CREATE FUNCTION lab.rows() RETURNS json LANGUAGE sql AS $$ SELECT json_build_object({', '.join(parts)}) $$"
     )

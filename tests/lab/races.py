@@ -84,7 +84,14 @@ class Racer:
 
 
 async def race(
-    lab: Lab, url: str, kind: str, count: int, *, seed: int = 1, mutant: Mutant | None = None, stop_at_first: bool = False
+    lab: Lab,
+    url: str,
+    kind: str,
+    count: int,
+    *,
+    seed: int = 1,
+    mutant: Mutant | None = None,
+    stop_at_first: bool = False,
 ) -> Score:
     """Runs races of a kind, and says what came of them."""
     make, first, second, wrong = KINDS[kind]

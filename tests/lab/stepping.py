@@ -204,7 +204,7 @@ class Driver:
         self._watcher = watcher
 
     async def play(self, actors: Sequence[Actor], operations: Sequence[Operation], choose: Choose) -> Play:
-        """Runs one operation of each actor, a statement at a time, in the order that `choose` makes of those who can."""
+        """Runs one operation of each actor, a statement at a time; `choose` says whose is next, of those who can."""
         play = Play([], [], [], [])
         tasks = [actor.begin(operation) for actor, operation in zip(actors, operations, strict=True)]
         for actor in actors:

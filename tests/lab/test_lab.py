@@ -70,6 +70,26 @@ async def test_every_order_of_two_is_right(lab: Lab, scene: str, pair: tuple[str
     assert tally.blocked
 
 
+async def test_a_signal_whose_id_is_older_may_be_committed_later(lab: Lab) -> None:
+    """Two signals and a park: whichever commits first, nobody waits for what is there."""
+    tally = await Trial(lab, Plan()).run("running", [("go", "go", "park")])
+
+    assert not tally.broken, report(tally)
+    assert tally.cut == 0
+    assert tally.blocked
+
+
+@pytest.mark.parametrize("name", ["targets-unordered", "tree-unordered", "parents-unordered"])
+async def test_a_deadlock_costs_nothing_but_time(lab: Lab, name: str) -> None:
+    """Locks taken in another order, as by a bug or by somebody else's transaction."""
+    mutant = MUTANTS[name]
+
+    tally = await Trial(lab, Plan(cap=4)).run(mutant.scene, [mutant.pair], mutant=mutant.planted)
+
+    assert tally.deadlocks, "no deadlock was met"
+    assert not tally.broken, report(tally)
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 async def test_a_planted_bug_is_noticed(lab: Lab, name: str) -> None:
     mutant = MUTANTS[name]

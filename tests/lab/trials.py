@@ -163,7 +163,11 @@ class Trial:
 
     async def _held(self, scene: Scene, names: Sequence[str], dice: random.Random, tally: Tally) -> None:
         """Both meet within their statements: a third holds a row until they can go no further."""
-        chosen = self._holds if self._plan.holds is None else dice.sample(self._holds, min(self._plan.holds, len(self._holds)))
+        chosen = (
+            self._holds
+            if self._plan.holds is None
+            else dice.sample(self._holds, min(self._plan.holds, len(self._holds)))
+        )
         for hold in chosen:
             firsts = [(0, 1, 2), (1, 0, 2)][: 1 if names[0] == names[1] else 2]
             for first in firsts if self._plan.holds is None else [dice.choice(firsts)]:

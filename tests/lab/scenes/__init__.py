@@ -10,7 +10,20 @@ from tests.lab.scenes.steps import Due, Running, Waiting
 SCENES: dict[str, type[Scene]] = {
     scene.__name__.lower(): scene
     for scene in (
-        Running, Waiting, Due, Family, Cousins, Called, Ended, Keyed, Slots, Single, Rates, Owned, Expired, Ticks,
+        Running,
+        Waiting,
+        Due,
+        Family,
+        Cousins,
+        Called,
+        Ended,
+        Keyed,
+        Slots,
+        Single,
+        Rates,
+        Owned,
+        Expired,
+        Ticks,
     )
 }
 """By name."""

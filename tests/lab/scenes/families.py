@@ -109,7 +109,11 @@ class Family(Scene):
 
     def verify(self, rows: Rows, names: Sequence[str], results: Sequence[Any]) -> Iterator[str]:
         home = next((row for row in rows["instances"] if row["id"] == self.home), None)
-        left = [row for row in rows["instances"] if row["parent"] == self.home and row["round"] == 2 and row["finished_at"] is None]
+        left = [
+            row
+            for row in rows["instances"]
+            if row["parent"] == self.home and row["round"] == 2 and row["finished_at"] is None
+        ]
         given_up = {"promote", "stop_all", "stop_home", "retry_failed"} & set(names)
         if home is not None and home["status"] != "waiting" and left and not given_up:
             yield f"barrier: the parent is {home['status']}, and {len(left)} of its children have not ended"
@@ -179,8 +183,9 @@ class Called(Scene):
         given = self.given
         await self.begin(NODE, "bob", "cyd", "dan")
         flow = await given.claim(step="workflow")
-        child, errand = given.new(parent=flow.id, round=1, child=0), given.new(
-            parent=flow.id, round=2, child=0, step="~errand"
+        child, errand = (
+            given.new(parent=flow.id, round=1, child=0),
+            given.new(parent=flow.id, round=2, child=0, step="~errand"),
         )
         noted = Entry("child#1", "child", "waiting", 1, value='"x"')
         start = Settlement(flow.id, flow.epoch, "running", 0, commits=0, entries=[noted], started=[child, errand])
@@ -203,7 +208,9 @@ class Called(Scene):
 
     @operation
     async def record(self, who: Actor) -> Any:
-        return await settle(who, self._flow("running", entries=[Entry("step#1", "step", "done", 2, value=f'"{who.node}"')]))
+        return await settle(
+            who, self._flow("running", entries=[Entry("step#1", "step", "done", 2, value=f'"{who.node}"')])
+        )
 
     @rare
     async def record_and_send(self, who: Actor) -> Any:
@@ -274,7 +281,7 @@ class Called(Scene):
 
 
 class Ended(Scene):
-    """Ended instances past their retention: one alone with a letter, a workflow with errands, a child of a live parent."""
+    """Ended instances past their retention: one with a letter and a key, and a workflow with an errand."""
 
     async def prepare(self) -> None:
         given = self.given

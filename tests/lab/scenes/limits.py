@@ -50,7 +50,12 @@ class Slots(Scene):
 
     @operation
     async def next_with_another_key(self, who: Actor) -> Any:
-        return await settle(who, Settlement(self.it.id, self.it.epoch, "scheduled", 0, step="b", delay_s=0.0, concurrency_key="l", frees="k"))
+        return await settle(
+            who,
+            Settlement(
+                self.it.id, self.it.epoch, "scheduled", 0, step="b", delay_s=0.0, concurrency_key="l", frees="k"
+            ),
+        )
 
     @rare
     async def open(self, who: Actor) -> Any:
@@ -100,7 +105,8 @@ class Single(Scene):
                 id = await given.one(concurrency_key=key, priority=priority)
                 given.database.poke(id, status="ready")
         (self.first,) = (
-            str(row[0]) for row in given.database.query("SELECT id FROM {instances} WHERE priority = -1 AND concurrency_key = 'k'")
+            str(row[0])
+            for row in given.database.query("SELECT id FROM {instances} WHERE priority = -1 AND concurrency_key = 'k'")
         )
         self.pauses = self.deeds("paused")
 
@@ -170,7 +176,9 @@ class Rates(Scene):
 
     @operation
     async def declare(self, who: Actor) -> Any:
-        return await who.store.limits.declare(who.node, {}, [RateRow("s", 1.0, 60.0, 1.0), RateRow("r", 1.0, 60.0, 1.0)])
+        return await who.store.limits.declare(
+            who.node, {}, [RateRow("s", 1.0, 60.0, 1.0), RateRow("r", 1.0, 60.0, 1.0)]
+        )
 
     @operation
     async def prune(self, who: Actor) -> Any:

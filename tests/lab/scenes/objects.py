@@ -103,7 +103,12 @@ class Owned(Scene):
 
     @operation
     async def set(self, who: Actor) -> Any:
-        return await who.store.alarms.set([AlarmRow(TYPE, "1", name, f"set by {who.node}", delay_s=60.0) for name in ("ring", "a")[:: 1 if who.number else -1]])
+        return await who.store.alarms.set(
+            [
+                AlarmRow(TYPE, "1", name, f"set by {who.node}", delay_s=60.0)
+                for name in ("ring", "a")[:: 1 if who.number else -1]
+            ]
+        )
 
     @operation
     async def cancel(self, who: Actor) -> Any:
@@ -130,13 +135,19 @@ class Owned(Scene):
             if row["key"] is not None:
                 keyed[row["id"], row["key"]] = keyed.get((row["id"], row["key"]), 0) + 1
         yield from (f"call: {count} of object {id} with key {key!r}" for (id, key), count in keyed.items() if count > 1)
-        posted = [result[0].call for name, result in zip(names, results, strict=True) if name == "post" and isinstance(result, list)]
+        posted = [
+            result[0].call
+            for name, result in zip(names, results, strict=True)
+            if name == "post" and isinstance(result, list)
+        ]
         if len(set(posted)) > 1:
             yield "call: two were told different ids of the call with their key"
 
     def _parts(self, rows: Rows, names: Sequence[str], results: Sequence[Any]) -> Iterator[str]:
         """What a commit says beside the state is written if it is, and only then."""
-        saves = [(name, not result.lost) for name, result in zip(names, results, strict=True) if isinstance(result, Saved)]
+        saves = [
+            (name, not result.lost) for name, result in zip(names, results, strict=True) if isinstance(result, Saved)
+        ]
         written = {name for name, is_written in saves if is_written}
         lost = {name for name, _ in saves} - written
         others = set(names) - lost

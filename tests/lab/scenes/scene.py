@@ -115,5 +115,13 @@ async def cancel(who: Actor, id: str, *, tree: bool = False) -> Any:
 def kept(claim: Claim, **columns: Any) -> Settlement:
     """An outcome that keeps its claim for the next step."""
     return Settlement(
-        claim.id, claim.epoch, "running", 0, step="other", state="{}", commits=claim.commits, deadline_s=600.0, **columns
+        claim.id,
+        claim.epoch,
+        "running",
+        0,
+        step="other",
+        state="{}",
+        commits=claim.commits,
+        deadline_s=600.0,
+        **columns,
     )

@@ -27,8 +27,26 @@ class Ticks(Scene):
         given = self.given
         await self.begin(NODE, "bob", "cyd", "dan")
         row = ScheduleRow(
-            "nightly", "greet", 1, "run", "{}", None, "default", 0, "0 * * * *", "UTC", "auto", "all", 86_400.0,
-            "allow", 100, 0.0, 60.0, True, T0, T0 + HOUR,
+            "nightly",
+            "greet",
+            1,
+            "run",
+            "{}",
+            None,
+            "default",
+            0,
+            "0 * * * *",
+            "UTC",
+            "auto",
+            "all",
+            86_400.0,
+            "allow",
+            100,
+            0.0,
+            60.0,
+            True,
+            T0,
+            T0 + HOUR,
         )
         await self.store.schedules.add(row)
         first = self._run(T0)
@@ -116,6 +134,8 @@ class Ticks(Scene):
             yield from (f"tick: {key} has a run, and is not decided" for key in late)
             missing = set(msgspec.json.decode(row["runs"])) - ids
             yield from (f"tick: run {id} is named by the schedule and does not exist" for id in missing)
-        told = [name for name, result in zip(names, results, strict=True) if isinstance(result, Fired) and result.was_first]
+        told = [
+            name for name, result in zip(names, results, strict=True) if isinstance(result, Fired) and result.was_first
+        ]
         if told and "delete" not in names and not any(row["revision"] > self.row.revision for row in rows["schedules"]):
             yield f"tick: {told} was told to have fired it"

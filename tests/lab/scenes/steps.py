@@ -97,6 +97,10 @@ class Running(Scene):
     async def add(self, who: Actor) -> Any:
         return await who.store.instances.add([self.rows[who.number]])
 
+    @rare
+    async def report(self, who: Actor) -> Any:
+        return await who.store.claims.report([(self.it.id, self.it.epoch, 0.5, "half")])
+
     @operation
     async def stop(self, who: Actor) -> Any:
         return await cancel(who, self.it.id)
@@ -118,6 +122,12 @@ class Running(Scene):
         return await reap(who, NODE)
 
     @operation
+    async def renew(self, who: Actor) -> Any:
+        """A sign of life of the node that holds the claims. Its own lane has its own loop, and cannot be stepped."""
+        desk = who.store.leases._desk
+        return await desk.run("renew", node=NODE, now=desk.now())
+
+    @operation
     async def take_over(self, who: Actor) -> Any:
         await reap(who, NODE)
         return await take(who)
@@ -137,7 +147,9 @@ class Running(Scene):
     def verify(self, rows: Rows, names: Sequence[str], results: Sequence[Any]) -> Iterator[str]:
         unread = {letter["id"] for letter in rows["signals"] if letter["consumed_at"] is None}
         used = any(
-            entry["what"] == "instances" and entry["after"]["id"] == self.it.id and entry["after"]["step"] in ("other", "next")
+            entry["what"] == "instances"
+            and entry["after"]["id"] == self.it.id
+            and entry["after"]["step"] in ("other", "next")
             for entry in rows["history"]
         )
         known = {row["id"] for row in rows["instances"]}
