@@ -26,7 +26,7 @@ if "OUTLAST_TEST_DATABASE_URL" not in os.environ:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Scales of tests that can do more than they do by default."""
     parser.addoption(
-        "--lab-triples", type=int, default=3, help="triples of operations that the interleaving lab tries in each scene"
+        "--lab-triples", type=int, default=1, help="triples of operations that the interleaving lab tries in each scene"
     )
 
 

@@ -49,8 +49,9 @@ async def run_races(url: str, count: int, seed: int, mutant: str | None) -> int:
 def shown(tally: Tally) -> str:
     """The counts."""
     return (
-        f"{tally.groups} groups, {tally.plays} interleavings, {tally.statements} statements, {tally.blocked} with a wait,"
-        f" {tally.deadlocks} deadlocks, {tally.cut} cut, {tally.strayed} strayed, {tally.broken} violations"
+        f"{tally.groups} groups, {tally.plays} interleavings, {tally.statements} statements,"
+        f" {tally.blocked} with a wait, {tally.deadlocks} deadlocks, {tally.cut} cut, {tally.strayed} strayed,"
+        f" {tally.broken} violations"
     )
 
 

@@ -67,15 +67,12 @@ class Hold(NamedTuple):
 
 def holds(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Hold]:
     """Rows that operations may have to wait for."""
-    return [
-        Hold(
-            f"SELECT 1 FROM outlast.{table} WHERE {' AND '.join(f'{name}::text = ${n}' for n, name in enumerate(key, 1))}"
-            " FOR NO KEY UPDATE",
-            tuple(row[name] for name in key),
-        )
-        for table, key in _LOCKED.items()
-        for row in rows[table]
-    ]
+    found: list[Hold] = []
+    for table, key in _LOCKED.items():
+        fits = " AND ".join(f"{name}::text = ${n}" for n, name in enumerate(key, 1))
+        text = f"SELECT 1 FROM outlast.{table} WHERE {fits} FOR NO KEY UPDATE"
+        found += [Hold(text, tuple(row[name] for name in key)) for row in rows[table]]
+    return found
 
 
 class Lab:
@@ -113,7 +110,7 @@ class Lab:
         await self._connection.execute("SELECT lab.restore()")
 
     async def rows(self) -> dict[str, list[dict[str, Any]]]:
-        """All rows by table, the `history` of what has been changed since, and `saved_gates` and `saved_nodes`, as they were."""
+        """All rows by table; `history`, what has been changed since; `saved_gates` and `saved_nodes`, as they were."""
         found: dict[str, Any] = json.loads(await self._connection.fetchval("SELECT lab.rows()"))
         return {name: rows or [] for name, rows in found.items()}
 

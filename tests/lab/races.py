@@ -176,7 +176,7 @@ def _lost_wakeups(rows: Rows, subjects: list[Subject]) -> Iterator[str]:
     statuses = {row["id"]: row["status"] for row in rows["instances"]}
     for each in subjects:
         if each.receipt is None or each.receipt.result != "delivered" or statuses[each.id] != "ready":
-            yield f"lost wake-up: {each.id} is {statuses[each.id]}, its signal was {each.receipt and each.receipt.result}"
+            yield f"lost wake-up: {each.id} is {statuses[each.id]}, its signal: {each.receipt}"
 
 
 def _lost_signals(rows: Rows, subjects: list[Subject]) -> Iterator[str]:
