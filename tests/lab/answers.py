@@ -75,18 +75,20 @@ def falsehoods(results: Sequence[Any], rows: Rows) -> list[str]:
 
 def _of_outcomes(told: Settled, rows: Rows) -> Iterator[str]:
     written = [
-        (entry["who"], entry["after"])
+        (entry["who"], entry["after"], entry["before"]["commits"])
         for entry in rows["history"]
         if entry["what"] == "instances" and entry["after"]["commits"] != entry["before"]["commits"]
     ]
     for item in told.batch:
         there = [
             who
-            for who, after in written
+            for who, after, _ in written
             if (after["id"], after["commit_epoch"]) == (item.id, item.epoch)
             and item.commits in (None, after["commits"] - 1)
         ]
-        mine = [who for who, after in written if who == told.node and after["id"] == item.id]
+        mine = [number for who, after, number in written if who == told.node and after["id"] == item.id]
+        if item.commits is not None and any(number != item.commits for number in mine):
+            yield f"told: outcome {item.commits} of {item.id[-6:]} was written as {mine}"
         if item.id in told.committed.stale:
             if mine:
                 yield f"told: outcome of {item.id[-6:]} in epoch {item.epoch} was called stale, and is written"

@@ -28,7 +28,7 @@ class Mutant:
 
     Attributes:
         about: What is wrong then.
-        scene, pair: Two operations of a scene that show it.
+        scene, names: Two operations of a scene that show it, or three.
         changes: What is changed of statements.
         drops: Indexes that are missing.
         only: The actor that has the changes; None: all.
@@ -36,7 +36,7 @@ class Mutant:
 
     about: str
     scene: str
-    pair: tuple[str, str]
+    names: tuple[str, ...]
     changes: tuple[Change, ...] = ()
     drops: tuple[str, ...] = ()
     only: int | None = None
@@ -178,6 +178,27 @@ MUTANTS: dict[str, Mutant] = {
         "family",
         ("one_done", "two_failed"),
         (Change("lower", r"count\(\*\) AS ended", "2 * count(*) AS ended"),),
+    ),
+    "no-raise": Mutant(
+        "a parent does not hear that a child which had ended runs again",
+        "family",
+        ("retry_failed", "one_done"),
+        (Change("raise", r"p\.pending \+ 1", "p.pending"),),
+    ),
+    "no-number": Mutant(
+        "outcomes of one claim are written whatever it has written already",
+        "called",
+        ("record", "record"),
+        (
+            Change("commit_recorded", r" AND i\.commits = o\.commits", ""),
+            Change("lock_ours", r" AND \(o\.commits IS NULL OR i\.commits = o\.commits\)", ""),
+        ),
+    ),
+    "free-tokens": Mutant(
+        "what has a rate limit takes no tokens",
+        "rates",
+        ("take", "open", "take"),
+        (Change("spend", r"b\.tokens - o\.spent,", "b.tokens - 0 * o.spent,"),),
     ),
     "no-revision": Mutant(
         "a schedule is written whoever has written it meanwhile",

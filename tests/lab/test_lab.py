@@ -90,7 +90,7 @@ async def test_a_deadlock_costs_nothing_but_time(lab: Lab) -> None:
     total = Tally()
     for name in ("targets-unordered", "tree-unordered", "parents-unordered"):
         mutant = MUTANTS[name]
-        tally = await Trial(lab, Plan(cap=4)).run(mutant.scene, [mutant.pair], mutant=mutant.planted)
+        tally = await Trial(lab, Plan(cap=4)).run(mutant.scene, [mutant.names], mutant=mutant.planted)
         assert tally.deadlocks, f"{name}: no deadlock was met"
         total.add(tally)
 
@@ -101,7 +101,7 @@ async def test_every_planted_bug_is_noticed(lab: Lab) -> None:
     unnoticed = []
     for mutant in MUTANTS.values():
         trial = Trial(lab, Plan(cap=60, stop_at_first=True))
-        tally = await trial.run(mutant.scene, [mutant.pair], mutant=mutant.planted)
+        tally = await trial.run(mutant.scene, [mutant.names], mutant=mutant.planted)
         if not tally.noticed:
             unnoticed.append(mutant.about)
 

@@ -6,7 +6,7 @@ from typing import Any
 from outlast._model import Claim, Entry, Redo, Settlement
 from outlast._store.post import CHILD
 from tests.lab.check import Rows
-from tests.lab.scenes.scene import Scene, cancel, operation, promote, rare, reap, send, settle, take
+from tests.lab.scenes.scene import Scene, cancel, living, operation, promote, rare, reap, send, settle, take
 from tests.lab.stepping import Actor
 from tests.store.given import NODE
 from tests.store.outcomes import ended, moved, parked, spawned
@@ -175,6 +175,15 @@ class Cousins(Scene):
     async def take(self, who: Actor) -> Any:
         return await take(who)
 
+    def verify(self, rows: Rows, names: Sequence[str], results: Sequence[Any]) -> Iterator[str]:
+        for home in self.homes:
+            status = next(row["status"] for row in rows["instances"] if row["id"] == home)
+            left = set(living(rows, home)) - {home}
+            if status in ("ready", "running") and left:
+                yield f"barrier: {home[-6:]} is {status}, and {len(left)} of its children have not ended"
+            if status == "cancelled" and left:
+                yield f"tree: {len(left)} children of {home[-6:]} live, and their tree was cancelled"
+
 
 class Called(Scene):
     """A workflow runs, and is about to wait for a child that it has called and an errand; both run."""
@@ -270,6 +279,8 @@ class Called(Scene):
         return await send(who, self.gos[who.number])
 
     def verify(self, rows: Rows, names: Sequence[str], results: Sequence[Any]) -> Iterator[str]:
+        if "stop_all" in names and "delete" not in names:
+            yield from (f"tree: {id[-6:]} lives, and its tree was cancelled" for id in living(rows, self.flow.id))
         flow = next((row for row in rows["instances"] if row["id"] == self.flow.id), None)
         if flow is None or flow["finished_at"] is not None:
             return
@@ -436,3 +447,10 @@ class Keyed(Scene):
                     yield "signal that starts: it is nowhere"
                 if [each.holder for each in held] not in ([], [receipt.instance]):
                     yield "signal that starts: it went to another than the holder"
+            if name.startswith("add") and not isinstance(result, Exception):
+                place = names.index(name) if names.count(name) == 1 else None
+                yield from (
+                    f"key: {each.holder} is said to hold {each.key!r}" for each in result if each.holder not in known
+                )
+                if place is not None and name == "add" and not result and self.rows[place].id not in known:
+                    yield "key: a row was said to be added, and is not there"

@@ -1,8 +1,10 @@
 """Concurrency keys and rate limits."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from outlast._model import RateRow, Settlement
+from tests.lab.check import Rows
 from tests.lab.scenes.scene import Scene, cancel, operation, promote, rare, reap, settle, take
 from tests.lab.stepping import Actor
 from tests.store.given import NODE
@@ -92,6 +94,17 @@ class Slots(Scene):
     @rare
     async def release(self, who: Actor) -> Any:
         return await who.store.claims.release([(self.it.id, self.it.epoch)])
+
+    def verify(self, rows: Rows, names: Sequence[str], results: Sequence[Any]) -> Iterator[str]:
+        """Where everybody who lets go of a slot opens its gate, nobody is left for the sweep."""
+        if not set(names) <= {"take", "take_one", "done", "next", "next_with_another_key", "open", "sweep", "promote"}:
+            return
+        of_key = [row for row in rows["instances"] if row["concurrency_key"] == "k"]
+        running, ready, blocked = (
+            [row for row in of_key if row["status"] == status] for status in ("running", "ready", "blocked")
+        )
+        if len(running) < 2 and not ready and blocked:
+            yield f"gate: {len(blocked)} wait, and a slot is free"
 
 
 class Single(Scene):
@@ -187,3 +200,11 @@ class Rates(Scene):
     @operation
     async def done(self, who: Actor) -> Any:
         return await settle(who, ended(self.it))
+
+    def verify(self, rows: Rows, names: Sequence[str], results: Sequence[Any]) -> Iterator[str]:
+        """The clock stands still: no token comes, beside those that there were."""
+        for rate in ("r", "s"):
+            run = {row["id"] for row in rows["instances"] if row["rate_limit"] == rate and row["status"] == "running"}
+            run |= {self.it.id} if self.it.rate_limit == rate else set()
+            if len(run) > 2:
+                yield f"rate: {len(run)} of {rate!r} run on two tokens"

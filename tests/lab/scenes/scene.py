@@ -71,6 +71,15 @@ class Scene:
         return [self.given.world.new_id() for _ in range(count)]
 
 
+def living(rows: Rows, root: str) -> list[str]:
+    """Ids of an instance and its descendants that have not ended."""
+    tree, found = [root], []
+    for id in tree:
+        tree += [row["id"] for row in rows["instances"] if row["parent"] == id]
+        found += [row["id"] for row in rows["instances"] if row["id"] == id and row["finished_at"] is None]
+    return found
+
+
 async def settle(who: Actor, *batch: Settlement) -> Settled:
     """Commits outcomes, as the engine does: and opens the gates of what they let go of."""
     committed = await who.store.claims.commit(batch)

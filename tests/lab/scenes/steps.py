@@ -10,6 +10,7 @@ from tests.lab.scenes.scene import (
     Scene,
     cancel,
     kept,
+    living,
     operation,
     promote,
     rare,
@@ -155,6 +156,8 @@ class Running(Scene):
         known = {row["id"] for row in rows["instances"]}
         if self.it.id in known and self.hint.id not in unread and not used:
             yield "signal: the hint was used up, and no outcome did it"
+        if "stop_all" in names:
+            yield from (f"tree: {id[-6:]} lives, and its tree was cancelled" for id in living(rows, self.home))
 
 
 class Waiting(Scene):
