@@ -23,6 +23,13 @@ if "OUTLAST_TEST_DATABASE_URL" not in os.environ:
         del os.environ[name]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Scales of tests that can do more than they do by default."""
+    parser.addoption(
+        "--lab-triples", type=int, default=1, help="triples of operations that the interleaving lab tries in each scene"
+    )
+
+
 def pytest_report_header() -> str:
     """Say in the first lines which Postgres this run uses."""
     return f"postgres: {postgres.describe_available()}"

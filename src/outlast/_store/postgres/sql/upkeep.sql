@@ -3,8 +3,9 @@
 -- gives: the count of rows deleted, their signals, lines, tags, acts and what workflows have recorded with them
 -- index: instances_expired, then the primary key; instances_child; signals_instance
 -- Spares the children of parents that have not ended: these may ask for their results. Errands go with their workflows.
--- why it differs: several nodes may prune at once; each skips what another deletes.
-WITH gone AS (
+-- why it differs: several nodes may prune at once; each skips what another deletes. A workflow with an errand that somebody
+-- holds stays for the next time: others lock errands before their workflow, and both would wait for each other.
+WITH expired AS (
     SELECT i.id, i.mail, i.step, i.tags FROM {schema}.instances AS i
     WHERE i.expires_at IS NOT NULL AND i.expires_at <= COALESCE(:now::timestamptz, now())
         AND (i.parent IS NULL OR NOT EXISTS (
@@ -14,16 +15,24 @@ WITH gone AS (
     LIMIT :prune_max::bigint
     FOR UPDATE OF i SKIP LOCKED
 ), sent AS (
-    SELECT c.id FROM gone CROSS JOIN LATERAL (
-        SELECT e.id FROM {schema}.instances AS e WHERE e.parent = gone.id AND e.round > 1 AND e.step = '~errand'
-        OFFSET 0
-    ) AS c WHERE gone.step = 'workflow'
+    SELECT c.id, c.parent FROM expired CROSS JOIN LATERAL (
+        SELECT e.id, e.parent FROM {schema}.instances AS e
+        WHERE e.parent = expired.id AND e.round > 1 AND e.step = '~errand'
+        FOR UPDATE SKIP LOCKED
+    ) AS c WHERE expired.step = 'workflow'
+), gone AS (
+    SELECT x.id, x.mail, x.step, x.tags FROM expired AS x
+    LEFT JOIN (SELECT sent.parent, count(*) AS locked FROM sent GROUP BY sent.parent) AS s ON s.parent = x.id
+    WHERE x.step <> 'workflow' OR COALESCE(s.locked, 0) = (
+        SELECT count(*) FROM {schema}.instances AS e WHERE e.parent = x.id AND e.round > 1 AND e.step = '~errand')
+), leaving AS (
+    SELECT gone.id FROM gone UNION ALL SELECT sent.id FROM sent JOIN gone ON gone.id = sent.parent
 ), forgotten AS (
     DELETE FROM {schema}.signals WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone WHERE gone.mail))
 ), unrecorded AS (
     DELETE FROM {schema}.journal WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone WHERE gone.step = 'workflow'))
 ), unsaid AS (
-    DELETE FROM {schema}.logs WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone UNION ALL SELECT sent.id FROM sent))
+    DELETE FROM {schema}.logs WHERE instance = ANY (ARRAY(SELECT leaving.id FROM leaving))
 ), untagged AS (
     DELETE FROM {schema}.tags WHERE ctid = ANY (ARRAY(
         SELECT k.ctid FROM gone
@@ -34,10 +43,10 @@ WITH gone AS (
         ) AS k
     ))
 ), undone AS (
-    DELETE FROM {schema}.acts WHERE instance = ANY (ARRAY(SELECT gone.id FROM gone UNION ALL SELECT sent.id FROM sent))
+    DELETE FROM {schema}.acts WHERE instance = ANY (ARRAY(SELECT leaving.id FROM leaving))
 )
 DELETE FROM {schema}.instances
-WHERE id = ANY (ARRAY(SELECT gone.id FROM gone UNION ALL SELECT sent.id FROM sent)) AND finished_at IS NOT NULL;
+WHERE id = ANY (ARRAY(SELECT leaving.id FROM leaving)) AND finished_at IS NOT NULL;
 
 -- name: removable
 -- takes: ids
