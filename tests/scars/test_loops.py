@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 
 from outlast import Engine, job
+from outlast._runtime.doorbell import Doorbell
 from outlast.errors import InstanceCancelled
 from tests.engine.given import SOON_S, Ear, Engines, Spoilt, Table, Tally, own_connection, soon
 from tests.objects.given import Gate
@@ -59,6 +60,7 @@ async def test_dispatch_error_strands_batch(engines: Engines, work: Work, table:
     await engine.resume_queue("default")
 
     assert [await handle.result(SOON_S) for handle in handles[1:]] == [1, 2, 3, 4, 5]
+    assert {table.seen(handle.id, "epoch") for handle in handles[1:]} == {1}, "they were not given back with it"
     engine._crew.doorbell.work(["default"])  # type: ignore[union-attr]
     assert await handles[0].result(SOON_S) == 0
     assert table.seen(handles[0].id, "crashes") == 0
@@ -151,19 +153,20 @@ async def test_stalled_recovery_job_itself_stalls(engines: Engines, work: Work, 
     assert await lost.result(SOON_S) == 1
 
 
-async def test_listener_half_open_queue_stuck(engines: Engines, work: Work) -> None:
+async def test_listener_half_open_queue_stuck(
+    engines: Engines, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Oban #842: the connection that listens was dead and nobody noticed; the queue waited for a notification for
     ever.
 
-    Here a notification is a hint: a queue that hears nothing looks by itself. The bell of this one is deaf.
+    Here a notification is a hint: a queue that hears nothing looks by itself. The bells of these are deaf.
     """
+    monkeypatch.setattr(Doorbell, "heard", lambda doorbell, message: None)
     engine = await engines.open(poll_interval=0.05, max_poll_interval=0.1)
     submitter = await engines.open(queues={})
-    doorbell = cast(Any, engine._crew).doorbell
-    doorbell.heard = lambda message: None
     assert await (await engine.start(work.job.new(number=1))).result(SOON_S) == 1
 
     handle = await submitter.start(work.job.new(number=2))
     await work.begun.reaches(2)
 
-    assert await handle.result(SOON_S) == 2
+    assert await engine.handle(handle.id).result(SOON_S) == 2

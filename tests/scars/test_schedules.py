@@ -16,6 +16,7 @@ from outlast.cli.diagnosis import of_schedules
 from outlast.config import make_config
 from outlast.engine.reading import read_schedule
 from outlast.errors import ConfigError
+from tests.objects.given import Gate
 from tests.runtime.stage import Clock, Heard, Rings
 from tests.store.contract.test_schedules import a_schedule
 from tests.store.given import NOON_US, Given
@@ -122,7 +123,13 @@ async def test_leader_reelects_itself_after_resign(
     staying, leaving = make(other), make(given.store)
     clock.advance(20)
 
-    await asyncio.gather(staying.beat(), leaving.beat())
+    fire = Gate(given.store.schedules, "fire")
+    fire.hold(before=True)
+    late = asyncio.ensure_future(leaving.beat())
+    await fire.reached()
+    await staying.beat()
+    fire.open()
+    await late
     assert len(fired(heard)) == 1
 
     clock.advance(60)  # the other one left, and told nobody.

@@ -7,8 +7,8 @@ import pytest
 from outlast import Await, Done, Engine, Machine, step
 from outlast._store.contract import Store
 from outlast.errors import StoreError
-from tests.engine.given import SOON_S
-from tests.scars.given import breaking_off, reclaimed, take
+from tests.engine.given import SOON_S, Ear
+from tests.scars.given import a_while, breaking_off, reclaimed, take
 from tests.store.given import Given, ids, settlement
 from tests.store.outcomes import Post, moved, parked, waiting
 
@@ -53,14 +53,29 @@ class Pack(Machine, name="scars.pack"):
         return Await("item", then=self.collect) if len(items) < 3 else Done([self.steps, items])
 
 
-async def test_reawait_presented_signal_busy_loop(engine: Engine) -> None:
+async def test_reawait_presented_signal_busy_loop(given: Given, store: Store, post: Post, engine: Engine) -> None:
     """gen_durable #14: a step that waits on for more of the same was woken at once by the signal that it was just
     shown, again and again, at full speed.
 
     Here a park names the signals that its step was shown, and only others wake it: a step for each signal.
     """
+    (id,) = await waiting(given, "item", queue="by hand")
+    await post.send(id, "item")
+    (claim,) = await given.taken(queue="by hand")
+    (letter,) = await store.signals.inbox([id])
+    assert (await store.claims.commit([parked(claim, "item", shown=[letter.id])])).queues == []
+    assert await given.status(id) == "waiting"
+    await post.send(id, "item")
+    assert await given.status(id) == "ready"
+
+    ear = Ear(engine)
     handle = await engine.start(Pack())
-    for number in range(3):
+    await ear.hears("step.stop", step="start")
+    await handle.signal("item", 0)
+    await ear.hears("step.stop", step="collect")
+    await a_while()
+    assert len(ear.all("step.stop", step="collect")) == 1
+    for number in (1, 2):
         await handle.signal("item", number)
 
     steps, items = await handle.result(SOON_S)
