@@ -153,9 +153,7 @@ async def test_stalled_recovery_job_itself_stalls(engines: Engines, work: Work, 
     assert await lost.result(SOON_S) == 1
 
 
-async def test_listener_half_open_queue_stuck(
-    engines: Engines, work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_listener_half_open_queue_stuck(engines: Engines, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oban #842: the connection that listens was dead and nobody noticed; the queue waited for a notification for
     ever.
 
