@@ -189,3 +189,25 @@ async def test_cancelling_who_waits_lets_the_next_one_try(engine: Engine) -> Non
     await engine.resume_queue("default")
 
     await second.result(SOON_S)
+
+
+@job(name="test_limits.ran")
+async def ran() -> str:
+    return "ran"
+
+
+class OfOneKey(Machine, name="test_limits.of_one_key"):
+    @step
+    async def start(self, ctx: Any) -> Any:
+        return Spawn([Child(ran.new(), concurrency_key="k") for _ in range(2)], then=self.end)
+
+    @step
+    async def end(self, ctx: Any) -> Any:
+        return Done(await ctx.children.results())
+
+
+async def test_a_parent_may_wait_for_children_of_its_own_key(engine: Engine) -> None:
+    """Who waits holds no slot: else it would wait for those who wait for it."""
+    handle = await engine.start(OfOneKey(), concurrency_key="k")
+
+    assert await handle.result(SOON_S) == ["ran", "ran"]

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from outlast import Engine, InstanceFailed, job
-from tests.engine.given import SOON_S, Engines
+from outlast import Engine, InstanceFailed, Machine, Object, backoff, handler, job, step, workflow
+from tests.engine.given import SOON_S, Ear, Engines, Table, soon
+from tests.engine.workers import process
 
 
 class OwnBase(BaseException):
@@ -60,6 +61,56 @@ async def test_errors_of_a_nested_task_group_are_the_jobs_failure(narrow: Engine
     assert "ValueError: inside" in caught.value.error["traceback"]
 
 
+@pytest.mark.parametrize("error", [OwnBase("x"), GeneratorExit(), asyncio.CancelledError("no")], ids=repr)
+async def test_what_is_no_exception_within_a_task_group_leaves_the_slot(narrow: Engine, error: BaseException) -> None:
+    @job(max_attempts=1)
+    async def work() -> str:
+        async def broken() -> None:
+            raise error
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(broken())
+            if not isinstance(error, asyncio.CancelledError):  # which a group takes for a task that was not needed.
+                await asyncio.Event().wait()
+        return "gone on"
+
+    handle = await narrow.start(work.new())
+    if isinstance(error, asyncio.CancelledError):
+        assert await handle.result(SOON_S) == "gone on"
+    else:
+        with pytest.raises(InstanceFailed, match="BaseExceptionGroup"):
+            await handle.result(SOON_S)
+    assert await (await narrow.start(_follow.new())).result(SOON_S) == "served"
+
+
+async def test_an_exit_of_a_jobs_own_task_ends_the_process_and_counts_as_an_attempt(url: str, table: Table) -> None:
+    """asyncio lets it through to whoever runs the loop. The job has failed all the same: it does not run for ever."""
+    script = """
+    @job(name="leaves", max_attempts=2, backoff=backoff.constant(0))
+    async def leaves() -> None:
+        async def leave() -> None:
+            raise SystemExit(3)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(leave())
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with Engine(URL, programs=[leaves]) as engine:
+            if not await engine.totals():
+                await engine.start(leaves.new())
+            await asyncio.Event().wait()
+
+    asyncio.run(main())
+    """
+    for attempt in (1, 2):
+        with process(script, url) as one:
+            code, _, complaints = await one.ends()
+        assert code == 3, complaints
+        status = "failed" if attempt == 2 else "ready"
+        assert table.query("SELECT status, attempt, crashes FROM {instances}") == [(status, attempt, 0)]
+
+
 async def test_a_job_that_cancels_itself_has_failed(narrow: Engine) -> None:
     @job(max_attempts=1)
     async def work() -> None:
@@ -79,6 +130,114 @@ async def test_a_cancelled_future_that_a_job_awaits_is_its_failure(narrow: Engin
         await future
 
     await _fails_and_leaves_its_slot(narrow, work, asyncio.CancelledError())
+
+
+class Unspeakable(Exception):
+    """What becomes of whoever wants to know what it says."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def __str__(self) -> str:
+        match self.how:
+            case "raises":
+                raise LookupError("not even this")
+            case "leaves":
+                raise SystemExit(3)
+            case "interrupts":
+                raise KeyboardInterrupt
+            case "is cancelled":
+                raise asyncio.CancelledError
+            case "recurses":
+                return str(self)
+            case "floods":
+                return "x" * 10_000_000
+            case _:
+                return 5  # type: ignore[return-value]
+
+    __repr__ = __str__
+
+
+on_one_database = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+"""What is recorded of such errors is plain text by the time that a store sees it."""
+HOW = ["raises", "leaves", "interrupts", "is cancelled", "recurses", "floods", "is no text"]
+
+
+@job(name="test_unruly_code.speak", max_attempts=1)
+async def speak(how: str) -> None:
+    raise Unspeakable(how)
+
+
+@job(name="test_unruly_code.speak_in_thread", max_attempts=2, backoff=backoff.constant(0))
+def speak_in_thread(how: str) -> None:
+    raise Unspeakable(how)
+
+
+@step(name="test_unruly_code.step", max_attempts=1)
+async def say(how: str) -> None:
+    raise Unspeakable(how)
+
+
+@workflow(name="test_unruly_code.workflow")
+async def tell(how: str) -> None:
+    await say(how)
+
+
+class Speaker(Machine, name="test_unruly_code.speaker"):
+    how: str
+
+    @step
+    async def start(self, ctx: Any) -> None:
+        raise Unspeakable(self.how)
+
+
+class Mouth(Object, name="test_unruly_code.mouth"):
+    @handler
+    async def speak(self, how: str) -> None:
+        raise Unspeakable(how)
+
+    @handler
+    def speak_in_thread(self, how: str) -> None:
+        raise Unspeakable(how)
+
+    @handler
+    async def listen(self) -> str:
+        return "here"
+
+
+@on_one_database
+@pytest.mark.parametrize("how", HOW)
+async def test_an_error_that_cannot_be_shown_fails_its_step_and_harms_nobody(narrow: Engine, how: str) -> None:
+    Ear(narrow)
+    made: list[Any] = [speak.new(how=how), speak_in_thread.new(how=how), tell.new(how=how), Speaker(how=how)]
+    for what in made:
+        handle = await narrow.start(what)
+        with pytest.raises(InstanceFailed) as caught:
+            await handle.result(SOON_S)
+        assert caught.value.error is not None
+        assert "Unspeakable" in caught.value.error["type"]
+        assert len(caught.value.error["message"]) < 5_000
+        assert (await handle.get()).crashes == 0
+
+    assert await (await narrow.start(_follow.new())).result(SOON_S) == "served"
+
+
+@on_one_database
+@pytest.mark.parametrize("how", HOW)
+async def test_an_error_that_cannot_be_shown_fails_its_call_and_harms_nobody(engines: Engines, how: str) -> None:
+    engine, elsewhere = await engines.open(), await engines.open(queues={}, programs=[])
+    ear = Ear(engine)
+    near = engine.object(Mouth, "a")
+    for call in (near.speak, near.speak_in_thread):
+        with pytest.raises(Unspeakable):
+            await soon(call(how))
+        assert await soon(near.listen()) == "here"
+
+    far = elsewhere.object(Mouth, "a")
+    with pytest.raises(Unspeakable):
+        await soon(far.speak(how))
+    assert await soon(far.listen()) == "here"
+    assert len(ear.all("object.call_failed")) == 3
 
 
 async def _fails_and_leaves_its_slot(engine: Engine, work: Any, error: BaseException) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from outlast._kernel.failures import failure_text, read_error, reason_text
+from outlast._kernel.failures import brief, failure_text, read_error, reason_text
 
 CHARS_MAX = 30_000
 
@@ -61,6 +61,7 @@ def test_an_error_that_cannot_be_shown_is_recorded_all_the_same(kind: type[Excep
     found = recorded(kind())
 
     assert found["message"] == f"<{kind.__name__} that cannot be shown>"
+    assert brief(kind()) == f"{kind.__name__}: <{kind.__name__} that cannot be shown>"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), GeneratorExit()])

@@ -30,7 +30,7 @@ from outlast.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from tests.store.given import Database, Given, PinnedWorld, settlement
+from tests.store.given import KNOWN, Database, Given, PinnedWorld, settlement
 
 Open = Callable[..., Awaitable[SqliteStore]]
 
@@ -242,6 +242,32 @@ async def test_a_damaged_file_is_reported_and_not_looped_over(store: SqliteStore
 
     with pytest.raises((StoreCorrupt, SchemaError)):
         await use()
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+async def test_a_file_that_was_taken_away_is_used_no_more(
+    store: SqliteStore, given: Given, path: Path, replaced: bool
+) -> None:
+    """What is open under no name, or under another's, nobody else reads: what was stored there would be lost."""
+    (id,) = await given.added()
+    node = await given.node()
+    renewer = store.leases.renewer()
+    aside = path.with_name("aside.db")
+    path.rename(aside)
+    if replaced:
+        path.write_bytes(aside.read_bytes())
+
+    calls = [given.added, store.instances.totals, lambda: store.claims.take("default", node, KNOWN, 10, 5.0)]
+    for call in calls:
+        with pytest.raises(StoreUnavailable, match="removed or replaced while it was open"):
+            await call()
+    with pytest.raises(StoreUnavailable, match="removed or replaced while it was open"):
+        await asyncio.to_thread(renewer.renew, node)
+
+    aside.replace(path)
+    assert await asyncio.to_thread(renewer.renew, node)
+    assert [claim.id for claim in await given.taken()] == [id]
+    await asyncio.to_thread(renewer.close)
 
 
 async def test_tables_of_a_later_release_are_refused(open_store: Open, path: Path) -> None:

@@ -11,6 +11,7 @@ from outlast.errors import EncodingError
 
 _TRACEBACK_CHARS_MAX = 20_000
 _MESSAGE_CHARS_MAX = 4_000
+_BRIEF_CHARS_MAX = 200
 
 
 def failure_text(error: BaseException) -> str:
@@ -21,6 +22,11 @@ def failure_text(error: BaseException) -> str:
 def reason_text(reason: object, *, kind: str) -> str:
     """A reason given without an exception, in the same shape."""
     return _error_text(kind, clean_text(reason, chars_max=_MESSAGE_CHARS_MAX), "")
+
+
+def brief(error: BaseException) -> str:
+    """An exception in a line, as events tell it: its type, and the beginning of what it says."""
+    return f"{type(error).__name__}: {clean_text(error, chars_max=_BRIEF_CHARS_MAX)}"
 
 
 def read_error(text: str | None) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from random import Random
 from typing import Any, Protocol, TypeVar, cast
 
-from outlast._kernel.failures import failure_text
+from outlast._kernel.failures import brief, failure_text
 from outlast._kernel.outcomes import Again, Failed, Moved, Outcome, Recorded
 from outlast._kernel.program import RUNNING, Catalogue, Program, Resident
 from outlast._kernel.requests import StartOptions, StartRequest
@@ -442,7 +442,7 @@ class Executor:
         except Exception as second:
             outcome = Failed(failure_text(second))
         if self._events.wanted or not isinstance(outcome, Again):
-            self._events.emit("step.failed", **run.facts(), error=f"{type(error).__name__}: {_brief(error)}")
+            self._events.emit("step.failed", **run.facts(), error=brief(error))
         return outcome
 
     def stop(self, why: Why, *, only: set[str] | None = None) -> list[Run]:
@@ -487,10 +487,3 @@ def _runs_now(task: asyncio.Task[None] | None) -> bool:
         return asyncio.current_task() is task
     except RuntimeError:  # no loop runs any more.
         return False
-
-
-def _brief(error: BaseException) -> str:
-    try:
-        return str(error)[:200]
-    except Exception:
-        return "<cannot be shown>"

@@ -1,9 +1,11 @@
 """The tables, and opening and closing a store on them."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import psycopg
 import pytest
 
 from outlast._store.contract import Store
@@ -146,3 +148,40 @@ async def test_a_store_is_described_in_one_line_without_secrets(store: Store) ->
 
     assert text
     assert "\n" not in text
+
+
+NO_SUCH_ROWS = {
+    "runs for nobody": ("status = 'running', node = NULL", {}),
+    "is somebody's and does not run": ("node = 'ann'", {}),
+    "has ended at no time": ("status = 'done'", {}),
+    "has ended and goes on": ("{finished}", {}),
+    "stands nowhere": ("status = 'asleep'", {}),
+    "has a slot and does not run": ("slot = 0", {}),
+    "wakes without waiting": ("{wake}", {}),
+    "has no such epoch": ("epoch = NULL", {}),
+    "shares a slot": ("status = 'running', node = 'ann', slot = 0", {"concurrency_key": "k"}),
+    "shares a key": ("correlation_key = 'taken'", {"key": "free"}),
+    "shares its place in a family": ("child = 0", {"parent": "0190a2b3-0000-7000-8000-000000000000"}),
+}
+
+
+@pytest.mark.parametrize("edit", NO_SUCH_ROWS)
+async def test_a_row_that_cannot_be_is_refused_whoever_writes_it(given: Given, store: Store, edit: str) -> None:
+    """Tables are edited by hand, too; what is refused there cannot harm anybody."""
+    change, columns = NO_SUCH_ROWS[edit]
+    lite = store.dialect == "sqlite"
+    change = change.format(
+        finished="finished_us = 1" if lite else "finished_at = now()", wake="wake_us = 1" if lite else "wake_at = now()"
+    )
+    first = given.new(
+        **columns | ({"key": "taken"} if "key" in columns else {}) | ({"child": 0} if "parent" in columns else {})
+    )
+    second = given.new(**columns | ({"child": 1} if "parent" in columns else {}))
+    assert await store.instances.add([first, second]) == []
+    if "concurrency_key" in columns:
+        given.database.poke(first.id, status="running", node="ann", slot=0)
+
+    with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError)):
+        given.database.query(f"UPDATE {{instances}} SET {change} WHERE id = ?", second.id)
+
+    assert (await given.read(second.id)).status in ("ready", "scheduled")

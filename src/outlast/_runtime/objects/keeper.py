@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from outlast._kernel.failures import brief
 from outlast._kernel.objects import CHAIN, DELETE, STOP, Body, Handling, ObjectType, ObjectTypes, Orders
 from outlast._model import Activated, AlarmRow, NewCall, ObjectKey, Owned, WaitingCall, Wanted
 from outlast._runtime.doorbell import Doorbell
@@ -191,13 +192,13 @@ class Keeper:
             "object.load_failed",
             type=resident.key[0],
             id=resident.key[1],
-            error=f"{type(error).__name__}: {error}",
+            error=brief(error),
             retry_s=self._ailing.failed(resident.key),
         )
 
     def failed(self, resident: Guest, item: Item, error: BaseException) -> None:
         """A handler has raised."""
-        (type, id), told = resident.key, f"{error.__class__.__name__}: {error}"
+        (type, id), told = resident.key, brief(error)
         if item.alarm is not None:
             attempt = item.alarm.attempt + 1
             if self.retry_s(resident.kind, item.alarm.name, attempt) is None:

@@ -67,6 +67,8 @@ class Writer:
         checkpoints: bool = True,
     ) -> None:
         self._connect = connect
+        self._path = path
+        self._file: tuple[int, int] | None = None
         self._wal = path.with_name(path.name + "-wal") if path is not None and checkpoints else None
         self._wal_bytes_max = WAL_BYTES_MAX
         self._world = world
@@ -157,6 +159,7 @@ class Writer:
     def _run(self) -> None:
         try:
             connection = self._patiently(self._connect)
+            self._file = self._found_file()
         except BaseException as error:
             self._refuse_rest()
             self._opened.set_exception(translated(error))
@@ -201,7 +204,19 @@ class Writer:
         lively = self._world.monotonic() - self._lively_at < LIVELY_S
         return WATCH_S / 5 if lively else WATCH_S
 
+    def _found_file(self) -> tuple[int, int] | None:
+        """Which file is there under the database's name; None: there is none, or it is in memory."""
+        try:
+            found = None if self._path is None else self._path.stat()
+        except FileNotFoundError:
+            return None
+        return None if found is None else (found.st_dev, found.st_ino)
+
     def _answers(self, connection: sqlite3.Connection, group: list[_Work]) -> list[tuple[_Work, Any, Any]]:
+        # Removed or replaced, it is still ours to read and write, and nobody else's: others would never see it.
+        if self._found_file() != self._file:
+            gone = f"the database file was removed or replaced while it was open: {self._path}; put it back, or restart"
+            return [(work, None, StoreUnavailable(gone)) for work in group]
         answers: list[tuple[_Work, Any, Any]] = []
         writes: list[_Work] = []
         for work in group:
