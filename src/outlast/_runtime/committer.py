@@ -170,12 +170,14 @@ class Committer:
         del self._pending[:batch_max]
         self._in_flight = len(batch)
         self._holding = {item.id for item, _, _ in batch}
+        # A run goes on when it has its answer, and may be back with its next outcome before all is told of this one.
+        asked = {item.id: self._answers[item.id] for item, _, _ in batch if item.id in self._answers}
         try:
             await self._commit(batch)
         finally:
-            if self._answers:
-                for item, _, _ in batch:
-                    self._answer(item.id, ours=False)
+            for id, future in asked.items():
+                if self._answers.get(id) is future:
+                    self._answer(id, ours=False)
             self._in_flight = 0
             self._holding = set()
         self._on_room()
