@@ -15,9 +15,11 @@ from chaos.mutations import MUTATIONS
 from chaos.report import Report
 from chaos.scenarios import (
     alarms,
+    backends,
     blocked,
     crowd,
     drains,
+    failover,
     fanout,
     freezes,
     full_disk,
@@ -52,6 +54,9 @@ SCENARIOS: dict[str, Callable[..., Report]] = {
     "alarms-postgres": partial(alarms.run, store="postgres"),
     "objects-sqlite": partial(objects.run, store="sqlite"),
     "objects-postgres": partial(objects.run, store="postgres"),
+    "backends-postgres": partial(backends.run, store="postgres"),
+    "failover-postgres": partial(failover.run, store="postgres"),
+    "failover-async-postgres": partial(failover.run, store="postgres", synchronous=False),
     "outages-postgres": partial(outages.run, store="postgres"),
     "blocked-sqlite": partial(blocked.run, store="sqlite"),
     "blocked-postgres": partial(blocked.run, store="postgres"),

@@ -21,7 +21,7 @@ import psycopg
 from chaos.checker import check
 from chaos.evidence import Evidence, Pace
 from chaos.faults import Fault, is_effective, recovery_us
-from chaos.history import Watch, now_us
+from chaos.history import Claim, Watch, now_us
 from chaos.members import Member
 from chaos.place import PLACES, MakePlace, NoPlace, Place
 from chaos.report import SHOWN_MAX, Report, versions
@@ -50,6 +50,7 @@ class Arena:
         slots, paces: Concurrency and rate limits in effect; also to be set as options.
         members: Processes that live.
         faults: What was done to them.
+        undone: Claims that the database has lost.
     """
 
     scenario: str
@@ -70,6 +71,7 @@ class Arena:
     said: list[str] = field(default_factory=list)
     more: dict[str, object] = field(default_factory=dict)
     crashes_may_count: bool = True
+    undone: set[Claim] = field(default_factory=set)
     began_at: float = field(default_factory=time.monotonic)
     clock_ahead_s: float = field(default_factory=lambda: time.time() - time.monotonic())
 
@@ -264,6 +266,7 @@ class Arena:
             cells={id: json.loads(state) for id, state in self.place.cells().items()},
             slots=self.slots,
             paces=self.paces,
+            undone=frozenset(self.undone),
             clock_step_s=abs(time.time() - time.monotonic() - self.clock_ahead_s),
         )
 

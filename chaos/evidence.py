@@ -33,6 +33,7 @@ class Evidence:
         crashes_may_count: Whether a claim may have been taken from a dead node.
         slots: How many steps of a key may run at once, by the key's name.
         paces: Rate limits by name.
+        undone: Claims that the database has lost, in a failover: their numbers are given out again.
         clock_step_s: How far the machine's clock was set while the run lasted: the database counts by it.
     """
 
@@ -46,6 +47,7 @@ class Evidence:
     cells: Mapping[str, Any] = field(default_factory=dict)
     slots: Mapping[str, int] = field(default_factory=dict)
     paces: Mapping[str, Pace] = field(default_factory=dict)
+    undone: frozenset[Claim] = frozenset()
     clock_step_s: float = 0.0
 
     @property
@@ -54,9 +56,11 @@ class Evidence:
         return {id: start for story in self.stories.values() for id, start in story.starts.items()}
 
     def commits(self) -> Iterator[tuple[str, Claim, str]]:
-        """The last acknowledged commit of every claim: process, claim, status."""
+        """The last acknowledged commit of every claim that the database has: process, claim, status."""
         for name, story in self.stories.items():
             for claim, (_, status) in story.commits.items():
+                if claim in self.undone:
+                    continue
                 yield name, claim, status
 
     def legs(self) -> dict[str, list[tuple[str, Leg]]]:
