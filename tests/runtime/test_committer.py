@@ -291,6 +291,35 @@ async def test_the_next_outcome_of_a_run_is_not_answered_for_the_last_one(given:
     assert await soon(second)
 
 
+async def test_two_claims_of_one_instance_have_an_answer_each(given: Given, held: Held, committer: Committer) -> None:
+    """An outcome was on its way while its claim was given back and made again, by the same process."""
+    old = await given.claim()
+    held.gate.clear()
+    first = asyncio.ensure_future(_recorded(committer, old))
+    await turns()
+    await given.store.claims.release([(old.id, old.epoch)])
+    (new,) = await given.taken(1)
+    second = asyncio.ensure_future(_recorded(committer, new))
+    await turns()
+
+    held.gate.set()
+
+    assert (await soon(first), await soon(second)) == (False, True)
+
+
+async def test_two_claims_of_one_instance_share_no_batch(given: Given, held: Held, committer: Committer) -> None:
+    """The store names stale outcomes by their instance."""
+    old, other = await given.claimed(2)
+    await given.store.claims.release([(old.id, old.epoch)])
+    (new,) = await given.taken(1)
+    for claim in (other, old, new):
+        committer.put(settlement(claim), "default")
+
+    await soon(committer.settled())
+
+    assert held.batches == [[other.id, old.id], [new.id]]
+
+
 async def _recorded(committer: Committer, claim: Claim) -> bool:
     entry = Entry("a#1", "step", "done", 1, value="1")
     return await committer.durable(recorded(claim, Recorded((entry,))), "default")
