@@ -51,6 +51,7 @@ class Arena:
         members: Processes that live.
         faults: What was done to them.
         undone: Claims that the database has lost.
+        lost_replies: Connections that were cut while they answered. Too many and too small to be counted as faults.
     """
 
     scenario: str
@@ -72,6 +73,7 @@ class Arena:
     more: dict[str, object] = field(default_factory=dict)
     crashes_may_count: bool = True
     undone: set[Claim] = field(default_factory=set)
+    lost_replies: list[Fault] = field(default_factory=list)
     began_at: float = field(default_factory=time.monotonic)
     clock_ahead_s: float = field(default_factory=lambda: time.time() - time.monotonic())
 
@@ -267,6 +269,7 @@ class Arena:
             slots=self.slots,
             paces=self.paces,
             undone=frozenset(self.undone),
+            lost_replies=self.lost_replies,
             clock_step_s=abs(time.time() - time.monotonic() - self.clock_ahead_s),
         )
 
