@@ -17,6 +17,7 @@ from chaos.scenarios import (
     alarms,
     backends,
     blocked,
+    clocks,
     crowd,
     drains,
     failover,
@@ -64,6 +65,8 @@ SCENARIOS: dict[str, Callable[..., Report]] = {
     "blocked-postgres": partial(blocked.run, store="postgres"),
     "drains-sqlite": partial(drains.run, store="sqlite"),
     "drains-postgres": partial(drains.run, store="postgres"),
+    "clocks-sqlite": partial(clocks.run, store="sqlite"),
+    "clocks-postgres": partial(clocks.run, store="postgres"),
     "crowd-sqlite": partial(crowd.run, store="sqlite"),
     "full-disk-sqlite": partial(full_disk.run, store="sqlite"),
 }

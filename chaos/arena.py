@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from chaos.place import PLACES, MakePlace, NoPlace, Place
 from chaos.report import SHOWN_MAX, Report, versions
 from chaos.roles import Order
 from chaos.zygote import Zygote
+from harness.clocks import Clock, Clocks
 from harness.waiting import eventually
 
 LEASE_S = 0.5
@@ -52,6 +53,8 @@ class Arena:
         faults: What was done to them.
         undone: Claims that the database has lost.
         lost_replies: Connections that were cut while they answered. Too many and too small to be counted as faults.
+        clocks: Where processes get clocks of their own from; None: they share the machine's.
+        clock_of: Their clocks, by name.
     """
 
     scenario: str
@@ -74,6 +77,8 @@ class Arena:
     crashes_may_count: bool = True
     undone: set[Claim] = field(default_factory=set)
     lost_replies: list[Fault] = field(default_factory=list)
+    clocks: Clocks | None = None
+    clock_of: dict[str, Clock] = field(default_factory=dict)
     began_at: float = field(default_factory=time.monotonic)
     clock_ahead_s: float = field(default_factory=lambda: time.time() - time.monotonic())
 
@@ -112,6 +117,9 @@ class Arena:
         if role == "worker":
             options |= {"queues": queues, "lease": self.lease_s, "reap_interval": self.lease_s / 4}
             options |= {"max_crashes": 1_000_000, "retention": None}
+        if self.clocks is not None:
+            self.clock_of[name] = self.clocks.clock(name)
+            values["clock"] = str(self.clock_of[name].path)
         order = Order(role, name, str(self.folder), self.place.url, self.dice.getrandbits(32), options, **values)
         watch = self.watches[name] = Watch(name, order.history)
         member = Member(name, self.zygote.fork(order), watch)
@@ -319,6 +327,7 @@ def stage(
     lease_s: float = LEASE_S,
     mutation: str | None = None,
     make_place: MakePlace | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Report:
     """Runs a scenario in an arena of its own, and reports.
 
@@ -337,7 +346,7 @@ def stage(
             seed=seed,
             place=place,
             folder=folder,
-            zygote=stack.enter_context(Zygote()),
+            zygote=stack.enter_context(Zygote(environment)),
             dice=Random(seed),
             lease_s=lease_s,
             mutation=mutation,
