@@ -221,6 +221,11 @@ class Arena:
         seen = self.commits()
         self._await(lambda: self.commits() > seen, timeout_s=patience_s, what="a commit")
 
+    def await_commit_or_end(self, *, patience_s: float = 20.0) -> None:
+        """As `await_commit`; but if nothing is left to be done, nothing can come."""
+        seen = self.commits()
+        self._await(lambda: self.commits() > seen or self._is_done(), timeout_s=patience_s, what="a commit")
+
     def commits(self) -> int:
         """How many claims' outcomes were acknowledged so far, in the whole run."""
         return sum(len(watch.look().commits) for watch in self.watches.values())

@@ -220,7 +220,7 @@ def half_a_commit(engine: Engine) -> None:
 
 
 def blind_retry(engine: Engine) -> None:
-    """A commit whose reply was lost is made again as if nothing could have come of it: nobody asks whose claim it is."""
+    """A commit whose reply was lost is made again, and nobody asks whether it has been made, or whose claim it is."""
     claims: Any = engine._store.claims
     desk, commit = claims._desk, claims.commit
     sql = dict(desk.sql)

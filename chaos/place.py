@@ -16,7 +16,6 @@ from harness.freezing import holds_write_lock
 from harness.postgres import PostgresServer
 from outlast import Engine
 
-
 DATABASE: Final = "chaos"
 
 

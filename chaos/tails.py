@@ -77,8 +77,8 @@ def judge(
         written: Transactions that the dead primary has committed behind that place.
     """
     tail = Tail(at_us=at_us, wrong=list(_unpredicted(left, promoted, written)))
-    for name, story in stories.items():
-        for id in starts[name] - promoted.keys():
+    for name, known in starts.items():
+        for id in known - promoted.keys():
             tail.starts.add((name, id))
             if id not in left:
                 tail.wrong.append(f"lost: {id} was acknowledged, and the server that did so does not have it")
@@ -148,7 +148,9 @@ def forget_zombies(stories: Mapping[str, Story], undone: set[Claim]) -> int:
         for leg in story.legs:
             if (leg.id, leg.epoch) in undone:
                 if leg.committed_us is None:
-                    if leg.step not in CHAIN:  # these have no key that they could crowd, and all their steps are asked for.
+                    if (
+                        leg.step not in CHAIN
+                    ):  # these have no key that they could crowd, and all their steps are asked for.
                         continue
                 elif _step(leg) in told:
                     doubled += 1

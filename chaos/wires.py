@@ -58,6 +58,11 @@ class Knife:
         self.counts: Counter[str] = Counter()
         self.cuts: list[tuple[str, int]] = []
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it has made as many resets as it should."""
+        return not self.left
+
     def decide(self, label: str, link: Link, size: int, answer: bool) -> Cut | None:
         """See `Proxy`."""
         if self.silences and answer and label == "outcome":

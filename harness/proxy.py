@@ -118,7 +118,8 @@ class Proxy:
                 link.reset()
             return len(found)
 
-        return self._call(cut())
+        count: int = self._call(cut())
+        return count
 
     def refuse(self, refuses: bool) -> None:
         """Whether new connections are reset at once."""
@@ -147,13 +148,12 @@ class Proxy:
 
     async def _close(self) -> None:
         self._listening.close()
+        self._refuses, self._bytes_per_s, self._mute = True, None, None
+        self._unmuted.set()
         for link in self.links:
             if not link.is_cut:
                 link.reset()
-        tasks = [*self._tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -77,10 +77,9 @@ def written_after(server: PostgresServer, lsn: str, timeline: int) -> set[int]:
 
     Raises: RuntimeError: its log cannot be read from there.
     """
-    command = [server.program("pg_waldump"), "--path", server.data / "pg_wal", "--timeline", str(timeline)]
-    told = subprocess.run(
-        [*command, "--start", lsn, "--rmgr", "Transaction"], capture_output=True, text=True, check=False
-    )
+    place = ["--path", str(server.data / "pg_wal"), "--timeline", str(timeline), "--start", lsn]
+    command = [str(server.program("pg_waldump")), *place, "--rmgr", "Transaction"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
     if told.returncode and "invalid record length" not in told.stderr and "could not find a valid" not in told.stderr:
         raise RuntimeError(f"pg_waldump: {told.stderr.strip()}")
     found: set[int] = set()

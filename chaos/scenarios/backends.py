@@ -26,7 +26,7 @@ class Size(NamedTuple):
     shutdowns: int
 
 
-SIZES: Final = {"full": Size(60_000, 100, 500, 20), "ci": Size(900, 1, 4, 1)}
+SIZES: Final = {"full": Size(60_000, 100, 500, 20), "ci": Size(400, 1, 2, 1)}
 LEASE_S: Final = 1.0
 WORKERS: Final = 3
 BACK_S: Final = 5.0 + LEASE_S
@@ -60,13 +60,13 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
         arena.dice.shuffle(strikes)
         counts: Counter[str] = Counter()
         for number, strike in enumerate(strikes, 1):
-            arena.allow(size.jobs * number // len(strikes))
+            arena.allow(size.jobs * (number + 1) // len(strikes))  # one ahead, so that there is always work.
             before = arena.commits()
             some = size.jobs / len(strikes) * arena.dice.uniform(0.05, 0.5)
             arena.await_commits(before + round(some), patience_s=30.0)
             with arena.fault("outage"):
                 counts[strike(arena, server, number)] += 1
-            arena.await_commit()
+            arena.await_commit_or_end()
         arena.finish(feeder, patience_s=60.0)
         _tell(arena, counts)
 

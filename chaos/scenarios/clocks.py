@@ -30,9 +30,9 @@ class Size(NamedTuple):
 
 SIZES: Final = {
     ("sqlite", "full"): Size(6_000, 200),
-    ("sqlite", "ci"): Size(250, 8),
+    ("sqlite", "ci"): Size(120, 6),
     ("postgres", "full"): Size(12_000, 400),
-    ("postgres", "ci"): Size(250, 10),
+    ("postgres", "ci"): Size(120, 8),
 }
 """On Postgres every other jump is one of the server's clock. On SQLite the workers' clocks are the database's."""
 WORKERS: Final = 3

@@ -17,21 +17,21 @@ from chaos.wires import WiredPlace, process_of, wired_place
 
 
 class Size(NamedTuple):
-    """How much of it: jobs and machines started, each, rounds of all faults, and connections cut at some byte."""
+    """How much of it: jobs and machines started, each, faults of the network, and connections cut at some byte."""
 
     starts: int
-    rounds: int
+    faults: int
     byte_cuts: int
 
 
-SIZES: Final = {"full": Size(25_000, 34, 10_000), "ci": Size(300, 1, 60)}
+SIZES: Final = {"full": Size(25_000, 204, 10_000), "ci": Size(150, 3, 60)}
 LEASE_S: Final = 1.0
 WORKERS: Final = 3
 STATEMENT_S: Final = 1.0
 SILENT_S: Final = STATEMENT_S + 5.0
 """After so long without an answer a client takes a connection for lost: `statement_timeout`, and five seconds."""
 SLOW_BYTES_PER_S: Final = 8_000.0
-SHARE: Final = 0.15
+SHARE: Final = 0.25
 KEYS: Final = {"gate": 0.3, "wide": 0.7}
 SLOTS: Final = {"gate": 3, "wide": 10}
 _SLACK_S: Final = 2.0
@@ -57,20 +57,19 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
         for _ in range(WORKERS):
             arena.hire()
         arena.await_so(
-            lambda: all(member.watch.look().ups_us for member in arena.workers()), timeout_s=20.0, what="all to be there"
+            lambda: all(member.watch.look().ups_us for member in arena.workers()),
+            timeout_s=20.0,
+            what="all to be there",
         )
         faults = [_reset, _partition, _refuse, _mute, _slow, _half_open]
-        turns = len(faults) * size.rounds
-        for number in range(turns):
+        for number in range(size.faults):
             if number % len(faults) == 0:
                 arena.dice.shuffle(faults)
-            arena.allow(size.starts * (number + 1) // turns)
-            place.knife.left = size.byte_cuts // turns
-            before = arena.commits()
-            arena.await_commits(before + 20, patience_s=20.0)
+            arena.allow(size.starts * (number + 1) // size.faults)
+            place.knife.left += size.byte_cuts // size.faults
+            arena.await_so(lambda: place.knife.is_done or not place.live(), timeout_s=60.0, what="cuts at all bytes")
             faults[number % len(faults)](arena, place)
-            after = arena.commits()
-            arena.await_so(lambda: arena.commits() > after or not place.live(), timeout_s=20.0, what="a commit")  # noqa: B023
+            arena.await_commit_or_end()
         arena.await_exit(feeders[1], timeout_s=60.0)
         arena.finish(feeders[0], patience_s=120.0)
         _tell(arena, place)
