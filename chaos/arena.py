@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +21,13 @@ import psycopg
 from chaos.checker import check
 from chaos.evidence import Evidence, Pace
 from chaos.faults import Fault, is_effective, recovery_us
-from chaos.history import Watch, now_us
+from chaos.history import Claim, Watch, now_us
 from chaos.members import Member
 from chaos.place import PLACES, MakePlace, NoPlace, Place
 from chaos.report import SHOWN_MAX, Report, versions
 from chaos.roles import Order
 from chaos.zygote import Zygote
+from harness.clocks import Clock, Clocks
 from harness.waiting import eventually
 
 LEASE_S = 0.5
@@ -50,6 +51,10 @@ class Arena:
         slots, paces: Concurrency and rate limits in effect; also to be set as options.
         members: Processes that live.
         faults: What was done to them.
+        undone: Claims that the database has lost.
+        lost_replies: Connections that were cut while they answered. Too many and too small to be counted as faults.
+        clocks: Where processes get clocks of their own from; None: they share the machine's.
+        clock_of: Their clocks, by name.
     """
 
     scenario: str
@@ -70,6 +75,10 @@ class Arena:
     said: list[str] = field(default_factory=list)
     more: dict[str, object] = field(default_factory=dict)
     crashes_may_count: bool = True
+    undone: set[Claim] = field(default_factory=set)
+    lost_replies: list[Fault] = field(default_factory=list)
+    clocks: Clocks | None = None
+    clock_of: dict[str, Clock] = field(default_factory=dict)
     began_at: float = field(default_factory=time.monotonic)
     clock_ahead_s: float = field(default_factory=lambda: time.time() - time.monotonic())
 
@@ -108,6 +117,9 @@ class Arena:
         if role == "worker":
             options |= {"queues": queues, "lease": self.lease_s, "reap_interval": self.lease_s / 4}
             options |= {"max_crashes": 1_000_000, "retention": None}
+        if self.clocks is not None:
+            self.clock_of[name] = self.clocks.clock(name)
+            values["clock"] = str(self.clock_of[name].path)
         order = Order(role, name, str(self.folder), self.place.url, self.dice.getrandbits(32), options, **values)
         watch = self.watches[name] = Watch(name, order.history)
         member = Member(name, self.zygote.fork(order), watch)
@@ -209,6 +221,11 @@ class Arena:
         seen = self.commits()
         self._await(lambda: self.commits() > seen, timeout_s=patience_s, what="a commit")
 
+    def await_commit_or_end(self, *, patience_s: float = 20.0) -> None:
+        """As `await_commit`; but if nothing is left to be done, nothing can come."""
+        seen = self.commits()
+        self._await(lambda: self.commits() > seen or self._is_done(), timeout_s=patience_s, what="a commit")
+
     def commits(self) -> int:
         """How many claims' outcomes were acknowledged so far, in the whole run."""
         return sum(len(watch.look().commits) for watch in self.watches.values())
@@ -264,6 +281,8 @@ class Arena:
             cells={id: json.loads(state) for id, state in self.place.cells().items()},
             slots=self.slots,
             paces=self.paces,
+            undone=frozenset(self.undone),
+            lost_replies=self.lost_replies,
             clock_step_s=abs(time.time() - time.monotonic() - self.clock_ahead_s),
         )
 
@@ -313,6 +332,7 @@ def stage(
     lease_s: float = LEASE_S,
     mutation: str | None = None,
     make_place: MakePlace | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Report:
     """Runs a scenario in an arena of its own, and reports.
 
@@ -331,7 +351,7 @@ def stage(
             seed=seed,
             place=place,
             folder=folder,
-            zygote=stack.enter_context(Zygote()),
+            zygote=stack.enter_context(Zygote(environment)),
             dice=Random(seed),
             lease_s=lease_s,
             mutation=mutation,

@@ -70,9 +70,11 @@ def run_twice(evidence: Evidence) -> Iterator[str]:
     ran: dict[Claim, str] = {}
     for name, story in evidence.stories.items():
         for word, claim in story.repeated:
+            if claim in evidence.undone:
+                continue
             yield f"doubled: {name} has two {word}s of the claim {_shown(claim)}"
         for claim in story.runs:
-            if claim in ran:
+            if claim in ran and claim not in evidence.undone:
                 yield f"doubled: {ran[claim]} and {name} both ran the claim {_shown(claim)}"
             ran[claim] = name
 
@@ -112,7 +114,7 @@ def unexplained(evidence: Evidence) -> Iterator[str]:
     """A run without a commit was cut off by something that was done to its process."""
     for name, story in evidence.stories.items():
         for claim in story.unacknowledged:
-            if not evidence.explains(name, story.runs[claim]):
+            if claim not in evidence.undone and not evidence.explains(name, story.runs[claim]):
                 fate = "refused" if claim in story.stale else "cut" if claim in story.cuts else "forgotten"
                 yield f"unexplained: {name} ran the claim {_shown(claim)}, which was {fate}, and nothing was done to it"
 

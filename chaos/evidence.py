@@ -33,6 +33,9 @@ class Evidence:
         crashes_may_count: Whether a claim may have been taken from a dead node.
         slots: How many steps of a key may run at once, by the key's name.
         paces: Rate limits by name.
+        undone: Claims that the database has lost, in a failover: their numbers are given out again.
+        lost_replies: Connections that were cut. An outcome may have been written all the same, and others have gone on
+            from there, before its process asks again: then it is told that the claim is no longer its own.
         clock_step_s: How far the machine's clock was set while the run lasted: the database counts by it.
     """
 
@@ -46,6 +49,8 @@ class Evidence:
     cells: Mapping[str, Any] = field(default_factory=dict)
     slots: Mapping[str, int] = field(default_factory=dict)
     paces: Mapping[str, Pace] = field(default_factory=dict)
+    undone: frozenset[Claim] = frozenset()
+    lost_replies: Sequence[Fault] = ()
     clock_step_s: float = 0.0
 
     @property
@@ -54,9 +59,11 @@ class Evidence:
         return {id: start for story in self.stories.values() for id, start in story.starts.items()}
 
     def commits(self) -> Iterator[tuple[str, Claim, str]]:
-        """The last acknowledged commit of every claim: process, claim, status."""
+        """The last acknowledged commit of every claim that the database has: process, claim, status."""
         for name, story in self.stories.items():
             for claim, (_, status) in story.commits.items():
+                if claim in self.undone:
+                    continue
                 yield name, claim, status
 
     def legs(self) -> dict[str, list[tuple[str, Leg]]]:
@@ -90,7 +97,7 @@ class Evidence:
 
     def explains(self, name: str, began_us: int) -> bool:
         """Whether a run that came to nothing had a reason: a fault, or a lease that its process knows to be lost."""
-        if any(fault.explains(name, began_us) for fault in self.faults):
+        if any(fault.explains(name, began_us) for fault in (*self.faults, *self.lost_replies)):
             return True
         story = self.stories[name]
         return any(at_us >= began_us for at_us in (*story.lost_us, *story.pauses_us))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,7 @@ from outlast._store.postgres import effects as postgres_effects
 from outlast._store.postgres import limits as postgres_limits
 from outlast._store.sqlite import effects as sqlite_effects
 from outlast._store.sqlite import limits as sqlite_limits
+from outlast.errors import StoreUnavailable
 
 _FENCE = re.compile(
     r"\s+AND [\w.\"]+\.epoch = o\.epoch AND [\w.\"]+\.status = 'running'"
@@ -223,6 +225,57 @@ def half_a_commit(engine: Engine) -> None:
     objects.save = save_some
 
 
+def blind_retry(engine: Engine) -> None:
+    """A commit whose reply was lost is made again, and nobody asks whether it has been made, or whose claim it is."""
+    claims: Any = engine._store.claims
+    desk, commit = claims._desk, claims.commit
+    sql = dict(desk.sql)
+    for name in ("commit", "commit_full"):
+        text = sql[name]
+        sql[name] = replace(text, text=_FENCE.sub("", text.text), numbered=_FENCE.sub("", text.numbered))
+    blind: Any = type(claims)(replace(desk, sql=sql))
+    lost: set[str] = set()
+
+    async def commit_blindly(batch: Sequence[Settlement]) -> Committed:
+        again = any(item.id in lost for item in batch)
+        try:
+            committed: Committed = await (blind.commit if again else commit)(batch)
+        except StoreUnavailable:
+            lost.update(item.id for item in batch)
+            raise
+        lost.difference_update(item.id for item in batch)
+        return committed
+
+    claims.commit = commit_blindly
+
+
+def local_commit(engine: Engine) -> None:
+    """Commits are durable on the primary alone, however many replicas should have them first."""
+    links: Any = engine._store._links
+    options = links.options
+
+    def hasty(role: str, settings: dict[str, str]) -> dict[str, Any]:
+        made: dict[str, Any] = options(role, settings)
+        return {**made, "server_settings": {**made["server_settings"], "synchronous_commit": "local"}}
+
+    links.options = hasty
+
+
+def wall_clock(engine: Engine) -> None:
+    """How long a node is silent is taken from the wall clock."""
+    seen: dict[str, tuple[int, float]] = {}
+
+    async def watch(self: Reaper, beat: Beat, now: float) -> None:
+        number, since = seen.get(beat.node, (-1, 0.0))
+        if number != beat.beat:
+            seen[beat.node] = (beat.beat, time.time())
+        elif time.time() - since > beat.lease_s and beat.node != self._own_node():
+            if await self._leases.bury(beat.node, beat.beat):
+                self._events.emit("node.died", node=beat.node)
+
+    Reaper._watch = watch  # type: ignore[method-assign]
+
+
 MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "no-fence": no_fence,
     "bury-at-once": bury_at_once,
@@ -241,4 +294,7 @@ MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "false-no": false_no,
     "no-revision": no_revision,
     "half-a-commit": half_a_commit,
+    "blind-retry": blind_retry,
+    "local-commit": local_commit,
+    "wall-clock": wall_clock,
 }

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import psycopg
 
@@ -15,6 +15,8 @@ from harness.binaries import NoPostgres
 from harness.freezing import holds_write_lock
 from harness.postgres import PostgresServer
 from outlast import Engine
+
+DATABASE: Final = "chaos"
 
 
 class NoPlace(Exception):
@@ -174,13 +176,17 @@ class PostgresPlace:
 
     Attributes:
         server: The server.
+
+    Args:
+        url: Its address for the processes, where that is another than ours.
     """
 
     store = "postgres"
 
-    def __init__(self, server: PostgresServer) -> None:
+    def __init__(self, server: PostgresServer, *, url: str | None = None) -> None:
         self.server = server
-        self.url = server.create_database("chaos")
+        self._own_url = server.create_database(DATABASE)
+        self.url = url or self._own_url
         self.version = server.describe().split()[1]
 
     def rows(self) -> list[Row]:
@@ -202,7 +208,7 @@ class PostgresPlace:
 
     def is_in_transaction(self, name: str) -> bool:
         """Whether a process of this name is in the middle of a transaction, and so holds its locks."""
-        with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(self._own_url, autocommit=True, connect_timeout=5) as connection:
             (found,) = connection.execute(_WITHIN, (f"outlast {name}",)).fetchone() or (0,)
         return bool(found)
 
@@ -220,7 +226,7 @@ class PostgresPlace:
         return False
 
     def _query(self, text: str) -> list[Any]:
-        with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(self._own_url, autocommit=True, connect_timeout=5) as connection:
             return connection.execute(text).fetchall()
 
 
@@ -228,7 +234,7 @@ class PostgresPlace:
 def sqlite_place(folder: Path) -> Iterator[SqlitePlace]:
     """A fresh file in a folder."""
     place = SqlitePlace(folder / "outlast.db")
-    asyncio.run(_make_tables(place.url))
+    make_tables(place.url)
     yield place
 
 
@@ -241,7 +247,7 @@ def postgres_place(folder: Path) -> Iterator[PostgresPlace]:
         raise NoPlace(str(error)) from error
     with server:
         place = PostgresPlace(server)
-        asyncio.run(_make_tables(place.url))
+        make_tables(place.url)
         yield place
 
 
@@ -249,5 +255,10 @@ MakePlace = Callable[[Path], AbstractContextManager[Place]]
 PLACES: dict[str, MakePlace] = {"sqlite": sqlite_place, "postgres": postgres_place}
 
 
-async def _make_tables(url: str) -> None:
+def make_tables(url: str) -> None:
+    """Makes our tables in an empty database."""
+    asyncio.run(_migrate(url))
+
+
+async def _migrate(url: str) -> None:
     await Engine(url, programs=()).migrate()

@@ -59,6 +59,7 @@ class Order(msgspec.Struct):
         cells: Of a worker or a caller: how many objects there are to call.
         calls: How many it makes at the same time, until there is the file `budget`; 0: none.
         place: Its place among all processes.
+        clock: The file that its wall clock follows; empty: the machine's clock.
     """
 
     role: str
@@ -82,6 +83,7 @@ class Order(msgspec.Struct):
     cells: int = 0
     calls: int = 0
     place: int = 0
+    clock: str = ""
 
     @property
     def history(self) -> Path:

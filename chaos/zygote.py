@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -23,6 +24,7 @@ import asyncpg  # noqa: F401 - so that the forked processes need not.
 import msgspec
 
 from chaos.roles import ROLES, Order
+from harness.clocks import follow
 
 ROOT = Path(__file__).parent.parent
 _PR_SET_PDEATHSIG = 1
@@ -31,11 +33,15 @@ _ANSWER_S = 60.0
 
 
 class Zygote:
-    """The parent's side: hands out orders, and hears who has ended."""
+    """The parent's side: hands out orders, and hears who has ended. `environment`: more variables for all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "chaos.zygote"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+            [sys.executable, "-m", "chaos.zygote"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
         )
         self._said = b""
         self._pids: list[int] = []
@@ -154,6 +160,8 @@ def _leave(order: Order, parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+    if order.clock:
+        follow(order.clock)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,8 @@ class PostgresServer(Databases):
         deadlock_timeout_s: Seconds a lock is waited for before looking for a deadlock.
         max_connections: As the server's setting.
         settings: More of the server's settings by name; they win over ours.
+        environment: More variables for its processes.
+        port: The TCP port on 127.0.0.1; default: a free one.
         parent: The data goes into a new folder in here; default: the machine's temporary folder, or
             its memory if not durable.
         binaries: The Postgres to run; default: what `find_binaries` finds.
@@ -63,13 +65,15 @@ class PostgresServer(Databases):
         deadlock_timeout_s: float = 1.0,
         max_connections: int = 200,
         settings: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        port: int | None = None,
         parent: Path | None = None,
         binaries: Binaries | None = None,
     ) -> None:
         self._binaries = binaries or find_binaries()
         self._account = _account()
         self._owner_pid = os.getpid()
-        self._port = _free_port()
+        self._port = port or _free_port()
         self._folder = _new_folder(parent or _place(durable), self._account)
         self._sockets = self._folder / "s"
         self._data = self._folder / "data"
@@ -83,6 +87,7 @@ class PostgresServer(Databases):
             **({} if durable else {"fsync": "off", "full_page_writes": "off"}),
             **(settings or {}),
         }
+        self._environment = environment or {}
         self._postmaster: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._past_cpu_s = 0.0
@@ -110,6 +115,15 @@ class PostgresServer(Databases):
         """The postmaster's process. Raises RuntimeError when the server does not run."""
         return self._running().pid
 
+    @property
+    def data(self) -> Path:
+        """The folder of its data."""
+        return self._data
+
+    def program(self, name: str) -> Path:
+        """One of the programs that came with it."""
+        return self._binaries.folder / name
+
     def tcp_url(self, database: str = "postgres") -> str:
         """The address of one database through TCP; `url` is the one through the Unix socket."""
         return f"postgresql://{USER}@127.0.0.1:{self._port}/{database}"
@@ -131,13 +145,25 @@ class PostgresServer(Databases):
         """Stop the server in good order; its data stays. Nothing happens when it does not run."""
         self._end(signal.SIGINT)
 
+    def stop_at_once(self) -> None:
+        """Stop the server without a checkpoint, as `pg_ctl stop -m immediate` does: the next start is a recovery."""
+        self._end(signal.SIGQUIT)
+
     def restart(self) -> None:
         """Stop the server if it runs, also after a kill, and start it on the same data and addresses."""
         self.stop()
         self.start()
 
-    def kill_postmaster(self) -> None:
-        """Kill the server's first process with SIGKILL, and wait until all its children are gone too."""
+    def start_hidden(self) -> None:
+        """Start the server, after which nobody reaches it through TCP: its port may be somebody else's by now."""
+        self._settings["listen_addresses"] = ""
+        self.start()
+
+    def kill_postmaster(self, *, whole: bool = False) -> None:
+        """Kill the server's first process with SIGKILL, and wait until all its children are gone too.
+
+        `whole`: they are killed as well, as when the machine dies; else they notice by themselves.
+        """
         postmaster = self._running()
         # Stopped first, so that no child is born between the count and the kill.
         processes.kill(postmaster.pid, signal.SIGSTOP)
@@ -146,6 +172,9 @@ class PostgresServer(Databases):
         postmaster.kill()
         postmaster.wait()
         self._postmaster = None
+        if whole:
+            for pid in orphans:
+                processes.kill(pid, signal.SIGKILL)
         # They notice at their next wait; one that computes does not, and would block the next start.
         for pid in processes.await_gone(orphans, timeout_s=10):
             processes.kill(pid, signal.SIGKILL)
@@ -203,11 +232,18 @@ class PostgresServer(Databases):
             (self._sockets / f".s.PGSQL.{_DEFAULT_PORT}").symlink_to(f".s.PGSQL.{self._port}")
         if self._account is not None:
             os.chown(self._sockets, self._account.pw_uid, self._account.pw_gid)
+        self._make_data()
+
+    def _make_data(self) -> None:
         arguments = ["--pgdata", str(self._data), "--username", USER, "--auth", "trust", "--encoding", "UTF8"]
+        self._do("initdb", *arguments, "--no-locale", "--no-sync", "--no-instructions")
+
+    def _do(self, program: str, *arguments: str) -> None:
+        """Run one of the programs to its end. Raises: NoPostgres: it fails."""
         with self.log_path.open("ab") as log:
-            made = self._spawn("initdb", [*arguments, "--no-locale", "--no-sync", "--no-instructions"], log)
+            made = self._spawn(program, list(arguments), log)
         if made.wait() != 0:
-            raise NoPostgres(f"initdb of {self._binaries.describe()} failed:\n{self.log_tail()}")
+            raise NoPostgres(f"{program} of {self._binaries.describe()} failed:\n{self.log_tail()}")
 
     def _try_start(self, deadline: float) -> bool:
         """Start once; False when the last server still holds something, so that trying again is worth it."""
@@ -280,7 +316,7 @@ class PostgresServer(Databases):
             stdout=log,
             stderr=log,
             cwd=self._folder,
-            env={**environment, "HOME": str(self._folder), "LC_ALL": "C", "TZ": "UTC"},
+            env={**environment, "HOME": str(self._folder), "LC_ALL": "C", "TZ": "UTC", **self._environment},
             start_new_session=True,  # Ctrl-C is for us; we stop the server ourselves.
             **identity,
         )

@@ -72,6 +72,8 @@ def test_no_promise_is_broken(name: str) -> None:
         ("hasty-answers", "objects-sqlite", "out of line: "),
         ("forgets-keys", "objects-postgres", "out of line: "),
         ("half-a-commit", "objects-sqlite", "torn: "),
+        ("wall-clock", "clocks-sqlite", " from a node that lived"),
+        ("local-commit", "failover-postgres", "lost: worker-"),
         ("bury-at-once", "kills-sqlite", "buried alive: "),
         ("false-word", "kills-postgres", "ended in claim"),
     ],

@@ -266,6 +266,60 @@ async def test_few_runs_that_wait_share_one_commit(given: Given, held: Held, com
     assert [len(batch) for batch in held.batches] == [SPLIT_MIN - 1]
 
 
+async def test_the_next_outcome_of_a_run_is_not_answered_for_the_last_one(given: Given, committer: Committer) -> None:
+    """A run goes on as soon as its outcome is durable, while gates of the same batch are still being opened."""
+    run, keyed = await given.claimed(2)
+    opening, may_open = asyncio.Event(), asyncio.Event()
+    open_gates = given.store.limits.open
+
+    async def slowly(gates: Any) -> Any:
+        opening.set()
+        await may_open.wait()
+        return await open_gates(gates)
+
+    given.store.limits.open = slowly  # type: ignore[method-assign]
+    first = asyncio.ensure_future(_recorded(committer, run))
+    committer.put(settlement(keyed, frees="gate"), "default")
+    await soon(opening.wait())
+    assert await soon(first)
+    run.commits, run.kept = run.commits + 1, True
+    second = asyncio.ensure_future(_recorded(committer, run))
+    await turns()
+
+    may_open.set()
+
+    assert await soon(second)
+
+
+async def test_two_claims_of_one_instance_have_an_answer_each(given: Given, held: Held, committer: Committer) -> None:
+    """An outcome was on its way while its claim was given back and made again, by the same process."""
+    old = await given.claim()
+    held.gate.clear()
+    first = asyncio.ensure_future(_recorded(committer, old))
+    await turns()
+    await given.store.claims.release([(old.id, old.epoch)])
+    (new,) = await given.taken(1)
+    second = asyncio.ensure_future(_recorded(committer, new))
+    await turns()
+
+    held.gate.set()
+
+    assert (await soon(first), await soon(second)) == (False, True)
+
+
+async def test_two_claims_of_one_instance_share_no_batch(given: Given, held: Held, committer: Committer) -> None:
+    """The store names stale outcomes by their instance."""
+    old, other = await given.claimed(2)
+    await given.store.claims.release([(old.id, old.epoch)])
+    (new,) = await given.taken(1)
+    for claim in (other, old, new):
+        committer.put(settlement(claim), "default")
+
+    await soon(committer.settled())
+
+    assert held.batches == [[other.id, old.id], [new.id]]
+
+
 async def _recorded(committer: Committer, claim: Claim) -> bool:
     entry = Entry("a#1", "step", "done", 1, value="1")
     return await committer.durable(recorded(claim, Recorded((entry,))), "default")

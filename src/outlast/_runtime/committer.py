@@ -66,7 +66,7 @@ class Committer:
         self._released_queues: set[str] = set()
         self._in_flight = 0
         self._holding: set[str] = set()
-        self._answers: dict[str, asyncio.Future[bool]] = {}
+        self._answers: dict[tuple[str, int], asyncio.Future[bool]] = {}
         self._task: asyncio.Task[None] | None = None
         self._on_room: Callable[[], None] = _nothing
         self._on_paused: Callable[[set[str]], None] = _nothing
@@ -112,7 +112,7 @@ class Committer:
     def durable(self, settlement: Settlement, queue: str, program: str = "") -> asyncio.Future[bool]:
         """Takes an outcome; the answer comes when it is durable. False: the claim was no longer ours."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._answers[settlement.id] = future
+        self._answers[settlement.id, settlement.epoch] = future
         self.put(settlement, queue, program)
         return future
 
@@ -167,21 +167,26 @@ class Committer:
 
     async def _next_batch(self, batch_max: int) -> None:
         batch = self._pending[:batch_max]
-        del self._pending[:batch_max]
+        if len({item.id for item, _, _ in batch}) < len(batch):
+            batch = _one_of_each(batch)
+        del self._pending[: len(batch)]
         self._in_flight = len(batch)
         self._holding = {item.id for item, _, _ in batch}
+        # A run goes on when it has its answer, and may be back with its next outcome before all is told of this one.
+        claims = [(item.id, item.epoch) for item, _, _ in batch] if self._answers else []
+        asked = {claim: self._answers[claim] for claim in claims if claim in self._answers}
         try:
             await self._commit(batch)
         finally:
-            if self._answers:
-                for item, _, _ in batch:
-                    self._answer(item.id, ours=False)
+            for claim, future in asked.items():
+                if self._answers.get(claim) is future:
+                    self._answer(claim, ours=False)
             self._in_flight = 0
             self._holding = set()
         self._on_room()
 
-    def _answer(self, id: str, *, ours: bool) -> None:
-        future = self._answers.pop(id, None)
+    def _answer(self, claim: tuple[str, int], *, ours: bool) -> None:
+        future = self._answers.pop(claim, None)
         if future is not None and not future.done():
             future.set_result(ours)
 
@@ -236,7 +241,7 @@ class Committer:
         for item, queue, program in batch:
             id, status = item.id, item.status
             if self._answers:
-                self._answer(id, ours=id not in stale)
+                self._answer((id, item.epoch), ours=id not in stale)
             if stale and id in stale:
                 self._events.emit("claim.stale", id=id, program=program, epoch=item.epoch, status=status)
                 continue
@@ -270,6 +275,20 @@ class Committer:
                 emit("instance.started", id=child.id, program=child.program, queue=child.queue, parent=item.id)
             if item.status in _FINAL:
                 emit("instance.ended", id=item.id, program=program, queue=queue, status=item.status)
+
+
+def _one_of_each(items: list[Item]) -> list[Item]:
+    """The first items, up to where an instance comes for the second time.
+
+    Its claim was in doubt, and given back, and is here again. Of two outcomes of one instance in a batch the store
+    could not say which is stale.
+    """
+    seen: set[str] = set()
+    for place, (item, _, _) in enumerate(items):
+        if item.id in seen:
+            return items[:place]
+        seen.add(item.id)
+    return items
 
 
 def _nothing(*_: object) -> None: ...
