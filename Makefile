@@ -12,11 +12,11 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV UV_PYTHON PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench chaos lock clean
+.PHONY: help setup demo test check fix bench chaos crash-record lock clean
 
 help: ## List the commands.
 	@echo "usage: make COMMAND [PYTHON=python3.12] [ARGS=...]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## Build .venv from uv.lock; quick when nothing changed.
 	@echo "Ready: $(VENV) matches uv.lock."
@@ -57,6 +57,9 @@ bench: $(STAMP) ## Measure. ARGS goes to the benchmark: ARGS="--help".
 
 chaos: $(STAMP) ## Kill, freeze and starve real processes, at full scale; six minutes. ARGS="--help".
 	@$(BIN)/python -m chaos $(ARGS)
+
+crash-record: $(STAMP) ## Run the rows of docs/crash-record.md; two hours. ARGS="--scale 0.1 --rows R1,R12".
+	@$(BIN)/python -m chaos record $(ARGS)
 
 lock: $(STAMP) ## Resolve uv.lock again after pyproject.toml changed.
 	@$(BIN)/uv lock --python $(BIN)/python

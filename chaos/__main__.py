@@ -1,6 +1,6 @@
 """`python -m chaos [NAME ...]`: runs scenarios, all of them if none is named, and says what came of it.
 
-Ends with 0 when no promise was broken and the faults hit work, with 1 otherwise.
+`python -m chaos record` runs them in rows, for the record: see `record/`. Ends with 0 when no promise was broken and the faults hit work, with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import partial
 from random import SystemRandom
 
 from chaos.mutations import MUTATIONS
+from chaos.record import command as record
 from chaos.report import Report
 from chaos.scenarios import (
     alarms,
@@ -26,6 +27,7 @@ from chaos.scenarios import (
     machines,
     objects,
     outages,
+    power,
     rates,
     signals,
     workflows,
@@ -59,11 +61,14 @@ SCENARIOS: dict[str, Callable[..., Report]] = {
     "drains-postgres": partial(drains.run, store="postgres"),
     "crowd-sqlite": partial(crowd.run, store="sqlite"),
     "full-disk-sqlite": partial(full_disk.run, store="sqlite"),
+    "power-sqlite": partial(power.run, store="sqlite"),
 }
 
 
 def main() -> int:
     """Runs what the command line asks for."""
+    if sys.argv[1:2] == ["record"]:
+        return record.main(sys.argv[2:], SCENARIOS)
     parser = argparse.ArgumentParser(prog="chaos", description="Kill, freeze and starve real processes, and check.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SCENARIOS)} (default: all)")
     parser.add_argument("--scale", choices=("ci", "full"), default="full")

@@ -17,7 +17,8 @@ class Fault:
     """One thing that was done.
 
     Attributes:
-        kind: `kill`, `freeze`, `term`, `outage`, `full`, `block`, `lock` or `cut` (some connections).
+        kind: `kill`, `freeze`, `term`, `outage`, `full`, `block`, `lock`, `cut` (some connections) or `power` (looked at
+            afterwards, from what was on the disk at that moment).
         name: The process that it was done to; None: all of them.
         at_us: When, by the history's clock.
         until_us: When it was over; None: never.

@@ -322,10 +322,16 @@ class Story:
 
 
 class Watch:
-    """A story as it grows, and what the process is in the middle of."""
+    """A story as it grows, and what the process is in the middle of.
+
+    Attributes:
+        story: What was read so far.
+        path: The history.
+    """
 
     def __init__(self, name: str, path: Path) -> None:
         self.story = Story(name)
+        self.path = path
         self._reader = Reader(path)
         self._open: set[Claim] = set()
 

@@ -217,6 +217,19 @@ def half_a_commit(engine: Engine) -> None:
     objects.save = save_some
 
 
+def no_sync(engine: Engine) -> None:
+    """Commits on SQLite are acknowledged before they are on the disk."""
+    writer: Any = engine._store._writer  # type: ignore[attr-defined]
+    connect = writer._connect
+
+    def connect_lazily() -> Any:
+        connection = connect()
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    writer._connect = connect_lazily
+
+
 MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "no-fence": no_fence,
     "bury-at-once": bury_at_once,
@@ -235,4 +248,5 @@ MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "false-no": false_no,
     "no-revision": no_revision,
     "half-a-commit": half_a_commit,
+    "no-sync": no_sync,
 }
