@@ -104,7 +104,9 @@ def fail(arena: Arena, size: Size, images: Path) -> None:
     """Lets the power fail at some of the syncs, and looks at what is left."""
     acts = list(disk.read_log(arena.folder / "writes"))
     syncs = [place for place, act in enumerate(acts) if act.kind == disk.SYNC_ENDS]
-    cuts = sorted(arena.dice.sample(syncs, min(size.cuts, len(syncs))))
+    folds = set(in_folds(acts))
+    others = [place for place in syncs if place not in folds]
+    cuts = sorted(folds.union(arena.dice.sample(others, min(max(0, size.cuts - len(folds)), len(others)))))
     revived = set(arena.dice.sample(cuts, min(size.revived, len(cuts))))
     promises = Promises.of(watch.path for watch in arena.watches.values())
     found: list[str] = []
@@ -123,7 +125,17 @@ def fail(arena: Arena, size: Size, images: Path) -> None:
     arena.said += found
     arena.more |= {"syncs": len(syncs), "cut at": len(cuts), "disks looked at": len(cuts) * len(LOSSES)}
     arena.more |= {"writes": sum(act.kind == disk.WRITE for act in acts), "gone on from": len(revived)}
-    arena.more["folds"] = sum(act.kind == disk.TRUNCATE and act.file == 2 for act in acts)
+    arena.more["of them in folds"] = len(folds)
+
+
+def in_folds(acts: list[Act]) -> Iterator[int]:
+    """The syncs while the log was folded into the file or cut short, and those right after: few, and the riskiest."""
+    is_near = False
+    for place, act in enumerate(acts):
+        is_near |= act.kind in (disk.TRUNCATE, disk.UNLINK) or (act.kind == disk.WRITE and act.file == 1)
+        if act.kind == disk.SYNC_ENDS and is_near:
+            yield place
+            is_near = False
 
 
 def at(cuts: list[int], acts: list[Act], before: Path) -> Iterator[tuple[int, Disk]]:
