@@ -16,20 +16,30 @@ from chaos.record import command as record
 from chaos.report import Report
 from chaos.scenarios import (
     alarms,
+    bad_rows,
     blocked,
     crowd,
+    deaf,
     drains,
     fanout,
     freezes,
     full_disk,
+    hoarders,
+    impatience,
     keys,
+    killers,
     kills,
+    long_transaction,
     machines,
     objects,
     outages,
+    pooled,
     power,
     rates,
+    recoveries,
     signals,
+    soak,
+    starvation,
     workflows,
 )
 
@@ -62,7 +72,26 @@ SCENARIOS: dict[str, Callable[..., Report]] = {
     "crowd-sqlite": partial(crowd.run, store="sqlite"),
     "full-disk-sqlite": partial(full_disk.run, store="sqlite"),
     "power-sqlite": partial(power.run, store="sqlite"),
+    "bad-rows-sqlite": partial(bad_rows.run, store="sqlite"),
+    "bad-rows-postgres": partial(bad_rows.run, store="postgres"),
+    "killers-sqlite": partial(killers.run, store="sqlite"),
+    "killers-postgres": partial(killers.run, store="postgres"),
+    "deaf-sqlite": partial(deaf.run, store="sqlite"),
+    "deaf-postgres": partial(deaf.run, store="postgres"),
+    "pooled-postgres": partial(pooled.run, store="postgres"),
+    "soak-sqlite": partial(soak.run, store="sqlite"),
+    "soak-postgres": partial(soak.run, store="postgres"),
+    "recoveries-postgres": partial(recoveries.run, store="postgres"),
+    "long-transaction-postgres": partial(long_transaction.run, store="postgres"),
+    "hoarders-sqlite": partial(hoarders.run, store="sqlite"),
+    "hoarders-postgres": partial(hoarders.run, store="postgres"),
+    "impatience-sqlite": partial(impatience.run, store="sqlite"),
+    "impatience-postgres": partial(impatience.run, store="postgres"),
+    "starvation-sqlite": partial(starvation.run, store="sqlite"),
+    "starvation-postgres": partial(starvation.run, store="postgres"),
 }
+TIMED = ("soak-sqlite", "soak-postgres", "long-transaction-postgres")
+"""Scenarios that last as long as `--minutes` says."""
 
 
 def main() -> int:
@@ -73,6 +102,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SCENARIOS)} (default: all)")
     parser.add_argument("--scale", choices=("ci", "full"), default="full")
     parser.add_argument("--seed", type=int, help="of every decision; printed in any case")
+    parser.add_argument("--minutes", type=float, help=f"how long {', '.join(TIMED)} last; others do not care")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each scenario")
     parser.add_argument("--mutation", choices=MUTATIONS, help="plant a bug into the workers; the run should then fail")
     chosen = parser.parse_args()
@@ -82,7 +112,8 @@ def main() -> int:
     seed = SystemRandom().randrange(2**32) if chosen.seed is None else chosen.seed
     passed = True
     for name in chosen.names or SCENARIOS:
-        report = SCENARIOS[name](scale=chosen.scale, seed=seed, mutation=chosen.mutation)
+        more = {"minutes": chosen.minutes} if name in TIMED else {}
+        report = SCENARIOS[name](scale=chosen.scale, seed=seed, mutation=chosen.mutation, **more)
         print(report.as_json() if chosen.json else report.as_text(), flush=True)
         passed = passed and report.passed
     return 0 if passed else 1

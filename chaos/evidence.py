@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from chaos.faults import Fault
 from chaos.history import WORKFLOW, Claim, Leg, Mark, Story
 from chaos.place import Mail, Note, Row
+from outlast._kernel.states import FINAL
 
 
 class Pace(NamedTuple):
@@ -33,6 +35,7 @@ class Evidence:
         crashes_may_count: Whether a claim may have been taken from a dead node.
         slots: How many steps of a key may run at once, by the key's name.
         paces: Rate limits by name.
+        rows_may_go: Whether what has ended may have been deleted since.
         clock_step_s: How far the machine's clock was set while the run lasted: the database counts by it.
     """
 
@@ -46,6 +49,7 @@ class Evidence:
     cells: Mapping[str, Any] = field(default_factory=dict)
     slots: Mapping[str, int] = field(default_factory=dict)
     paces: Mapping[str, Pace] = field(default_factory=dict)
+    rows_may_go: bool = False
     clock_step_s: float = 0.0
 
     @property
@@ -87,6 +91,16 @@ class Evidence:
         workflows = {mark.id for mark in begun}
         commits = sum(row.commits for id, row in self.rows.items() if id not in workflows)
         return legs + len(begun), commits + len({(mark.id, mark.key, mark.attempt) for mark in begun})
+
+    def may_have_ended(self, id: str) -> bool:
+        """Whether an end of this instance was acknowledged, or was perhaps on its way when its process was killed."""
+        return id in self._ended
+
+    @cached_property
+    def _ended(self) -> set[str]:
+        ended = {id for _, (id, _), status in self.commits() if status in FINAL}
+        killed = [fault for fault in self.faults if fault.kind == "kill" and fault.name is not None]
+        return ended | {id for fault in killed for id, _ in self.stories[fault.name or ""].open_at(fault.at_us)}
 
     def explains(self, name: str, began_us: int) -> bool:
         """Whether a run that came to nothing had a reason: a fault, or a lease that its process knows to be lost."""

@@ -185,7 +185,7 @@ ROWS: Final = (
         "R25",
         "Hints that do not come",
         "all notifications dropped, and `pooler=transaction`: all is done, and begins within a poll",
-        (*_both("deaf", 2), Part("pooler-postgres", 2)),
+        (*_both("deaf", 2), Part("pooled-postgres", 2)),
     ),
     Row(
         "R26",
