@@ -1,6 +1,7 @@
 """`python -m chaos [NAME ...]`: runs scenarios, all of them if none is named, and says what came of it.
 
-`python -m chaos record` runs them in rows, for the record: see `record/`. Ends with 0 when no promise was broken and the faults hit work, with 1 otherwise.
+`python -m chaos record` runs them in rows, for the record: see `record/`. Ends with 0 when no promise was
+broken and the faults hit work, with 1 otherwise.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -12,7 +13,7 @@ _STEP_S: Final = 0.02
 
 
 class Arrivals:
-    """Lets the feeder start so many jobs a second, from now on.
+    """Lets the feeder start so many jobs a second, from now on, whatever its maker does meanwhile.
 
     Args:
         arena: Where.
@@ -26,6 +27,13 @@ class Arrivals:
         self.per_s = per_s
         self._arena = arena
         self._began_at = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._allow, name="arrivals", daemon=True)
+        self._thread.start()
+
+    def _allow(self) -> None:
+        while not self._stop.wait(_STEP_S):
+            self._arena.allow(self.due)
 
     @property
     def due(self) -> int:
@@ -33,10 +41,9 @@ class Arrivals:
         return int((time.monotonic() - self._began_at) * self.per_s)
 
     def go_on(self, seconds: float, *, until: Callable[[], bool] | None = None) -> bool:
-        """Lets them come for so long, at most until something is so. Whether it was."""
+        """Waits for so long, at most until something is so. Whether it was."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self._arena.allow(self.due)
             if until is not None and until():
                 return True
             time.sleep(_STEP_S)
@@ -44,4 +51,6 @@ class Arrivals:
 
     def end(self) -> None:
         """No more come; the feeder ends."""
+        self._stop.set()
+        self._thread.join()
         self._arena.allow(self.due, is_all=True)

@@ -44,8 +44,8 @@ class Fault:
 def is_effective(fault: Fault, stories: Mapping[str, Story]) -> bool:
     """Whether it hit work: a step that was running or whose outcome was on its way, a signal that was being sent.
 
-    A freeze, or what comes to the same, must also have lasted until others declared the process dead; while a loop was blocked, another process
-    must have been there to do so.
+    A freeze, or what comes to the same, must also have lasted until others declared the process dead; while a loop was
+    blocked, another process must have been there to do so.
     """
     if fault.kind == "alone":
         return False
@@ -94,4 +94,4 @@ def recovery_us(fault: Fault, stories: Mapping[str, Story]) -> int:
         for (id, epoch), at_us in other.runs.items():
             if id in interrupted and epoch > interrupted[id]:
                 again[id] = min(at_us, again.get(id, at_us))
-    return max(0, *(at_us - fault.at_us for at_us in again.values()))
+    return max([0, *(at_us - fault.at_us for at_us in again.values())])

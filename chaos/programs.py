@@ -96,7 +96,9 @@ async def pass_by(n: int, nap_s: float) -> int:
     return answer(n)
 
 
-JOBS: dict[str, Job[Any, Any, Any, Any]] = {one.name: one for one in (nap, chew, stumble, block, spoil, die, hoard, pass_by)}
+JOBS: dict[str, Job[Any, Any, Any, Any]] = {
+    one.name: one for one in (nap, chew, stumble, block, spoil, die, hoard, pass_by)
+}
 
 
 def draw(dice: Random, shares: Mapping[str, float]) -> str:

@@ -23,11 +23,15 @@ def main(arguments: Sequence[str], scenarios: Collection[str], *, run: RunRound 
     `scenarios` are the names that there are.
     """
     parser = argparse.ArgumentParser(prog="chaos record", description="Run rows of the crash record, and write it.")
-    parser.add_argument("--scale", type=_scale, default="full", help="ci, full, or a factor such as 0.1 (default: full)")
+    parser.add_argument(
+        "--scale", type=_scale, default="full", help="ci, full, or a factor such as 0.1 (default: full)"
+    )
     parser.add_argument("--rows", type=_rows, help="R1,R6,... (default: all; with --add: none)")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="the record's folder (default: docs)")
     parser.add_argument("--seed", type=int, help="of each row's first round; printed in any case")
-    parser.add_argument("--add", type=Path, action="append", default=[], help="results of other commands, as JSON lines")
+    parser.add_argument(
+        "--add", type=Path, action="append", default=[], help="results of other commands, as JSON lines"
+    )
     chosen = parser.parse_args(arguments)
     try:
         added = [entry for path in chosen.add for entry in read_lines(path)]

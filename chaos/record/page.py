@@ -11,9 +11,9 @@ from chaos.record.entries import Entry
 _HEAD = """# Crash record
 
 What was done to real processes and databases to break Outlast's promises, and what came of it. This page is made by
-`make crash-record`, from `docs/crash-record.json`; it tells what was run, at which scale, and what was not. A row's goal
-is what it is to prove in the end; `scale` is the share of a full run, `ci` one small round. The full run is sized for two
-hours on two cores, so it may be less than the goal: the counts are what was done.
+`make crash-record`, from `docs/crash-record.json`; it tells what was run, at which scale, and what was not. A row's
+goal is what it is to prove in the end; `scale` is the share of a full run, `ci` one small round. The full run is sized
+for two hours on two cores, so it may be less than the goal: the counts are what was done.
 
 A fault is effective when it hit work: an idle process killed proves nothing, and a row with fewer than 80 % effective
 faults fails. `chaos/README.md` says what is checked.

@@ -163,6 +163,8 @@ def run_parts(total: Sum, parts: Sequence[Part], scale: str, seed: int, *, known
                 verdict = report.skipped or ("passed" if report.passed else "FAILED")
                 lasted_s = time.monotonic() - began_at
                 print(f"  {part.scenario}, seed {seed}: {verdict}, {lasted_s:.0f} s", flush=True)
+                if report.skipped is not None:
+                    break  # the next round would be, too.
             seed = (seed + 1) % 2**32
 
 

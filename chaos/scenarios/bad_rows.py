@@ -48,7 +48,9 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
         feeder = arena.feed(size.jobs, nap_s=NAP_S, shares=SHARES)
         for _ in range(WORKERS):
             arena.hire(concurrency=CONCURRENCY)
-        Arrivals(arena, JOBS_PER_S).go_on(size.jobs / JOBS_PER_S)
+        arrivals = Arrivals(arena, JOBS_PER_S)
+        arrivals.go_on(size.jobs / JOBS_PER_S)
+        arrivals.end()
         arena.allow(size.jobs)
         arena.finish(feeder, patience_s=120.0)
         batches: list[int] = []
@@ -59,8 +61,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
                 first.setdefault(claim, (at_us, batch))
             batches += [batch for _, batch in first.values()]
             arena.faults += [
-                Fault("refusal" if batch > 1 else "alone", story.name, at_us)
-                for at_us, batch in first.values()
+                Fault("refusal" if batch > 1 else "alone", story.name, at_us) for at_us, batch in first.values()
             ]
         arena.more["in a batch of, on average"] = round(sum(batches) / max(1, len(batches)), 1)
 

@@ -23,6 +23,8 @@ DRAIN_S: Final = 20.0
 NAP_S: Final = (0.2, 1.0)
 BETWEEN_S: Final = 0.1
 EXIT_S: Final = 1.0
+CODES: Final = (-signal.SIGTERM, 0)
+"""0: it had nothing left to do before it was told again."""
 _SLACK_S: Final = {"full": 0.0, "ci": 4.0}
 """On a machine that does other things, too."""
 
@@ -45,7 +47,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
             arena.wait(BETWEEN_S)
             victim.send(signal.SIGTERM)
             arena.hire()
-            arena.await_exit(victim, timeout_s=EXIT_S + _SLACK_S[scale], code=-signal.SIGTERM)
+            arena.await_exit(victim, timeout_s=EXIT_S + _SLACK_S[scale], codes=CODES)
         arena.finish(feeder, patience_s=120.0)
 
     return stage("impatience", act, store=store, scale=scale, seed=seed, mutation=mutation)

@@ -45,7 +45,9 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
         crashes = [row.crashes for row in rows if row.program == "die"]
         arena.said += [f"survived: {row.id} has {row.crashes} crashes" for row in rows if row.crashes > MAX_CRASHES]
         arena.more |= {"killers": len(crashes), "deaths": len(arena.faults)}
-        arena.more["most crashes of a neighbour"] = max((row.crashes for row in rows if row.program != "die"), default=0)
+        arena.more["most crashes of a neighbour"] = max(
+            (row.crashes for row in rows if row.program != "die"), default=0
+        )
 
     return stage("killers", act, store=store, scale=scale, seed=seed, mutation=mutation)
 

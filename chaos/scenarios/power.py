@@ -160,5 +160,9 @@ async def _go_on(place: SqlitePlace) -> None:
     options = {"queues": {"default": 50}, "lease": 0.5, "reap_interval": 0.1, "retention": None, "poll_interval": 0.05}
     async with Engine(place.url, programs=repertoire.PROGRAMS.values(), **options):
         deadline = time.monotonic() + _REVIVE_S
-        while await asyncio.to_thread(place.live) and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        await asyncio.to_thread(_await_done, place, deadline)
+
+
+def _await_done(place: SqlitePlace, deadline: float) -> None:
+    while place.live() and time.monotonic() < deadline:
+        time.sleep(0.05)

@@ -71,7 +71,9 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
             )
             took_s = time.monotonic() - back_at
             if not is_clear:
-                arena.said.append(f"behind: of a backlog of {backlog} after {outage_s:g} s much is left {took_s:.1f} s on")
+                arena.said.append(
+                    f"behind: of a backlog of {backlog} after {outage_s:g} s much is left {took_s:.1f} s on"
+                )
             paces.append((backlog + size.per_s * took_s) / took_s)
         arrivals.end()
         arena.finish(feeder, patience_s=60.0)
