@@ -196,7 +196,7 @@ ROWS: Final = (
     Row(
         "R27",
         "Outages under load",
-        "10 outages of 1 s to 5 min: no claim is taken from the living, at most 2 connections tried a second, the "
+        "10 outages of 1 s to 5 min: no claim is taken from the living, at most 2 connections tried a second beside heartbeats, the "
         "backlog clears at 1.5 times the rate of arrival",
         (Part("recoveries-postgres", 1),),
     ),

@@ -37,15 +37,17 @@ def main(arguments: Sequence[str], scenarios: Collection[str], *, run: RunRound 
         added = [entry for path in chosen.add for entry in read_lines(path)]
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    commit = _commit()  # of what is run, whatever is committed meanwhile.
     record = Record(chosen.out)
     for entry in added:
-        entry.date, entry.commit = entry.date or _now(), entry.commit or _commit()
+        entry.date, entry.commit = entry.date or _now(), entry.commit or commit
         record.add(entry)
     rows = chosen.rows if chosen.rows is not None else () if chosen.add else ROWS
     seed = SystemRandom().randrange(2**32) if chosen.seed is None else chosen.seed
     verdicts = [entry.verdict for entry in added]
     for row in rows:
         entry, was_stopped = run_row(row, chosen.scale, seed, known=set(scenarios), run=run)
+        entry.commit = commit
         record.add(entry)
         verdicts.append(entry.verdict)
         print(f"{row.name} {row.title}: {entry.verdict}", flush=True)
@@ -86,7 +88,7 @@ def run_row(row: Row, scale: str, seed: int, *, known: set[str], run: RunRound) 
         total.lack(f"the record's own fault: {type(error).__name__}: {error}")
     if row.elsewhere:
         total.skip(row.elsewhere)
-    return total.entry(date=_now(), commit=_commit()), was_stopped
+    return total.entry(date=_now()), was_stopped
 
 
 def _scale(text: str) -> str:

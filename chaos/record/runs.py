@@ -100,7 +100,7 @@ class Sum:
         """A part that cannot be run here."""
         self._skipped.append(sentence)
 
-    def entry(self, *, date: str, commit: str) -> Entry:
+    def entry(self, *, date: str) -> Entry:
         """All of it, so far."""
         reports = [report for _, _, report in self._reports]
         commits = sum(report.commits for report in reports)
@@ -117,7 +117,6 @@ class Sum:
             ran=ran,
             scale=self._scale,
             date=date,
-            commit=commit,
             seed=self._seed,
             versions={name: version for report in reports for name, version in report.versions.items()},
             operations=sum(report.operations for report in reports),

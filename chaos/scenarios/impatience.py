@@ -45,6 +45,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
             arena.terminate(victim)
             victim.let_go()
             arena.wait(BETWEEN_S)
+            arena.await_so(lambda: victim.has_heard(signal.SIGTERM), timeout_s=20.0, what="the first SIGTERM")  # noqa: B023
             victim.send(signal.SIGTERM)
             arena.hire()
             arena.await_exit(victim, timeout_s=EXIT_S + _SLACK_S[scale], codes=CODES)

@@ -29,7 +29,8 @@ LEASE_S: Final = 1.0
 WORKERS: Final = 3
 NAP_S: Final = (0.0, 0.02)
 DIALS_PER_S: Final = 2.0
-"""Connections that a process may try in a second of an outage; each of its lanes tries once at its beginning."""
+"""Connections that a process may try in a second of an outage, beside those of its heartbeat, which tries whenever
+that is due; and some at its beginning, when it still knows nothing."""
 DIALS_AT_ONCE: Final = 12
 CLEARS: Final = 1.5
 """The backlog is worked off at so many times the pace of arrival."""
@@ -87,7 +88,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
 
 def dialled(arena: Arena, since_us: int, until_us: int) -> float:
     """How many connections the busiest worker has tried in that time, as a share of what it may."""
-    allowed = DIALS_PER_S * (until_us - since_us) / 1e6 + DIALS_AT_ONCE
+    allowed = (DIALS_PER_S + 3 / arena.lease_s) * (until_us - since_us) / 1e6 + DIALS_AT_ONCE
     counts = [
         sum(since_us <= at_us <= until_us for at_us in worker.watch.look().dials_us) for worker in arena.workers()
     ]
