@@ -12,11 +12,11 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV UV_PYTHON PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench chaos sim lock clean
+.PHONY: help setup demo test check fix bench chaos crash-record sim lock clean
 
 help: ## List the commands.
 	@echo "usage: make COMMAND [PYTHON=python3.12] [ARGS=...]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## Build .venv from uv.lock; quick when nothing changed.
 	@echo "Ready: $(VENV) matches uv.lock."
@@ -60,6 +60,9 @@ chaos: $(STAMP) ## Kill, freeze and starve real processes, at full scale; six mi
 
 sim: $(STAMP) ## Simulate clusters on virtual time, from seeds. ARGS="--seeds 1000 --jobs 2"; ARGS="--help".
 	@$(BIN)/python -m simulation $(ARGS)
+
+crash-record: $(STAMP) ## Run the rows of docs/crash-record.md; two hours. ARGS="--scale 0.1 --rows R1,R12".
+	@$(BIN)/python -m chaos record $(ARGS)
 
 lock: $(STAMP) ## Resolve uv.lock again after pyproject.toml changed.
 	@$(BIN)/uv lock --python $(BIN)/python

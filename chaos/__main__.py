@@ -1,6 +1,7 @@
 """`python -m chaos [NAME ...]`: runs scenarios, all of them if none is named, and says what came of it.
 
-Ends with 0 when no promise was broken and the faults hit work, with 1 otherwise.
+`python -m chaos record` runs them in rows, for the record: see `record/`. Ends with 0 when no promise was
+broken and the faults hit work, with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -12,26 +13,38 @@ from functools import partial
 from random import SystemRandom
 
 from chaos.mutations import MUTATIONS
+from chaos.record import command as record
 from chaos.report import Report
 from chaos.scenarios import (
     alarms,
     backends,
+    bad_rows,
     blocked,
     clocks,
     crowd,
+    deaf,
     drains,
     failover,
     fanout,
     freezes,
     full_disk,
+    hoarders,
+    impatience,
     keys,
+    killers,
     kills,
+    long_transaction,
     machines,
     network,
     objects,
     outages,
+    pooled,
+    power,
     rates,
+    recoveries,
     signals,
+    soak,
+    starvation,
     workflows,
 )
 
@@ -69,15 +82,38 @@ SCENARIOS: dict[str, Callable[..., Report]] = {
     "clocks-postgres": partial(clocks.run, store="postgres"),
     "crowd-sqlite": partial(crowd.run, store="sqlite"),
     "full-disk-sqlite": partial(full_disk.run, store="sqlite"),
+    "power-sqlite": partial(power.run, store="sqlite"),
+    "bad-rows-sqlite": partial(bad_rows.run, store="sqlite"),
+    "bad-rows-postgres": partial(bad_rows.run, store="postgres"),
+    "killers-sqlite": partial(killers.run, store="sqlite"),
+    "killers-postgres": partial(killers.run, store="postgres"),
+    "deaf-sqlite": partial(deaf.run, store="sqlite"),
+    "deaf-postgres": partial(deaf.run, store="postgres"),
+    "pooled-postgres": partial(pooled.run, store="postgres"),
+    "soak-sqlite": partial(soak.run, store="sqlite"),
+    "soak-postgres": partial(soak.run, store="postgres"),
+    "recoveries-postgres": partial(recoveries.run, store="postgres"),
+    "long-transaction-postgres": partial(long_transaction.run, store="postgres"),
+    "hoarders-sqlite": partial(hoarders.run, store="sqlite"),
+    "hoarders-postgres": partial(hoarders.run, store="postgres"),
+    "impatience-sqlite": partial(impatience.run, store="sqlite"),
+    "impatience-postgres": partial(impatience.run, store="postgres"),
+    "starvation-sqlite": partial(starvation.run, store="sqlite"),
+    "starvation-postgres": partial(starvation.run, store="postgres"),
 }
+TIMED = ("soak-sqlite", "soak-postgres", "long-transaction-postgres")
+"""Scenarios that last as long as `--minutes` says."""
 
 
 def main() -> int:
     """Runs what the command line asks for."""
+    if sys.argv[1:2] == ["record"]:
+        return record.main(sys.argv[2:], SCENARIOS)
     parser = argparse.ArgumentParser(prog="chaos", description="Kill, freeze and starve real processes, and check.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SCENARIOS)} (default: all)")
     parser.add_argument("--scale", choices=("ci", "full"), default="full")
     parser.add_argument("--seed", type=int, help="of every decision; printed in any case")
+    parser.add_argument("--minutes", type=float, help=f"how long {', '.join(TIMED)} last; others do not care")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each scenario")
     parser.add_argument("--mutation", choices=MUTATIONS, help="plant a bug into the workers; the run should then fail")
     chosen = parser.parse_args()
@@ -87,7 +123,8 @@ def main() -> int:
     seed = SystemRandom().randrange(2**32) if chosen.seed is None else chosen.seed
     passed = True
     for name in chosen.names or SCENARIOS:
-        report = SCENARIOS[name](scale=chosen.scale, seed=seed, mutation=chosen.mutation)
+        more = {"minutes": chosen.minutes} if name in TIMED else {}
+        report = SCENARIOS[name](scale=chosen.scale, seed=seed, mutation=chosen.mutation, **more)
         print(report.as_json() if chosen.json else report.as_text(), flush=True)
         passed = passed and report.passed
     return 0 if passed else 1

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,7 +49,10 @@ class Arena:
         lease_s: The nodes' lease.
         mutation: A bug to plant into every worker, or None.
         options: Of every engine.
+        rows_may_go: Whether ended instances may be deleted while the run lasts.
         slots, paces: Concurrency and rate limits in effect; also to be set as options.
+        deaf: Whether workers are from now on made so that no hint reaches them or leaves them.
+        gauged: Whether they are made so that they write down how long claims take, and what they hold.
         members: Processes that live.
         faults: What was done to them.
         undone: Claims that the database has lost.
@@ -67,8 +71,11 @@ class Arena:
     lease_s: float = LEASE_S
     mutation: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    rows_may_go: bool = False
     slots: dict[str, int] = field(default_factory=dict)
     paces: dict[str, Pace] = field(default_factory=dict)
+    deaf: bool = False
+    gauged: bool = False
     members: list[Member] = field(default_factory=list)
     watches: dict[str, Watch] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
@@ -82,19 +89,40 @@ class Arena:
     began_at: float = field(default_factory=time.monotonic)
     clock_ahead_s: float = field(default_factory=lambda: time.time() - time.monotonic())
 
-    def feed(self, jobs: int, *, nap_s: tuple[float, float], program: str | None = None, **more: Any) -> Member:
-        """A process that starts instances, as `allow` allows; `more` is what else an `Order` says."""
-        return self._fork("feeder", jobs=jobs, nap_s=nap_s, program=program, budget=str(self.folder / "budget"), **more)
+    def feed(
+        self,
+        jobs: int | None,
+        *,
+        nap_s: tuple[float, float],
+        program: str | None = None,
+        purse: str = "budget",
+        **more: Any,
+    ) -> Member:
+        """A process that starts instances, as `allow` allows; `more` is what else an `Order` says.
 
-    def allow(self, jobs: int) -> None:
-        """The feeder may have started this many by now."""
-        (self.folder / "budget.new").write_text(str(jobs))
-        os.replace(self.folder / "budget.new", self.folder / "budget")
+        It ends after so many jobs; None: when `allow` says so.
+        """
+        return self._fork(
+            "feeder",
+            jobs=sys.maxsize if jobs is None else jobs,
+            nap_s=nap_s,
+            program=program,
+            budget=str(self.folder / purse),
+            deaf=self.deaf,
+            **more,
+        )
+
+    def allow(self, jobs: int, *, purse: str = "budget", is_all: bool = False) -> None:
+        """Feeders with this purse may have started this many by now. `is_all`: and then they end."""
+        (self.folder / "budget.new").write_text(f"{jobs} end" if is_all else str(jobs))
+        os.replace(self.folder / "budget.new", self.folder / purse)
 
     def hire(self, *, concurrency: int = 20, engines: int = 1, queues: dict[str, int] | None = None) -> Member:
         """A process that works."""
         queues = {"default": concurrency} if queues is None else queues
-        return self._fork("worker", queues=queues, engines=engines, mutation=self.mutation)
+        return self._fork(
+            "worker", queues=queues, engines=engines, mutation=self.mutation, deaf=self.deaf, gauged=self.gauged
+        )
 
     def post(self, boxes: Sequence[int], mails: int, *, nap_s: tuple[float, float], heir_of: Sequence[str]) -> Member:
         """A process that sends `mails` signals to each of these boxes, but those that its forerunners have sent."""
@@ -116,7 +144,7 @@ class Arena:
         options |= {"name": name}
         if role == "worker":
             options |= {"queues": queues, "lease": self.lease_s, "reap_interval": self.lease_s / 4}
-            options |= {"max_crashes": 1_000_000, "retention": None}
+            options = {"max_crashes": 1_000_000, "retention": None} | options
         if self.clocks is not None:
             self.clock_of[name] = self.clocks.clock(name)
             values["clock"] = str(self.clock_of[name].path)
@@ -177,22 +205,30 @@ class Arena:
         worker.send(signal.SIGKILL)
         self.members.remove(worker)
 
+    def fallen(self) -> list[Member]:
+        """Processes that have died since the last look without our doing; each counts as killed."""
+        found = [member for member in self.members if self.zygote.exit_code(member.pid) is not None]
+        for member in found:
+            self.members.remove(member)
+            self.faults.append(Fault("kill", member.name, now_us()))
+        return found
+
     def terminate(self, member: Member) -> None:
         """SIGTERM. It ends by itself: see `await_exit`."""
         self.faults.append(Fault("term", member.name, now_us()))
         member.send(signal.SIGTERM)
 
-    def await_exit(self, member: Member, *, timeout_s: float) -> None:
-        """Waits for the end of a process that was told to end, or whose work is done."""
+    def await_exit(self, member: Member, *, timeout_s: float, codes: Sequence[int] = (0,)) -> None:
+        """Waits for the end of a process that was told to end, or whose work is done. Other `codes` are wrong."""
         deadline = time.monotonic() + timeout_s
-        while (code := self.zygote.exit_code(member.pid)) is None and time.monotonic() < deadline:
+        while (found := self.zygote.exit_code(member.pid)) is None and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         self.members.remove(member)
-        if code is None:
+        if found is None:
             self.said.append(f"hung: {member.name} had not ended {timeout_s:g} s after it was told to")
             member.send(signal.SIGKILL)
-        elif code != 0:
-            self.said.append(f"exit: {member.name} ended with {code}, not with 0")
+        elif found not in codes:
+            self.said.append(f"exit: {member.name} ended with {found}, not with {' or '.join(map(str, codes))}")
 
     @contextmanager
     def fault(self, kind: str) -> Iterator[None]:
@@ -279,6 +315,7 @@ class Arena:
             mail=self.place.mail(),
             journal=self.place.journal(),
             cells={id: json.loads(state) for id, state in self.place.cells().items()},
+            rows_may_go=self.rows_may_go,
             slots=self.slots,
             paces=self.paces,
             undone=frozenset(self.undone),
@@ -303,7 +340,7 @@ class Arena:
             duration_s=round(time.monotonic() - self.began_at, 2),
             operations=len(evidence.starts) + sum(len(story.asks) for story in stories.values()),
             executions=executions,
-            commits=sum(row.commits for row in rows.values()),
+            commits=outcomes if self.rows_may_go else sum(row.commits for row in rows.values()),
             faults_injected=len(self.faults),
             faults_effective=sum(is_effective(fault, stories) for fault in self.faults),
             violations=len(said),

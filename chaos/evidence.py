@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from chaos.faults import Fault
 from chaos.history import WORKFLOW, Claim, Leg, Mark, Story
 from chaos.place import Mail, Note, Row
+from outlast._kernel.states import FINAL
 
 
 class Pace(NamedTuple):
@@ -36,6 +38,7 @@ class Evidence:
         undone: Claims that the database has lost, in a failover: their numbers are given out again.
         lost_replies: Connections that were cut. An outcome may have been written all the same, and others have gone on
             from there, before its process asks again: then it is told that the claim is no longer its own.
+        rows_may_go: Whether what has ended may have been deleted since.
         clock_step_s: How far the machine's clock was set while the run lasted: the database counts by it.
     """
 
@@ -51,6 +54,7 @@ class Evidence:
     paces: Mapping[str, Pace] = field(default_factory=dict)
     undone: frozenset[Claim] = frozenset()
     lost_replies: Sequence[Fault] = ()
+    rows_may_go: bool = False
     clock_step_s: float = 0.0
 
     @property
@@ -92,8 +96,20 @@ class Evidence:
         legs = sum(leg.step != WORKFLOW for story in self.stories.values() for leg in story.legs)
         begun = [mark for story in self.stories.values() for mark in story.marks if mark.word == "begin"]
         workflows = {mark.id for mark in begun}
+        if self.rows_may_go:
+            return legs, len(list(self.commits()))
         commits = sum(row.commits for id, row in self.rows.items() if id not in workflows)
         return legs + len(begun), commits + len({(mark.id, mark.key, mark.attempt) for mark in begun})
+
+    def may_have_ended(self, id: str) -> bool:
+        """Whether an end of this instance was acknowledged, or was perhaps on its way when its process was killed."""
+        return id in self._ended
+
+    @cached_property
+    def _ended(self) -> set[str]:
+        ended = {id for _, (id, _), status in self.commits() if status in FINAL}
+        killed = [fault for fault in self.faults if fault.kind == "kill" and fault.name is not None]
+        return ended | {id for fault in killed for id, _ in self.stories[fault.name or ""].open_at(fault.at_us)}
 
     def explains(self, name: str, began_us: int) -> bool:
         """Whether a run that came to nothing had a reason: a fault, or a lease that its process knows to be lost."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from chaos.history import Story
 
-_EXCUSES = frozenset({"kill", "freeze", "term", "outage", "failover", "full", "cut"})
+_EXCUSES = frozenset({"kill", "freeze", "term", "outage", "failover", "full", "cut", "hoard"})
 """Faults that may cost a run. Blocked loops and contention may not."""
 
 
@@ -18,7 +18,10 @@ class Fault:
 
     Attributes:
         kind: `kill`, `freeze`, `term`, `outage`, `failover`, `full`, `block`, `lock`, `cut` (some connections, or all of
-            one process), `reset` (likewise, and they may be made again at once), `slow` or `clock`.
+            one process), `reset` (likewise, and they may be made again at once), `slow`, `clock`, `hoard` (of the
+            interpreter's lock), `refusal` (of an outcome among others), `alone` (the same, of the only one), `deaf`
+            (hints are dropped), `pin` (of old rows) or `power` (looked at afterwards, from what was on the disk at that
+            moment).
         name: The process that it was done to; None: all of them.
         at_us: When, by the history's clock.
         until_us: When it was over; None: never.
@@ -42,13 +45,18 @@ class Fault:
 def is_effective(fault: Fault, stories: Mapping[str, Story]) -> bool:
     """Whether it hit work: a step that was running or whose outcome was on its way, a signal that was being sent.
 
-    A freeze must also have lasted until others declared the process dead; while a loop was blocked, another process
-    must have been there to do so.
+    A freeze, or what comes to the same, must also have lasted until others declared the process dead; while a loop was
+    blocked, another process must have been there to do so.
     """
+    if fault.kind == "alone":
+        return False
+    if fault.kind in ("deaf", "pin"):
+        until_us = sys.maxsize if fault.until_us is None else fault.until_us
+        return any(fault.at_us < at_us < until_us for story in stories.values() for at_us in story.runs.values())
     if fault.kind == "block":
         return any(_lived(story, fault) for name, story in stories.items() if name != fault.name)
     hit = [story for name, story in stories.items() if fault.hits(name) and story.is_busy_at(fault.at_us)]
-    if fault.kind == "freeze":
+    if fault.kind in ("freeze", "hoard"):
         return any(was_buried(story, fault, stories) for story in hit)
     return bool(hit)
 
@@ -87,4 +95,4 @@ def recovery_us(fault: Fault, stories: Mapping[str, Story]) -> int:
         for (id, epoch), at_us in other.runs.items():
             if id in interrupted and epoch > interrupted[id]:
                 again[id] = min(at_us, again.get(id, at_us))
-    return max((at_us - fault.at_us for at_us in again.values()), default=0)
+    return max([0, *(at_us - fault.at_us for at_us in again.values())])

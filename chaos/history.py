@@ -15,6 +15,10 @@ which is not read.
     fenced | buried                 this process doubts its lease | has lost it
     pause                           this process stops itself (SIGSTOP) before its next commit
     up                              the engine has started
+    refused <id> <epoch> <size>     the database refused this outcome, in a batch of that size
+    claimed <micros> <count>        a look for work took so long and found that many
+    dialled                         a connection to the database was tried
+    tasks <count>                   how many tasks the process's loop has
     held <until>                    a neighbour held the database's lock, from then until then
     begin <id> <epoch> <key> <attempt>           the code of a workflow's step is about to begin
     over <id> <epoch> <key> <attempt>            it has returned or raised
@@ -170,6 +174,7 @@ class Story:
     Attributes:
         name: The process.
         starts: Acknowledged starts: program and argument by id.
+        started_us: When they were acknowledged.
         runs, ends, cuts: When each claim's code began, last ended, was cancelled, in microseconds.
         commits: When each claim's last outcome was acknowledged, and the status that it wrote.
         legs: Every step that it ran; a workflow from its resumption to its next wait.
@@ -185,6 +190,10 @@ class Story:
         lost_us: When it doubted its lease or knew that it had lost it.
         pauses_us: When it stopped itself.
         ups_us: When its engines had started.
+        refusals: Outcomes that the database refused: when, which claim, in a batch of which size.
+        claimed: Looks for work: when they ended, how many microseconds they took, what they found.
+        dials_us: When it tried to connect.
+        tasks: How many tasks it had, and when.
         held_us: From when until when it held the database's lock.
         repeated: Claims that it ran, or whose outcome it saw acknowledged, twice.
         troubles: Errors that the engine did not expect.
@@ -192,6 +201,7 @@ class Story:
 
     name: str
     starts: dict[str, tuple[str, int]] = field(default_factory=dict)
+    started_us: dict[str, int] = field(default_factory=dict)
     runs: dict[Claim, int] = field(default_factory=dict)
     ends: dict[Claim, int] = field(default_factory=dict)
     cuts: dict[Claim, int] = field(default_factory=dict)
@@ -211,6 +221,10 @@ class Story:
     lost_us: list[int] = field(default_factory=list)
     pauses_us: list[int] = field(default_factory=list)
     ups_us: list[int] = field(default_factory=list)
+    refusals: list[tuple[int, Claim, int]] = field(default_factory=list)
+    claimed: list[tuple[int, int, int]] = field(default_factory=list)
+    dials_us: list[int] = field(default_factory=list)
+    tasks: list[tuple[int, int]] = field(default_factory=list)
     held_us: list[tuple[int, int]] = field(default_factory=list)
     repeated: list[tuple[str, Claim]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
@@ -227,6 +241,7 @@ class Story:
                 self._tell_commit(event)
             case "start":
                 self.starts[fields[0]] = (fields[1], int(fields[2]))
+                self.started_us[fields[0]] = at_us
             case "end":
                 self.ends[event.claim] = at_us
                 if event.claim in self._open:
@@ -263,6 +278,14 @@ class Story:
                 self.pauses_us.append(at_us)
             case "up":
                 self.ups_us.append(at_us)
+            case "refused":
+                self.refusals.append((at_us, event.claim, int(fields[2])))
+            case "claimed":
+                self.claimed.append((at_us, int(fields[0]), int(fields[1])))
+            case "dialled":
+                self.dials_us.append(at_us)
+            case "tasks":
+                self.tasks.append((at_us, int(fields[0])))
             case "held":
                 self.held_us.append((at_us, int(fields[0])))
             case "trouble":
@@ -341,10 +364,16 @@ class Story:
 
 
 class Watch:
-    """A story as it grows, and what the process is in the middle of."""
+    """A story as it grows, and what the process is in the middle of.
+
+    Attributes:
+        story: What was read so far.
+        path: The history.
+    """
 
     def __init__(self, name: str, path: Path) -> None:
         self.story = Story(name)
+        self.path = path
         self._reader = Reader(path)
         self._open: set[Claim] = set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from chaos.history import Watch
@@ -24,6 +25,15 @@ class Member:
     def send(self, number: signal.Signals) -> None:
         """A signal."""
         processes.kill(self.pid, number)
+
+    def has_heard(self, number: signal.Signals) -> bool:
+        """Whether no signal of this kind is still on its way to it: another one would be lost in it."""
+        try:
+            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        except OSError:
+            return True
+        pending = next(int(line.split()[1], 16) for line in lines if line.startswith("ShdPnd"))
+        return not pending >> (number - 1) & 1
 
     @property
     def is_stopped(self) -> bool:

@@ -276,6 +276,19 @@ def wall_clock(engine: Engine) -> None:
     Reaper._watch = watch  # type: ignore[method-assign]
 
 
+def no_sync(engine: Engine) -> None:
+    """Commits on SQLite are acknowledged before they are on the disk."""
+    writer: Any = engine._store._writer  # type: ignore[attr-defined]
+    connect = writer._connect
+
+    def connect_lazily() -> Any:
+        connection = connect()
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    writer._connect = connect_lazily
+
+
 MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "no-fence": no_fence,
     "bury-at-once": bury_at_once,
@@ -297,4 +310,5 @@ MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "blind-retry": blind_retry,
     "local-commit": local_commit,
     "wall-clock": wall_clock,
+    "no-sync": no_sync,
 }

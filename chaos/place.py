@@ -42,6 +42,10 @@ _WITHIN = (
     "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s || ' %%'"
     " AND state LIKE 'idle in transaction%%'"
 )
+_SIZES = (
+    "SELECT (SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid ="
+    " c.relnamespace WHERE n.nspname = 'outlast' AND c.relkind = 'r'), (SELECT sum(size) FROM pg_ls_waldir())"
+)
 _ROWS = f"SELECT {_COLUMNS} FROM {{instances}}"
 _LIVE = "SELECT status, count(*) FROM {instances} WHERE finished_{at} IS NULL GROUP BY status ORDER BY status"
 
@@ -122,6 +126,12 @@ class Place(Protocol):
     def damage(self) -> str | None:
         """What the database finds wrong with its own files; None: nothing."""
 
+    def sizes_mb(self) -> dict[str, float]:
+        """What the tables and the write-ahead log take, in millions of bytes."""
+
+    def tamper(self, *texts: str) -> None:
+        """Executes statements that the engine knows nothing of."""
+
     def is_held_by(self, pid: int) -> bool:
         """Whether this process, which stands still, keeps all others from writing."""
 
@@ -161,6 +171,19 @@ class SqlitePlace:
     def damage(self) -> str | None:
         found = self._query("PRAGMA integrity_check(3)")
         return None if found == [("ok",)] else "; ".join(str(row[0]) for row in found)
+
+    def sizes_mb(self) -> dict[str, float]:
+        log = Path(f"{self._path}-wal")
+        return {
+            "tables, MB": self._path.stat().st_size / 1e6,
+            "log, MB": (log.stat().st_size if log.exists() else 0) / 1e6,
+        }
+
+    def tamper(self, *texts: str) -> None:
+        with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as connection:
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            for text in texts:
+                connection.execute(text)
 
     def is_held_by(self, pid: int) -> bool:
         return holds_write_lock(pid, self._path)
@@ -221,6 +244,15 @@ class PostgresPlace:
 
     def damage(self) -> str | None:
         return None
+
+    def sizes_mb(self) -> dict[str, float]:
+        ((tables, log),) = self._query(_SIZES)
+        return {"tables, MB": int(tables) / 1e6, "log, MB": int(log) / 1e6}
+
+    def tamper(self, *texts: str) -> None:
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
+            for text in texts:
+                connection.execute(text)
 
     def is_held_by(self, pid: int) -> bool:
         return False

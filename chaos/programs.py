@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
+import signal
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar
 from random import Random
 from typing import Any, Final
@@ -19,6 +23,12 @@ FAILURES = {"stumble": 1}
 """How often a program fails before it succeeds; the others never do."""
 HERE: Final[ContextVar[tuple[History, str, int] | None]] = ContextVar("here", default=None)
 """For the steps of a workflow: this process's history, and the instance and the epoch of the claim that runs them."""
+
+
+REFUSED: Final = "refuse me"
+"""A result that the database does not take, once it was told so: see `scenarios/bad_rows.py`."""
+_LIBC: Final = ctypes.PyDLL(None)
+"""Its functions keep the interpreter's lock, as a badly written extension does."""
 
 
 def answer(n: int) -> int:
@@ -56,12 +66,45 @@ async def block(n: int, nap_s: float) -> int:
     return answer(n)
 
 
-JOBS: dict[str, Job[Any, Any, Any, int]] = {one.name: one for one in (nap, chew, stumble, block)}
+@job(retention=None)
+async def spoil(n: int, nap_s: float) -> str:
+    """Returns what the database refuses."""
+    await asyncio.sleep(nap_s)
+    return REFUSED
 
 
-def draw(dice: Random) -> str:
-    """The program of one more ordinary job."""
-    return dice.choices(list(SHARES), weights=list(SHARES.values()))[0]
+@job(retention=None)
+async def die(n: int, nap_s: float) -> int:
+    """Takes its whole process with it."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return answer(n)
+
+
+@job(retention=None)
+async def hoard(n: int, nap_s: float) -> int:
+    """Holds the interpreter's lock, the first time that it runs: no other thread of the process does anything."""
+    here = HERE.get()
+    if here is not None and here[2] == 1:
+        _LIBC.usleep(int(nap_s * 1e6))
+    return answer(n)
+
+
+@job(retention=2.0)
+async def pass_by(n: int, nap_s: float) -> int:
+    """Waits, and is soon deleted."""
+    await asyncio.sleep(nap_s)
+    return answer(n)
+
+
+JOBS: dict[str, Job[Any, Any, Any, Any]] = {
+    one.name: one for one in (nap, chew, stumble, block, spoil, die, hoard, pass_by)
+}
+
+
+def draw(dice: Random, shares: Mapping[str, float]) -> str:
+    """The program of one more job; without shares, of an ordinary one."""
+    shares = shares or SHARES
+    return dice.choices(list(shares), weights=list(shares.values()))[0]
 
 
 def watch(program: Program, history: History) -> None:

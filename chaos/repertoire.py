@@ -17,6 +17,10 @@ PROGRAMS: Final[dict[str, Program]] = {
 }
 
 
+ENDS: Final = {"spoil": "failed", "die": "quarantined"}
+"""How instances end that do not end well."""
+
+
 def new(name: str, *, n: int, nap_s: float, size: int = 0) -> Any:
     """One instance as `Engine.start` takes it; `size` is how many children a family has."""
     match name:
@@ -31,7 +35,7 @@ def new(name: str, *, n: int, nap_s: float, size: int = 0) -> Any:
 
 def status_of(name: str, state: dict[str, Any]) -> str:
     """The only right end of an instance."""
-    return trips.status_of(state["n"]) if name == "trip" else "done"
+    return trips.status_of(state["n"]) if name == "trip" else ENDS.get(name, "done")
 
 
 def result_of(name: str, state: dict[str, Any]) -> Any:
@@ -47,7 +51,7 @@ def result_of(name: str, state: dict[str, Any]) -> Any:
             return {"ended": state["children"], "sum": sum(map(answer, numbers))}
         case "trip" if trips.fails_at(n) is not None:
             return None
-    return answer(n)
+    return None if name in ENDS else answer(n)
 
 
 def failures_of(name: str, state: dict[str, Any]) -> int:
@@ -64,4 +68,6 @@ def commits_of(name: str) -> int | None:
             return None
         case "family":
             return 2
+        case "die":
+            return 0
     return FAILURES.get(name, 0) + 1

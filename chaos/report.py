@@ -101,7 +101,9 @@ class Report:
         return "\n".join(lines)
 
 
-def versions(store: str, version: str) -> dict[str, str]:
+def versions(store: str | None = None, version: str = "") -> dict[str, str]:
     """Of what runs here."""
-    database = {"sqlite": "SQLite", "postgres": "PostgreSQL"}[store]
-    return {"outlast": outlast.__version__, "Python": platform.python_version(), database: version}
+    found = {"outlast": outlast.__version__, "Python": platform.python_version(), platform.system(): platform.release()}
+    if store is not None:
+        found[{"sqlite": "SQLite", "postgres": "PostgreSQL"}[store]] = version
+    return found

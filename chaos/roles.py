@@ -20,6 +20,7 @@ from chaos import programs, repertoire
 from chaos.callers import Callers
 from chaos.cells import Cell
 from chaos.cells import watch as watch_rings
+from chaos.gauges import deafen, gauge
 from chaos.history import History, now_us
 from chaos.machines import box_key, new_box
 from chaos.mutations import MUTATIONS
@@ -51,6 +52,10 @@ class Order(msgspec.Struct):
         nap_s: Of a feeder: the shortest and longest time that a job takes.
         budget: Of a feeder: the file that says how many it may have started by now.
         size: Of a feeder: how many children a family has, or how many signals a box is sent.
+        shares: Of a feeder: programs, and how often each is chosen, where that is not the ordinary mixture.
+        later: Of a feeder: the share of starts that become due a little later.
+        deaf: No hint from another process reaches it, and none leaves it.
+        gauged: Of a worker: it writes down how long its claims take, how often it connects, how many tasks it has.
         keys: Of a feeder: concurrency keys and how often each is chosen, as `name` or `name/partition`.
         rates: Of a feeder: rate limits, likewise.
         boxes: Of a sender: whom it sends signals to.
@@ -75,6 +80,10 @@ class Order(msgspec.Struct):
     nap_s: tuple[float, float] = (0.0, 0.0)
     budget: str = ""
     size: int = 0
+    shares: dict[str, float] = {}
+    later: float = 0.05
+    deaf: bool = False
+    gauged: bool = False
     keys: dict[str, float] = {}
     rates: dict[str, float] = {}
     boxes: list[int] = []
@@ -165,6 +174,11 @@ def _watched_engine(order: Order, history: History) -> Engine:
         MUTATIONS[order.mutation](engine)
     _watch_leases(engine, history)
     _watch_tokens(engine, history)
+    _watch_refusals(engine, history)
+    if order.gauged:
+        gauge(engine, history)
+    if order.deaf:
+        deafen(engine)
     _stop_when_asked(engine, history)
     return engine
 
@@ -192,7 +206,7 @@ class _Listener:
                 write("up")
             case "loop.failed":
                 write("trouble", fields["loop"], fields["error"])
-            case "outcome.refused" | "instance.quarantined":
+            case "outcome.refused" | "instance.quarantined" if fields["program"] not in repertoire.ENDS:
                 write("trouble", name, fields["error"])
 
 
@@ -241,6 +255,22 @@ def _watch_tokens(engine: Engine, history: History) -> None:
     claims.take = taken
 
 
+def _watch_refusals(engine: Engine, history: History) -> None:
+    """Writes down each outcome that the database should refuse, when it has, and how many were in its batch."""
+    claims: Any = engine._store.claims
+    commit = claims.commit
+
+    async def watched(batch: Sequence[Settlement]) -> Any:
+        try:
+            return await commit(batch)
+        except StoreError:
+            bad = [item for item in batch if item.result is not None and programs.REFUSED in str(item.result)]
+            history.write_all(("refused", item.id, item.epoch, len(batch)) for item in bad)
+            raise
+
+    claims.commit = watched
+
+
 def _stop_when_asked(engine: Engine, history: History) -> None:
     """After SIGUSR1 the process stops itself with outcomes in hand, just before they are sent; SIGUSR2 undoes it."""
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
@@ -265,11 +295,17 @@ async def feed(order: Order) -> None:
     chunk = CHUNK_LIMITED if order.keys or order.rates else CHUNK
     made = 0
     held: list[tuple[str, int]] = []  # trips that wait for their signal until others have been started.
-    async with Engine(order.url, programs=(), queues={}, **order.options) as engine:
+    engine = Engine(order.url, programs=(), queues={}, **order.options)
+    if order.deaf:
+        deafen(engine)
+    async with engine:
         history.write("up")
         while made < order.jobs:
-            count = min(chunk, _allowed(order) - made)
+            allowed, is_all = _allowed(order)
+            count = min(chunk, allowed - made)
             if count < 1:
+                if is_all:
+                    break
                 await asyncio.sleep(_LOOK_S)
                 continue
             try:
@@ -288,10 +324,10 @@ async def feed(order: Order) -> None:
 
 async def _start(engine: Engine, order: Order, dice: Random, numbers: Sequence[int]) -> list[tuple[str, str, int]]:
     """Starts instances with these numbers. Returns id, program and number of each."""
-    names = [order.program or programs.draw(dice) for _ in numbers]
+    names = [order.program or programs.draw(dice, order.shares) for _ in numbers]
     naps_s = [round(dice.uniform(*order.nap_s), 4) for _ in numbers]
     # Some become due later, so that the timekeeper is at work, too.
-    options: dict[str, Any] = {"schedule_in": 0.2 if dice.random() < 0.05 else None}
+    options: dict[str, Any] = {"schedule_in": 0.2 if dice.random() < order.later else None}
     if order.program == "box":  # each has a business key: signals reach it by that.
         boxes = [
             engine.start(
@@ -340,11 +376,13 @@ async def send(order: Order) -> None:
         )
 
 
-def _allowed(order: Order) -> int:
+def _allowed(order: Order) -> tuple[int, bool]:
+    """How many may have been started by now, and whether that is all."""
     try:
-        return int(Path(order.budget).read_text() or 0)
+        count, _, end = Path(order.budget).read_text().partition(" ")
     except FileNotFoundError:
-        return 0
+        return 0, False
+    return int(count or 0), bool(end)
 
 
 async def hold_locks(order: Order) -> None:

@@ -41,6 +41,16 @@ WORLD = SystemWorld()
 SQL = load("outlast._store.postgres.sql", schema="outlast")
 
 
+class Clock(SystemWorld):
+    """A world whose monotonic clock says what it is told."""
+
+    def __init__(self, read: Callable[[], float]) -> None:
+        self._read = read
+
+    def monotonic(self) -> float:
+        return self._read()
+
+
 @pytest.fixture
 async def make(postgres_url: str) -> AsyncIterator[Make]:
     """Makes a store, not yet open; it is closed at the end."""
@@ -716,6 +726,36 @@ async def test_an_unreachable_server_is_unavailable_and_no_secret_is_told(make: 
     assert "s3cret" not in str(caught.value) + repr(caught.value.__cause__)
     with pytest.raises(StoreUnavailable):
         await asyncio.to_thread(store.leases.renewer().renew, "n")
+
+
+async def test_while_the_server_is_away_connections_are_tried_one_at_a_time(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of an engine's loops wants the database again: together they must not storm it."""
+    lane = store._links.engine
+    now, dials = 100.0, list[float]()
+
+    async def refuse(role: str, **_: object) -> Any:
+        dials.append(now)
+        raise StoreUnavailable("away")
+
+    async def nap(seconds: float) -> None:
+        nonlocal now
+        now += max(0.0, seconds)
+
+    for connection in lane._connections:
+        connection.terminate()
+    with monkeypatch.context() as away:
+        away.setattr(store._links, "connect", refuse)
+        away.setattr(lane, "_world", Clock(lambda: now))
+        away.setattr(asyncio, "sleep", nap)
+        answers = await asyncio.gather(*(lane.read("SELECT 1", []) for _ in range(30)), return_exceptions=True)
+
+    assert {type(answer) for answer in answers} == {StoreUnavailable}
+    first = dials.count(100.0)
+    assert first <= LANE_MAX
+    assert now - 100.0 >= len(dials) - first - 4  # the first rests are shorter.
+    assert len(await lane.read("SELECT 1", [])) == 1  # it is back.
 
 
 async def test_a_missing_database_is_said_plainly(make: Make, postgres_url: str) -> None:

@@ -42,6 +42,9 @@ A session keeps its plans until the table is analysed anew. One made while the t
 index, from end to end, and a minute later there may be a million rows. With these settings nothing is left to choose
 from but the indexes that the statements are written for.
 """
+_REST_S: Final = 1.0
+"""Once the server cannot be reached, a lane tries one connection at a time, and rests so long between two at most."""
+_FIRST_REST_S: Final = 0.05
 _CLOSE_S: Final = 5.0
 _LATE_S: Final = 5.0
 """Seconds after `statement_timeout`, which the server keeps, until the client gives a connection up for lost."""
@@ -148,6 +151,9 @@ class Lane:
             self._slots.put_nowait(None)
         self._connections: set[Connection] = set()
         self._writing: set[asyncio.Task[Any]] = set()
+        self._turn = asyncio.Lock()
+        self._refusals = 0
+        self._refused_at = 0.0
         self._pid = process_id()
 
     async def read(self, text: str, values: Sequence[Any]) -> list[Any]:
@@ -229,7 +235,23 @@ class Lane:
     async def _connect(self, former: Connection | None) -> Connection:
         if former is not None:
             self._connections.discard(former)
-        connection = await self._links.connect(self._role)
+        if not self._refusals:
+            return await self._dial()
+        # The server is away, and every loop wants it: they take turns, so that its return is not a storm.
+        async with self._turn:
+            if self._refusals:
+                rest_s = min(_REST_S, _FIRST_REST_S * 2.0 ** min(self._refusals, 10))
+                await asyncio.sleep(self._refused_at + rest_s - self._world.monotonic())
+            return await self._dial()
+
+    async def _dial(self) -> Connection:
+        try:
+            connection = await self._links.connect(self._role)
+        except StoreUnavailable:
+            self._refusals += 1
+            self._refused_at = self._world.monotonic()
+            raise
+        self._refusals = 0
         self._connections.add(connection)
         return connection
 

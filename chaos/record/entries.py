@@ -1,0 +1,120 @@
+"""What came of each row, as it is kept between runs: one JSON file, one entry for each row, the newest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chaos.record.board import BY_NAME, ROWS
+from chaos.report import EFFECTIVE_SHARE_MIN
+
+SAID_MAX = 10
+"""Violations that an entry lists; all are counted."""
+
+
+class Entry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What came of one row.
+
+    Other commands write one as a line of JSON, for `--add`; only `row`, `ran` and what they have counted need be there.
+
+    Attributes:
+        row: Its name.
+        ran: What was run, in words; empty: nothing was.
+        scale: `ci`, `full`, or a share of the full one.
+        date: When it ended, in UTC, as YYYY-MM-DD HH:MM.
+        commit: Of the code that was run; with `+` if that had changes.
+        seed: The first one of its rounds.
+        versions: Of what ran.
+        operations, commits: Acknowledged operations; outcomes in the database.
+        faults_injected, faults_effective: What was done, and what hit work.
+        violations: How many promises were broken.
+        said: The first of them.
+        re_executions_per_commit: Executions that came to nothing, per outcome.
+        slowest_recovery_s: The longest that interrupted work waited.
+        duration_s: Of all that was run.
+        more: What this row alone tells.
+        kept: Where database and histories of failed rounds are.
+        unproved: Why it is no proof: a round that did not end, or whose faults hit nothing.
+        because: Why some of it, or all, was not run.
+    """
+
+    row: str
+    ran: str = ""
+    scale: str = ""
+    date: str = ""
+    commit: str = ""
+    seed: int | None = None
+    versions: dict[str, str] = {}
+    operations: int = 0
+    commits: int = 0
+    faults_injected: int = 0
+    faults_effective: int = 0
+    violations: int = 0
+    said: list[str] = []
+    re_executions_per_commit: float = 0.0
+    slowest_recovery_s: float = 0.0
+    duration_s: float = 0.0
+    more: dict[str, Any] = {}
+    kept: list[str] = []
+    unproved: list[str] = []
+    because: str = ""
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether enough of the faults hit work."""
+        return self.faults_effective >= EFFECTIVE_SHARE_MIN * self.faults_injected
+
+    @property
+    def verdict(self) -> str:
+        """`passed`, `partly`, `failed`, or `not run`."""
+        if not self.ran:
+            return "not run"
+        if self.violations or self.unproved or not self.is_proof:
+            return "failed"
+        return "partly" if self.because else "passed"
+
+
+def read(path: Path) -> dict[str, Entry]:
+    """The entries of a file by row; none if there is no file. Raises: msgspec.ValidationError."""
+    if not path.exists():
+        return {}
+    return {entry.row: entry for entry in msgspec.json.decode(path.read_bytes(), type=list[Entry])}
+
+
+def write(path: Path, entries: dict[str, Entry]) -> None:
+    """Writes the file anew, in the board's order, all of it or nothing."""
+    ordered = [entries[row.name] for row in ROWS if row.name in entries]
+    lines = ",\n".join(f"  {msgspec.json.encode(entry).decode()}" for entry in ordered)
+    new = path.with_suffix(".new")
+    new.write_text(f"[\n{lines}\n]\n")
+    os.replace(new, path)
+
+
+def merged(entries: dict[str, Entry], news: Iterable[Entry]) -> dict[str, Entry]:
+    """The entries with newer ones in their place. That a row was not run takes nothing away from it."""
+    return entries | {entry.row: entry for entry in news if entry.ran or entry.row not in entries}
+
+
+def read_lines(path: Path) -> Sequence[Entry]:
+    """Entries that other commands have written, a line of JSON each.
+
+    Raises: ValueError: a line is no entry, or names no row.
+    """
+    found = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = msgspec.json.decode(line, type=Entry)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+        if entry.row not in BY_NAME:
+            raise ValueError(f"{path}, line {number}: no row is called {entry.row!r}")
+        if not entry.ran:
+            raise ValueError(f"{path}, line {number}: `ran` must say what was run")
+        found.append(entry)
+    return found

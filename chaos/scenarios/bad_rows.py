@@ -1,0 +1,68 @@
+"""Outcomes that the database refuses, among many that it takes."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from chaos.arena import Arena, stage
+from chaos.arrivals import Arrivals
+from chaos.faults import Fault
+from chaos.programs import REFUSED
+from chaos.report import Report
+
+
+class Size(NamedTuple):
+    """How much of it: jobs started, every tenth of which comes to nothing that the database takes."""
+
+    jobs: int
+
+
+SIZES: Final = {"full": Size(25_000), "ci": Size(800)}
+SHARES: Final = {"nap": 0.9, "spoil": 0.1}
+WORKERS: Final = 2
+CONCURRENCY: Final = 25
+JOBS_PER_S: Final = 800
+"""Few enough that commits stay small: each is to hold one bad row or so."""
+NAP_S: Final = (0.0, 0.02)
+_REFUSE: Final = {
+    "sqlite": (
+        "CREATE TRIGGER refuse BEFORE UPDATE ON outlast_instances"
+        f" WHEN instr(NEW.result, '{REFUSED}') BEGIN SELECT RAISE(ABORT, 'refused'); END",
+    ),
+    "postgres": (
+        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF NEW.result::text LIKE '%{REFUSED}%' THEN RAISE EXCEPTION 'refused' USING ERRCODE = '22023'; END IF;"
+        " RETURN NEW; END $$",
+        "CREATE TRIGGER refuse BEFORE UPDATE ON outlast.instances FOR EACH ROW EXECUTE FUNCTION public.refuse()",
+    ),
+}
+
+
+def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Report:
+    """Each refused outcome fails its own instance, and nobody else's."""
+    size = SIZES[scale]
+
+    def act(arena: Arena) -> None:
+        arena.crashes_may_count = False
+        arena.place.tamper(*_REFUSE[store])
+        feeder = arena.feed(size.jobs, nap_s=NAP_S, shares=SHARES)
+        for _ in range(WORKERS):
+            arena.hire(concurrency=CONCURRENCY)
+        arrivals = Arrivals(arena, JOBS_PER_S)
+        arrivals.go_on(size.jobs / JOBS_PER_S)
+        arrivals.end()
+        arena.allow(size.jobs)
+        arena.finish(feeder, patience_s=120.0)
+        batches: list[int] = []
+        for watch in arena.watches.values():
+            story = watch.look()
+            first: dict[tuple[str, int], tuple[int, int]] = {}
+            for at_us, claim, batch in story.refusals:
+                first.setdefault(claim, (at_us, batch))
+            batches += [batch for _, batch in first.values()]
+            arena.faults += [
+                Fault("refusal" if batch > 1 else "alone", story.name, at_us) for at_us, batch in first.values()
+            ]
+        arena.more["in a batch of, on average"] = round(sum(batches) / max(1, len(batches)), 1)
+
+    return stage("bad-rows", act, store=store, scale=scale, seed=seed, mutation=mutation)
