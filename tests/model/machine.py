@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter as Tally
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -48,6 +49,7 @@ class Twins(RuleBasedStateMachine):
         self.alarms: dict[tuple[str, str], float] = {}
         self.hours = 0
         self.touched: set[str] = set()
+        logging.getLogger("outlast").setLevel(logging.CRITICAL)
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self.engine: Engine = self._run(self._open())
@@ -274,10 +276,11 @@ class Twins(RuleBasedStateMachine):
         assert not rivals or row.priority <= min(rivals)
         assert (ran["step"], ran["attempt"]) == (row.step, row.attempt)
         self.touched.add(row.id)
-        if hits and crash is crash_before_commit:
+        if hits and crash is crash_before_commit and row.program != "flow":
             self.model.crash(row)
             return True
-        kind = self.model.run(row)
+        when = None if not hits else "before" if crash is crash_before_commit else "after"
+        kind = self.model.run(row, when)
         assert ran["kind"] == kind, f"{ran['kind']!r} of {row}, not {kind!r}"
         if self.model.born:
             self._meet(row)

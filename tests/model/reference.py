@@ -67,6 +67,8 @@ class Row:
     begun: bool = False
     tries: int = 0
     charged: bool = False
+    broken: bool = False
+    doomed: bool = False
     child: Row | None = None
     news: dict[str, tuple[str, Any]] = field(default_factory=dict)
     answers: dict[int, list[str]] = field(default_factory=dict)
@@ -202,8 +204,9 @@ class Model:
             if row.status == "compensated":  # from the beginning; what it had read is unread again.
                 row.inbox[:0], row.read = row.read, []
                 row.at, row.heard, row.begun, row.deadline, row.charged = 0, [], False, None, False
+                row.doomed = False
             row.deadline = None if row.tries else row.deadline
-            row.tries = 0
+            row.tries, row.broken = 0, row.doomed
         row.retries += 1
         row.status, row.due, row.attempt, row.crashes = "queued", self.now, 0, 0
         row.result, row.finished = None, None
@@ -238,11 +241,17 @@ class Model:
         row.crashes += 1
         row.status, row.wake, row.pending = ("quarantined" if row.crashes >= CRASHES_MAX else "queued"), None, None
 
-    def run(self, row: Row) -> str:
-        """It runs one step (a flow as far as it comes). Returns the kind of outcome that must be told."""
+    def run(self, row: Row, crash: str | None = None) -> str | None:
+        """It runs one step (a flow as far as it comes). Returns the kind of outcome that must be told.
+
+        Args:
+            crash: A flow's process dies "before" or "after" it commits the first of its steps that is over.
+        """
         row.status, row.wake, row.pending = "running", None, None
         self.born = []
-        return {"job": self._job, "robot": self._robot, "flow": self._flow}[row.program](row)
+        if row.program == "flow":
+            return self._flow(row, crash)
+        return self._job(row) if row.program == "job" else self._robot(row)
 
     def _job(self, row: Row) -> str:
         match row.plan[min(row.attempt, len(row.plan) - 1)]:
@@ -342,18 +351,34 @@ class Model:
     def _wake(self, row: Row) -> None:
         row.status, row.due, row.wake, row.pending = "queued", self.now, None, None
 
-    def _flow(self, row: Row) -> str:
-        while row.at < len(row.plan):
+    def _flow(self, row: Row, crash: str | None) -> str | None:
+        while not row.broken and row.at < len(row.plan):
+            is_step = row.plan[row.at][0] in ("act", "charge")
+            if crash == "before" and is_step and self._is_over(row):
+                return self.crash(row)
             done, value = self._move(row, row.plan[row.at])
-            if not done:
-                if value == "failed":
-                    row.attempt += 1
-                    return self._end(row, "compensated" if row.charged else "failed", error="ValueError")
+            if done:
+                row.heard += value
+                row.at, row.begun, row.deadline, row.tries, row.child = row.at + 1, False, None, 0, None
+            elif value == "failed":
+                row.broken = True
+            else:
                 row.status, row.attempt, row.wake = "waiting", 0, row.deadline
                 return "await"
-            row.heard += value
-            row.at, row.begun, row.deadline, row.tries, row.child = row.at + 1, False, None, 0, None
-        return self._end(row, "done", result=row.heard)
+            if crash == "after" and is_step:
+                return self.crash(row)
+        if not row.broken:
+            return self._end(row, "done", result=row.heard)
+        row.doomed = row.charged
+        if crash is not None and row.charged:
+            return self.crash(row)
+        row.attempt += 1
+        return self._end(row, "compensated" if row.charged else "failed", error="ValueError")
+
+    def _is_over(self, row: Row) -> bool:
+        """Whether a flow's next step is over when it has run: done, or failed for good."""
+        done, value = self._move(copy.copy(row), row.plan[row.at])
+        return done or value == "failed"
 
     def _move(self, row: Row, move: list[Any]) -> tuple[bool, Any]:
         """One move of a flow: whether it is over, and what was heard; or whether the flow has failed with it."""

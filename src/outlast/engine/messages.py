@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from outlast._codec import encode
 from outlast._kernel.states import READY, SCHEDULED, WAITING
 from outlast._model import Instance, LogLine, Receipt, Signal, StoredSignal
-from outlast.config import checked_name
+from outlast.config import checked_name, shown
 from outlast.engine.acts import Acts
 from outlast.engine.checks import checked_id, checked_level, checked_limit, is_id
 from outlast.engine.handles import SignalResult
@@ -178,7 +178,7 @@ def _address(target: Target) -> tuple[str | None, str | None]:
     if not isinstance(target, str) and isinstance(id := getattr(target, "id", None), str):
         return checked_id(id), None
     if not isinstance(target, str):
-        raise ConfigError(f"a target is an id, a handle or a correlation key, not {target!r}")
+        raise ConfigError(f"a target is an id, a handle or a correlation key, not {shown(target)}")
     lowered = target.lower()
     if is_id(lowered):
         return lowered, None

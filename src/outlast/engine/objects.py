@@ -15,7 +15,7 @@ from outlast._kernel.objects import DELETE, START, STOP, Handling, Orders
 from outlast._model import AlarmRow, ObjectRow
 from outlast._runtime.crew import Crew
 from outlast._world import instant
-from outlast.config import checked_name
+from outlast.config import checked_name, shown
 from outlast.engine.checks import checked_limit
 from outlast.engine.schedules import Schedules
 from outlast.errors import CallCycle, CallTimeout, ConfigError, HandlerFailed, NotFound, OwnershipLost
@@ -327,7 +327,7 @@ class Objects(Schedules):
         if isinstance(object, Ref):
             self._known_kind(object.outlast_kind)
             return object
-        raise ConfigError(f"an object is what engine.object(Class, id) returns, not {object!r}")
+        raise ConfigError(f"an object is what engine.object(Class, id) returns, not {shown(object)}")
 
 
 class _Inside:
@@ -361,7 +361,7 @@ def kind_of(cls: Any) -> ObjectKind:
     Raises: ConfigError, DefinitionError.
     """
     if not isinstance(cls, type) or cls is Object:
-        raise ConfigError(f"an object's class is expected, not {cls!r}")
+        raise ConfigError(f"an object's class is expected, not {shown(cls)}")
     kind: ObjectKind | None = cls.__dict__.get("outlast_kind") or _MANUAL.get(cls)
     if kind is None:
         kind = _MANUAL[cls] = make_kind(cls)
