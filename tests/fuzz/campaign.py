@@ -11,8 +11,10 @@ from random import Random
 from typing import Final
 
 from tests.fuzz import values
+from tests.fuzz.border import Border
 from tests.fuzz.oracle import Report, watch
 from tests.fuzz.rows import Files, Schemas, Tampering
+from tests.fuzz.shell import Shell
 
 Case = Callable[[Random], None]
 
@@ -25,7 +27,8 @@ PURE: Final[dict[str, Case]] = {
     "answers": values.answers,
     "arguments": values.descriptions,
 }
-KINDS: Final = (*PURE, "settings", "rows")
+KINDS: Final = (*PURE, "settings", "border", "rows", "cli")
+OFTEN: Final = 10
 RARE: Final = 100
 """Cases of the other kinds for one of those that need a database."""
 
@@ -40,8 +43,17 @@ def run(kinds: list[str], cases: int, seed: int, url: str = "") -> Iterator[Repo
         elif kind == "settings":
             with tempfile.TemporaryDirectory() as folder:
                 _run(report, partial(values.settings, folder=Path(folder)), range(cases), seed)
+        elif kind == "border":
+            border = Border(url or "sqlite://")
+            try:
+                _run(report, border.case, range(max(1, cases // OFTEN)), seed)
+            finally:
+                border.close()
         elif kind == "rows":
             _run_rows(report, max(1, cases // RARE), seed, url)
+        elif kind == "cli":
+            with tempfile.TemporaryDirectory() as folder, Shell(Path(folder)).inside() as shell:
+                _run(report, shell.case, range(max(1, cases // RARE)), seed)
         yield report
 
 

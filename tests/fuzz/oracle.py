@@ -16,7 +16,11 @@ MESSAGE_CHARS_MAX = 2_000
 
 
 class Finding(AssertionError):
-    """The program under test did what it must not do with this input."""
+    """The program under test did what it must not do with this input. `sort` is what it has in common with others."""
+
+    def __init__(self, message: str, sort: str = "") -> None:
+        super().__init__(message)
+        self.sort = sort
 
 
 @contextmanager
@@ -84,7 +88,7 @@ def watch(report: Report, number: int, case: Callable[[], None]) -> None:
         frames = traceback.extract_tb(cause.__traceback__)
         place = next((f"{each.filename}:{each.lineno}" for each in reversed(frames) if "outlast" in each.filename), "")
         report.findings.setdefault(
-            f"{type(cause).__name__} at {place}", f"    case {number}: {error}\n    because of {brief(cause)}"
+            f"{type(cause).__name__} {getattr(cause, 'sort', '')} at {place}", f"    case {number}: {error}\n    because of {brief(cause)}"
         )
     took = time.perf_counter() - began
     report.cases += 1
