@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from outlast import Engine
 from outlast.testing import by_hand, drain
-from tests.fuzz.nasty import json_text, text, value
+from tests.fuzz.nasty import text, value
 from tests.fuzz.oracle import Finding, brief, politely
 from tests.fuzz.values import echo
 from tests.model import programs
@@ -73,7 +73,11 @@ class Border:
             result = await handle.result(timeout=1)
             _same(given, result)
             (await handle.get()).tags
-            if options and (found := await engine.find(options["correlation_key"])) is not None and found.id != handle.id:
+            if (
+                options
+                and (found := await engine.find(options["correlation_key"])) is not None
+                and found.id != handle.id
+            ):
                 raise Finding(f"the key of {brief(options)} finds another instance", "key")
         await engine.delete(handle.id)
 
@@ -109,7 +113,9 @@ class Border:
 
     async def _lists(self, dice: Random) -> None:
         filters = {
-            dice.choice(("status", "program", "queue", "correlation_key", "tags", "waiting_for", "before", "limit")): value(dice, 3)
+            dice.choice(
+                ("status", "program", "queue", "correlation_key", "tags", "waiting_for", "before", "limit")
+            ): value(dice, 3)
         }
         with politely(TypeError, told=filters):
             await self._engine.list(**filters)

@@ -88,7 +88,8 @@ def watch(report: Report, number: int, case: Callable[[], None]) -> None:
         frames = traceback.extract_tb(cause.__traceback__)
         place = next((f"{each.filename}:{each.lineno}" for each in reversed(frames) if "outlast" in each.filename), "")
         report.findings.setdefault(
-            f"{type(cause).__name__} {getattr(cause, 'sort', '')} at {place}", f"    case {number}: {error}\n    because of {brief(cause)}"
+            f"{type(cause).__name__} {getattr(cause, 'sort', '')} at {place}",
+            f"    case {number}: {error}\n    because of {brief(cause)}",
         )
     took = time.perf_counter() - began
     report.cases += 1

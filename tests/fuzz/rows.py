@@ -174,7 +174,11 @@ class Tampering:
         key = key or {"journal": "key", "tags": "instance", "acts": "id", "calls": "id"}.get(table)
         if key is None or key not in [name for name, _ in self._columns[table]]:
             return None
-        spared = " WHERE correlation_key IS NULL OR substr(correlation_key, 1, 9) <> 'neighbour'" if table == "instances" else ""
+        spared = (
+            " WHERE correlation_key IS NULL OR substr(correlation_key, 1, 9) <> 'neighbour'"
+            if table == "instances"
+            else ""
+        )
         found = self._place.query(f"SELECT {key} FROM {{{table}}}{spared} ORDER BY {key}")
         return None if not found else f"{key} = '{dice.choice(found)[0]}'"
 
@@ -188,7 +192,9 @@ class Tampering:
         if kind == "boolean":
             return dice.random() < 0.5
         if kind == "timestamp with time zone":
-            return dice.choice((datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)))
+            return dice.choice(
+                (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC))
+            )
         match dice.randrange(4):
             case 0:
                 new = dice.choice(TEXTS)
@@ -243,7 +249,9 @@ class Tampering:
             try:
                 found[name] = await look()
             except OutlastError as error:
-                raise Finding(f"{name} shows nothing at all after {brief(edits)}: {type(error).__name__}: {error}") from error
+                raise Finding(
+                    f"{name} shows nothing at all after {brief(edits)}: {type(error).__name__}: {error}"
+                ) from error
         for instance in found["list"] if closely else ():  # type: ignore[attr-defined]
             for what in (engine.get, engine.signals, engine.steps, engine.acts, engine.logs, engine.children):
                 try:

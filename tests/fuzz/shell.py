@@ -23,7 +23,16 @@ from tests.fuzz.rows import furnish
 EXIT_CODES: Final = (0, 1, 2, 3, 4)
 _ENDLESS: Final = ("worker", "demo")
 """Commands that run until they are stopped."""
-_URLS: Final = ("sqlite:///nowhere.db", "sqlite://", "mysql://x", "sqlite:///\x00", "postgresql://a:b@[", "", "\x1b[31m", "sqlite:///pyproject.toml")
+_URLS: Final = (
+    "sqlite:///nowhere.db",
+    "sqlite://",
+    "mysql://x",
+    "sqlite:///\x00",
+    "postgresql://a:b@[",
+    "",
+    "\x1b[31m",
+    "sqlite:///pyproject.toml",
+)
 _APPS: Final = ("app", "app:nothing", "nosuch", "app.py", "app:", ":", "\x1b[31m", "a b", "broken", "app:errand")
 _SAFE: Final = {"url": _URLS, "app": _APPS, "out": ("out.txt", "nosuch/out.txt", "."), "wait": ("0", "0.01", "x")}
 _NOT: Final = ("help", "follow", "watch", "version")
@@ -86,7 +95,7 @@ class Shell:
             if isinstance(param, click.Argument):
                 if param.required or dice.random() < 0.8:
                     argv += [self._word(dice, param) for _ in range(1 if param.nargs == 1 else dice.choice((1, 2)))]
-            elif param.name not in _NOT and dice.random() < (0.5 if param.required else 0.15):
+            elif param.name not in _NOT and dice.random() < (0.5 if param.required else dice.choice((0.1, 0.4))):
                 argv += self._option(dice, param)
         if dice.random() < 0.05:
             argv.insert(dice.randrange(len(argv) + 1), dice.choice(TEXTS)[:500])
@@ -103,7 +112,14 @@ class Shell:
         if param.name in _SAFE:
             return dice.choice(_SAFE[param.name])
         shown = f"{param.name} {getattr(param, 'metavar', '')} {type(param.type).__name__}".lower()
-        good: tuple[str, ...] = tuple(dice.choices(self._ids, k=2)) + ("asker", "robot", "hourly", "model.Counter", "x", "boss")
+        good: tuple[str, ...] = tuple(dice.choices(self._ids, k=2)) + (
+            "asker",
+            "robot",
+            "hourly",
+            "model.Counter",
+            "x",
+            "boss",
+        )
         if isinstance(param.type, click.Choice):
             good = tuple(map(str, param.type.choices))
         elif "int" in shown:

@@ -86,7 +86,14 @@ _CRONS: Final = (
     "* * * * *", "*/5 * * * *", "0 9 * * mon-fri", "0 0 29 2 *", "0 0 1 1 *", "30 2 * * *", "@daily", "@hourly",
     "*/10 * * * * *", "0 0 L * *", "0 0 * * 5#3", "0 0 31 4 *", "59 23 31 12 7", "0-59/7 1,2,3 * 1-12/2 *",
 )  # fmt: skip
-_ZONES: Final = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kathmandu")
+_ZONES: Final = (
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "Africa/Casablanca",
+    "Asia/Kathmandu",
+)
 
 
 def crons(dice: Random) -> None:
@@ -158,7 +165,9 @@ def settings(dice: Random, folder: Path) -> None:
     toml, environment, options = "", {}, {}
     match dice.randrange(3):
         case 0:
-            toml = mutated(dice, dice.choice(_TOMLS)) if dice.random() < 0.9 else "a = " + "[" * dice.choice((10, 5_000))
+            toml = (
+                mutated(dice, dice.choice(_TOMLS)) if dice.random() < 0.9 else "a = " + "[" * dice.choice((10, 5_000))
+            )
         case 1:
             key = dice.choice(option_names())
             environment = {f"OUTLAST_{'DATABASE_URL' if key == 'url' else key.upper()}": text(dice, _SETTINGS)}

@@ -105,17 +105,30 @@ class Twins(RuleBasedStateMachine):
             st.tuples(st.just("robot"), robot_plans),
             st.tuples(st.just("flow"), flow_plans),
         ),
-        key=KEYS, gate=GATES, tags=TAGS, queue=QUEUES,
-        priority=st.integers(-1, 1), delay=st.sampled_from([0, 0, 60, 600]), returns=st.booleans(),
+        key=KEYS,
+        gate=GATES,
+        tags=TAGS,
+        queue=QUEUES,
+        priority=st.integers(-1, 1),
+        delay=st.sampled_from([0, 0, 60, 600]),
+        returns=st.booleans(),
     )
-    def start(self, what: Any, key: Any, gate: Any, tags: Any, queue: str, priority: int, delay: int, returns: bool) -> None:
+    def start(
+        self, what: Any, key: Any, gate: Any, tags: Any, queue: str, priority: int, delay: int, returns: bool
+    ) -> None:
         program, plan = what
         holder = None if key is None else self.model.holder(key)
         try:
             handle = self._run(
                 self.engine.start(
-                    programs.described(program, plan), correlation_key=key, concurrency_key=gate, tags=tags,
-                    queue=queue, priority=priority, schedule_in=delay, on_conflict="return" if returns else "raise",
+                    programs.described(program, plan),
+                    correlation_key=key,
+                    concurrency_key=gate,
+                    tags=tags,
+                    queue=queue,
+                    priority=priority,
+                    schedule_in=delay,
+                    on_conflict="return" if returns else "raise",
                 )
             )
             id = handle.id
@@ -354,7 +367,9 @@ class Twins(RuleBasedStateMachine):
         for id, row in self.model.rows.items():
             told, wanted = _seen(found[id], now), self._wanted(row)
             assert told == wanted, f"{told}\nis not\n{wanted}\nof {row}"
-        gates = Tally(each.concurrency_key for each in found.values() if each.status == "ready" and each.concurrency_key)
+        gates = Tally(
+            each.concurrency_key for each in found.values() if each.status == "ready" and each.concurrency_key
+        )
         assert all(count <= 1 for count in gates.values()), f"more are ready than one at a time: {gates}"
         self._counts_are_the_same(found)
 

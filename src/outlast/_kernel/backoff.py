@@ -100,7 +100,9 @@ def check_policy(policy: object) -> None:
     if isinstance(policy, Backoff):
         return
     if not callable(policy):
-        raise DefinitionError(f"backoff must be backoff.exponential(...) or a function of the attempt, not {shown(policy)}")
+        raise DefinitionError(
+            f"backoff must be backoff.exponential(...) or a function of the attempt, not {shown(policy)}"
+        )
     if inspect.iscoroutinefunction(policy):
         raise DefinitionError("a backoff function must be a plain def: it answers at once, with seconds")
     try:

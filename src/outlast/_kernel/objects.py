@@ -234,9 +234,7 @@ def after_ring(alarm: AlarmRow, now_us: int) -> AlarmMove:
     try:
         return AlarmMove(alarm.name, alarm.revision, due_us=_following_us(alarm, now_us))
     except (ConfigError, ValueError, OverflowError) as error:
-        return AlarmMove(
-            alarm.name, alarm.revision, attempt=alarm.attempt + 1, error=failure_text(error), failed=True
-        )
+        return AlarmMove(alarm.name, alarm.revision, attempt=alarm.attempt + 1, error=failure_text(error), failed=True)
 
 
 def _following_us(alarm: AlarmRow, now_us: int) -> int:
@@ -258,7 +256,9 @@ def after_failure(alarm: AlarmRow, error: str, retry_s: float | None, now_us: in
         return AlarmMove(alarm.name, alarm.revision, delay_s=retry_s, attempt=attempt, error=error)
     if alarm.cron is not None or alarm.every_s is not None:
         following = after_ring(alarm, now_us)
-        return following if following.failed else AlarmMove(
-            alarm.name, alarm.revision, due_us=following.due_us, error=error
+        return (
+            following
+            if following.failed
+            else AlarmMove(alarm.name, alarm.revision, due_us=following.due_us, error=error)
         )
     return AlarmMove(alarm.name, alarm.revision, attempt=attempt, error=error, failed=True)

@@ -106,6 +106,11 @@ class Commands(click.Group):
         except OutlastError as error:
             show_traceback(ctx)
             raise _failure(ctx, type(error).__name__, _sentence(error), exit_code_of(error)) from error
+        except UnicodeError as error:
+            show_traceback(ctx)
+            raise _failure(
+                ctx, type(error).__name__, f"what was given is not UTF-8 text: {error}", WRONG_USAGE
+            ) from error
         except OSError as error:
             show_traceback(ctx)
             raise _failure(ctx, type(error).__name__, f"the system refused: {error}", FAILED) from error

@@ -56,6 +56,21 @@ def checked_flag(name: str, value: object) -> bool:
     return value
 
 
+def checked_words(name: str, value: str | None) -> str | None:
+    """Text to look for, or None. Raises: ConfigError: it is none that could have been stored."""
+    if value is not None and (not isinstance(value, str) or "\0" in value or not _is_utf8(value)):
+        raise ConfigError(f"{name} must be text without NUL or halves of characters, not {shown(value)}")
+    return value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def checked_level(level: str | int | None) -> int:
     """A level of `logging` as its number; None: 0. Raises: ConfigError."""
     if level is None:

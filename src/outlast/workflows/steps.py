@@ -207,7 +207,9 @@ def step(
     if name is not None:
         checked_name(name, what="a step's name")
     if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or not 1 <= max_attempts <= _ATTEMPTS_MAX:
-        raise DefinitionError(f"max_attempts must be a whole number from 1 to {_ATTEMPTS_MAX:,}, not {shown(max_attempts)}")
+        raise DefinitionError(
+            f"max_attempts must be a whole number from 1 to {_ATTEMPTS_MAX:,}, not {shown(max_attempts)}"
+        )
     policy = exponential() if backoff is None else backoff
     check_policy(policy)
     timeout_s = None if timeout is None else duration_s(timeout, name="timeout", least_s=0.001)
