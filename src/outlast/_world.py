@@ -87,8 +87,14 @@ def process_id() -> int:
 
 
 def instant(us: int) -> datetime:
-    """Microseconds since 1970 as an aware instant in UTC."""
-    return EPOCH + timedelta(microseconds=us)
+    """Microseconds since 1970 as an aware instant in UTC.
+
+    What lies beyond the calendar is its first or last moment: rows that somebody has edited must be readable, too.
+    """
+    try:
+        return EPOCH + timedelta(microseconds=us)
+    except OverflowError:
+        return (datetime.min if us < 0 else datetime.max).replace(tzinfo=UTC)
 
 
 def instant_us(moment: datetime) -> int:

@@ -332,10 +332,16 @@ class SchemaError(StoreError):
     """The tables are missing, older, or newer than this release. `outlast migrate` mends the first two."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A closing phrase for an error: the nearest known word, or the list of known words."""
+_WORD_MAX = 200
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """A closing phrase for an error: the nearest known word, or the list of known words.
+
+    The word is whatever came in its place: what is no text, or far too long, is near to nothing.
+    """
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1)
+    near = difflib.get_close_matches(word, names, n=1) if isinstance(word, str) and len(word) <= _WORD_MAX else []
     if near:
         return f"; did you mean {near[0]!r}?"
     return f" (known: {', '.join(repr(name) for name in names)})" if names else ""

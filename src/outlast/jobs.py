@@ -26,7 +26,7 @@ from outlast._kernel.progress import checked_report
 from outlast._kernel.requests import StartRequest
 from outlast._kernel.signatures import Signature, check_alone
 from outlast._world import instant
-from outlast.config import checked_name, duration_s
+from outlast.config import checked_name, duration_s, shown
 from outlast.errors import DefinitionError, EncodingError
 
 P = ParamSpec("P")
@@ -378,4 +378,4 @@ def _own_retention(retention: float | timedelta | LeftOut | None) -> float | Lef
 
 def _check_whole(name: str, value: object, most: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise DefinitionError(f"{name} must be a whole number from 1 to {most:,}, not {value!r}")
+        raise DefinitionError(f"{name} must be a whole number from 1 to {most:,}, not {shown(value)}")

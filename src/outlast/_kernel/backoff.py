@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 
-from outlast.config import duration_s
+from outlast.config import duration_s, shown
 from outlast.errors import DefinitionError
 
 _DELAY_S_MAX = 10 * 365 * 86_400.0
@@ -67,7 +67,7 @@ def exponential(
     Raises: ConfigError, DefinitionError.
     """
     if not isinstance(factor, (int, float)) or isinstance(factor, bool) or not 1 <= factor <= 1_000:
-        raise DefinitionError(f"backoff factor must be between 1 and 1000, not {factor!r}")
+        raise DefinitionError(f"backoff factor must be between 1 and 1000, not {shown(factor)}")
     return Backoff("exponential", _s("base", base), _s("cap", cap), float(factor), _share(jitter))
 
 
@@ -100,7 +100,9 @@ def check_policy(policy: object) -> None:
     if isinstance(policy, Backoff):
         return
     if not callable(policy):
-        raise DefinitionError(f"backoff must be backoff.exponential(...) or a function of the attempt, not {policy!r}")
+        raise DefinitionError(
+            f"backoff must be backoff.exponential(...) or a function of the attempt, not {shown(policy)}"
+        )
     if inspect.iscoroutinefunction(policy):
         raise DefinitionError("a backoff function must be a plain def: it answers at once, with seconds")
     try:
@@ -115,5 +117,5 @@ def _s(name: str, value: float | timedelta) -> float:
 
 def _share(value: float) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise DefinitionError(f"backoff jitter must be between 0 and 1, not {value!r}")
+        raise DefinitionError(f"backoff jitter must be between 0 and 1, not {shown(value)}")
     return float(value)

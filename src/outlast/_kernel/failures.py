@@ -39,7 +39,7 @@ def read_error(text: str | None) -> dict[str, Any] | None:
         found = None
     if not isinstance(found, dict):
         return {"type": "unknown", "message": text[:_MESSAGE_CHARS_MAX], "traceback": ""}
-    return found
+    return {"type": "unknown", "message": "", "traceback": "", **found}
 
 
 def _error_text(kind: str, message: str, trace: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, Literal
 
-from outlast.config import checked_name
+from outlast.config import checked_name, shown
 from outlast.config.values import one_of
 from outlast.errors import ConfigError, InvalidAnswer
 
@@ -17,6 +17,9 @@ KINDS: Final = ("text", "approval", "choice", "choices", "form")
 FIELD_KINDS: Final = ("text", "integer", "number", "boolean", "date", "select", "multi_select")
 APPROVED: Final = "approved"
 REJECTED: Final = "rejected"
+_TOLD_MAX: Final = 10
+"""Problems that a refusal spells out; all of them are in its `problems`."""
+_NAME_CHARS_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,10 @@ def checked_answer(request: Mapping[str, Any], answer: Any) -> Any:
                 return APPROVED
             if answer in (False, REJECTED):
                 return REJECTED
-            problems = {"": f"true, false, {APPROVED!r} or {REJECTED!r} was expected, not {answer!r}"}
+            problems = {"": f"true, false, {APPROVED!r} or {REJECTED!r} was expected, not {shown(answer)}"}
         case "choice":
             problems = _chosen(request, [answer] if isinstance(answer, str) else answer, one=True)
+            answer = answer[0] if isinstance(answer, list) and not problems else answer
         case "choices":
             problems = _chosen(request, answer, one=False)
         case "form":
@@ -108,7 +112,10 @@ def checked_answer(request: Mapping[str, Any], answer: Any) -> Any:
         case _:
             problems = _texted(request, answer)
     if problems:
-        told = "; ".join(f"{field}: {problem}" if field else problem for field, problem in problems.items())
+        told = "; ".join(
+            f"{field}: {problem}" if field else problem for field, problem in list(problems.items())[:_TOLD_MAX]
+        )
+        told += f"; and {len(problems) - _TOLD_MAX:,} more" if len(problems) > _TOLD_MAX else ""
         raise InvalidAnswer(f"the answer to {name!r} does not fit: {told}", problems)
     return answer
 
@@ -129,22 +136,22 @@ def reason_of(answer: Any) -> str | None:
 def _chosen(request: Mapping[str, Any], answer: Any, *, one: bool) -> dict[str, str]:
     choices = request["choices"]
     if not isinstance(answer, list) or not all(each in choices for each in answer) or (one and len(answer) != 1):
-        return {"": f"{'one' if one else 'some'} of {', '.join(map(repr, choices))} was expected, not {answer!r}"}
+        return {"": f"{'one' if one else 'some'} of {', '.join(map(repr, choices))} was expected, not {shown(answer)}"}
     return {}
 
 
 def _texted(request: Mapping[str, Any], answer: Any) -> dict[str, str]:
     most = request.get("max_length")
     if not isinstance(answer, str):
-        return {"": f"text was expected, not {answer!r}"}
+        return {"": f"text was expected, not {shown(answer)}"}
     return {"": f"it has {len(answer):,} characters; at most {most:,} may be"} if most and len(answer) > most else {}
 
 
 def _filled(request: Mapping[str, Any], answer: Any) -> dict[str, str]:
     if not isinstance(answer, Mapping):
-        return {"": f"an object with the form's fields was expected, not {answer!r}"}
+        return {"": f"an object with the form's fields was expected, not {shown(answer)}"}
     fields = {field["name"]: field for field in request["fields"]}
-    problems = {str(name): "there is no such field" for name in answer if name not in fields}
+    problems = {_key(name): "there is no such field" for name in answer if name not in fields}
     for name, field in fields.items():
         if (value := answer.get(name)) is None:
             if field["required"]:
@@ -154,28 +161,33 @@ def _filled(request: Mapping[str, Any], answer: Any) -> dict[str, str]:
     return problems
 
 
+def _key(name: object) -> str:
+    """The name of a field that there is not, as it is told: never long."""
+    return name if isinstance(name, str) and len(name) <= _NAME_CHARS_MAX else shown(name)
+
+
 def _misfit(field: Mapping[str, Any], value: Any) -> str | None:
     kind, options = field["type"], field["options"]
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == "text":
         if not isinstance(value, str):
-            return f"text was expected, not {value!r}"
+            return f"text was expected, not {shown(value)}"
         most = field["max_length"]
         return f"it has {len(value):,} characters; at most {most:,} may be" if most and len(value) > most else None
     if kind in ("integer", "number"):
-        if not is_number or (kind == "integer" and not float(value).is_integer()):
-            return f"a{' whole' if kind == 'integer' else ''} number was expected, not {value!r}"
+        if not is_number or (kind == "integer" and isinstance(value, float) and not value.is_integer()):
+            return f"a{' whole' if kind == 'integer' else ''} number was expected, not {shown(value)}"
         if field["minimum"] is not None and value < field["minimum"]:
-            return f"at least {field['minimum']:g} was expected, not {value!r}"
+            return f"at least {field['minimum']:g} was expected, not {shown(value)}"
         over = field["maximum"] is not None and value > field["maximum"]
-        return f"at most {field['maximum']:g} was expected, not {value!r}" if over else None
+        return f"at most {field['maximum']:g} was expected, not {shown(value)}" if over else None
     if kind == "boolean":
-        return None if isinstance(value, bool) else f"true or false was expected, not {value!r}"
+        return None if isinstance(value, bool) else f"true or false was expected, not {shown(value)}"
     if kind == "date":
-        return None if _is_date(value) else f"a date such as 2026-12-31 was expected, not {value!r}"
+        return None if _is_date(value) else f"a date such as 2026-12-31 was expected, not {shown(value)}"
     chosen = value if kind == "multi_select" else [value]
     fits = isinstance(chosen, list) and all(each in options for each in chosen)
-    return None if fits else f"one of {', '.join(map(repr, options))} was expected, not {value!r}"
+    return None if fits else f"one of {', '.join(map(repr, options))} was expected, not {shown(value)}"
 
 
 def _is_date(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from outlast._kernel.states import ALL, LIVE
-from outlast.config import checked_name
+from outlast.config import checked_name, shown
 from outlast.errors import ConfigError, did_you_mean
 
 
@@ -21,15 +21,15 @@ def scope_text(scope: str | Iterable[str]) -> str | None:
     words = {"live": LIVE, "always": ALL, "none": ()}
     if isinstance(scope, str):
         if scope not in words:
-            raise ConfigError(f"correlation_scope {scope!r} is not known{did_you_mean(scope, words)}")
+            raise ConfigError(f"correlation_scope {shown(scope)} is not known{did_you_mean(scope, words)}")
         chosen: tuple[str, ...] = words[scope]
     else:
         if not isinstance(scope, Iterable):
-            raise ConfigError(f"correlation_scope must be a word or a list of statuses, not {scope!r}")
+            raise ConfigError(f"correlation_scope must be a word or a list of statuses, not {shown(scope)}")
         chosen = tuple(scope)
         for status in chosen:
             if status not in ALL:
-                raise ConfigError(f"correlation_scope: no status is called {status!r}{did_you_mean(str(status), ALL)}")
+                raise ConfigError(f"correlation_scope: no status is called {shown(status)}{did_you_mean(status, ALL)}")
         if chosen and not set(LIVE) <= set(chosen):
             missing = ", ".join(status for status in LIVE if status not in chosen)
             raise ConfigError(f"correlation_scope must hold every live status or none; it lacks {missing}")

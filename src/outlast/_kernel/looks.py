@@ -16,6 +16,7 @@ from outlast._kernel.schedules import CatchUp, Overlap, Policy, plan, tick_key
 from outlast._kernel.states import DONE, FAILED, FINAL, UNDONE
 from outlast._model import NewInstance, RunStand, ScheduleRow
 from outlast._world import instant, instant_us
+from outlast.errors import ConfigError
 
 FAILURES_MAX: Final = 5
 """So many runs that fail in a row switch a schedule off."""
@@ -58,7 +59,7 @@ def look(row: ScheduleRow, stands: Mapping[str, RunStand], now: datetime, new_id
         now: The store's clock.
         new_id: Makes ids.
 
-    Raises: ConfigError: its cron expression or its zone cannot be read here.
+    Raises: ConfigError: its cron expression or its zone cannot be read here, or its runs cannot be read at all.
     """
     row = _seen(row, stands)
     if row.enabled and row.consecutive_failures >= FAILURES_MAX:
@@ -154,13 +155,19 @@ def new_run(
 
 
 def runs_of(row: ScheduleRow) -> tuple[str, ...]:
-    """Ids of the runs that were not seen ended, oldest first."""
-    return msgspec.json.decode(row.runs, type=tuple[str, ...])
+    """Ids of the runs that were not seen ended, oldest first. Raises: ConfigError: somebody has edited them."""
+    try:
+        return msgspec.json.decode(row.runs, type=tuple[str, ...])
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"the runs of schedule {row.name!r} cannot be read: {error}") from None
 
 
 def queued_of(row: ScheduleRow) -> tuple[datetime, ...]:
-    """Ticks that wait until those have ended, oldest first."""
-    return tuple(map(instant, msgspec.json.decode(row.queued, type=tuple[int, ...])))
+    """Ticks that wait until those have ended, oldest first. Raises: ConfigError: somebody has edited them."""
+    try:
+        return tuple(map(instant, msgspec.json.decode(row.queued, type=tuple[int, ...])))
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"the waiting ticks of schedule {row.name!r} cannot be read: {error}") from None
 
 
 def cron_of(row: ScheduleRow) -> Cron:

@@ -9,10 +9,13 @@ from random import Random
 from typing import Any, Final, Protocol
 
 from outlast._kernel.cron import Cron
+from outlast._kernel.failures import failure_text
 from outlast._model import AlarmMove, AlarmRow, NewCall, ObjectKey
 from outlast._world import instant, instant_us
-from outlast.errors import DefinitionError
+from outlast.errors import ConfigError, DefinitionError
 
+_EVERY_MAX_S: Final = 100 * 365 * 86_400.0
+"""No alarm is set to recur less often."""
 CHAIN: Final[ContextVar[tuple[ObjectKey, ...]]] = ContextVar("outlast_call_chain", default=())
 """The objects whose calls led to what runs now, outermost first."""
 BUILT_IN: Final = "~"
@@ -224,15 +227,25 @@ OBJECTS: Final = ObjectTypes()
 
 def after_ring(alarm: AlarmRow, now_us: int) -> AlarmMove:
     """What becomes of an alarm whose handler has run: one that recurs is due again at its next time after now; times
-    that have passed meanwhile are left out."""
+    that have passed meanwhile are left out. Where nobody can tell that time, since somebody has edited the row, or the
+    zone is not known here, it stays as failed: else it would ring without end."""
+    if alarm.cron is None and (alarm.every_s is None or alarm.due_us is None):
+        return AlarmMove(alarm.name, alarm.revision)
+    try:
+        return AlarmMove(alarm.name, alarm.revision, due_us=_following_us(alarm, now_us))
+    except (ConfigError, ValueError, OverflowError) as error:
+        return AlarmMove(alarm.name, alarm.revision, attempt=alarm.attempt + 1, error=failure_text(error), failed=True)
+
+
+def _following_us(alarm: AlarmRow, now_us: int) -> int:
+    """The next time of an alarm that recurs. Raises: ConfigError, ValueError, OverflowError: there is none."""
     if alarm.cron is not None:
-        tick = Cron(alarm.cron, alarm.zone or "UTC").next_after(instant(now_us))
-        return AlarmMove(alarm.name, alarm.revision, due_us=instant_us(tick))
-    if alarm.every_s is not None and alarm.due_us is not None:
-        every_us = max(1, round(alarm.every_s * 1_000_000))
-        missed = max(0, (now_us - alarm.due_us) // every_us)
-        return AlarmMove(alarm.name, alarm.revision, due_us=alarm.due_us + (missed + 1) * every_us)
-    return AlarmMove(alarm.name, alarm.revision)
+        return instant_us(Cron(alarm.cron, alarm.zone or "UTC").next_after(instant(now_us)))
+    every_s, due_us = alarm.every_s or 0.0, alarm.due_us or 0
+    if not 0 < every_s <= _EVERY_MAX_S:
+        raise ConfigError(f"alarm {alarm.name!r} cannot ring every {every_s:g} s")
+    every_us = max(1, round(every_s * 1_000_000))
+    return due_us + (max(0, (now_us - due_us) // every_us) + 1) * every_us
 
 
 def after_failure(alarm: AlarmRow, error: str, retry_s: float | None, now_us: int) -> AlarmMove:
@@ -243,5 +256,9 @@ def after_failure(alarm: AlarmRow, error: str, retry_s: float | None, now_us: in
         return AlarmMove(alarm.name, alarm.revision, delay_s=retry_s, attempt=attempt, error=error)
     if alarm.cron is not None or alarm.every_s is not None:
         following = after_ring(alarm, now_us)
-        return AlarmMove(alarm.name, alarm.revision, due_us=following.due_us, error=error)
+        return (
+            following
+            if following.failed
+            else AlarmMove(alarm.name, alarm.revision, due_us=following.due_us, error=error)
+        )
     return AlarmMove(alarm.name, alarm.revision, attempt=attempt, error=error, failed=True)

@@ -22,7 +22,7 @@ from outlast._kernel.requests import (
 )
 from outlast._kernel.states import FAILED
 from outlast._model import Entry, NewInstance
-from outlast.config import checked_name, duration_s
+from outlast.config import checked_name, duration_s, shown
 from outlast.errors import ConfigError, DefinitionError
 
 StepName = Callable[..., object] | str
@@ -124,7 +124,7 @@ class Await:
     def __post_init__(self) -> None:
         given = (self.names,) if isinstance(self.names, str) else self.names
         if not isinstance(given, Iterable):
-            raise ConfigError(f"Await.names must be a signal's name or several, not {given!r}")
+            raise ConfigError(f"Await.names must be a signal's name or several, not {shown(given)}")
         names = tuple(dict.fromkeys(checked_name(name, what="a signal's name") for name in given))
         if not names:
             raise ConfigError("Await needs at least one signal's name: nothing could ever wake it")
@@ -168,14 +168,14 @@ class Spawn:
 
     def __post_init__(self) -> None:
         if isinstance(self.children, (str, bytes)) or not isinstance(self.children, Iterable):
-            raise ConfigError(f"Spawn.children must be a list of what to start, not {self.children!r}")
+            raise ConfigError(f"Spawn.children must be a list of what to start, not {shown(self.children)}")
         children = [child if isinstance(child, Child) else _checked_child(child) for child in self.children]
         object.__setattr__(self, "children", children)
         if self.need is not None and (
             isinstance(self.need, bool) or not isinstance(self.need, int) or not 1 <= self.need <= len(children)
         ):
             raise ConfigError(
-                f"Spawn.need must be a whole number from 1 to the {len(children):,} children, not {self.need!r}"
+                f"Spawn.need must be a whole number from 1 to the {len(children):,} children, not {shown(self.need)}"
             )
         _set_timeout(self, "Spawn.timeout")
 
@@ -223,7 +223,7 @@ def _set_timeout(outcome: Await | Spawn, name: str) -> None:
 
 def _checked_child(what: Any) -> Startable[Any]:
     if not hasattr(what, "start_request"):
-        raise ConfigError(f"a child must be what .new(...) returns, or a machine, not {what!r}")
+        raise ConfigError(f"a child must be what .new(...) returns, or a machine, not {shown(what)}")
     return what  # type: ignore[no-any-return]
 
 

@@ -10,11 +10,12 @@ from typing import Any, Final, Generic, Protocol, TypedDict, TypeVar, Unpack
 from outlast._kernel.identity import checked_key, scope_text
 from outlast._kernel.tags import tags_text
 from outlast._world import instant_us
-from outlast.config import checked_name, duration_s
+from outlast.config import checked_name, duration_s, shown
 from outlast.errors import ArgumentError, ConfigError, did_you_mean
 
 _PRIORITY_MAX: Final = 2**31 - 1
 _WEIGHT_MAX: Final = 1e9
+_PARTITIONS: Final = 2**63
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -131,21 +132,21 @@ def moment_us(name: str, moment: datetime | None) -> int | None:
     if moment is None:
         return None
     if not isinstance(moment, datetime) or moment.tzinfo is None:
-        raise ConfigError(f"{name} must be a datetime with a time zone, such as datetime.now(UTC), not {moment!r}")
+        raise ConfigError(f"{name} must be a datetime with a time zone, such as datetime.now(UTC), not {shown(moment)}")
     return instant_us(moment)
 
 
 def checked_priority(priority: int) -> int:
     """A priority. Raises: ConfigError."""
     if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > _PRIORITY_MAX:
-        raise ConfigError(f"priority must be a whole number (a lower one goes first), not {priority!r}")
+        raise ConfigError(f"priority must be a whole number (a lower one goes first), not {shown(priority)}")
     return priority
 
 
 def checked_weight(weight: float, *, what: str) -> float:
     """A weight: a number above 0. Raises: ConfigError."""
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight <= _WEIGHT_MAX:
-        raise ConfigError(f"{what} must be a number above 0, not {weight!r}")
+        raise ConfigError(f"{what} must be a number above 0, not {shown(weight)}")
     return float(weight)
 
 
@@ -157,12 +158,13 @@ def limit_text(value: LimitName, *, what: str) -> str:
         if text.endswith("]"):
             raise ConfigError(f"{what} must not end with ]; write a partition as ({text.split('[')[0]!r}, ...)")
         return text
-    if isinstance(partition, bool) or not isinstance(partition, (str, int)) or "]" in str(partition) or "[" in text:
-        raise ConfigError(f"{what}: a partition must be text without ] or a whole number, not {value!r}")
+    is_number = isinstance(partition, int) and not isinstance(partition, bool) and abs(partition) < _PARTITIONS
+    if not (is_number or (isinstance(partition, str) and "]" not in partition)) or "[" in text:
+        raise ConfigError(f"{what}: a partition must be text without ] or a whole number, not {shown(value)}")
     return checked_name(f"{text}[{partition}]", what=what)
 
 
 def _parts(value: object, what: str) -> tuple[Any, Any]:
     if not isinstance(value, tuple) or len(value) != 2 or value[1] is None:
-        raise ConfigError(f"{what} must be a name or (name, partition), not {value!r}")
+        raise ConfigError(f"{what} must be a name or (name, partition), not {shown(value)}")
     return value

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, NotRequired, TypedDict
 
 from outlast._codec import Codec, decode_any, encode
+from outlast.config import shown
 from outlast.errors import ArgumentError, DefinitionError, EncodingError, did_you_mean
 
 _EMPTY: Final = inspect.Parameter.empty
@@ -123,7 +124,7 @@ class Signature:
     def _mismatch(self, given: dict[str, Any]) -> str:
         for name in given:
             if name not in self.names:
-                return f"{self.who} has no argument {name!r}{did_you_mean(name, self.names)}"
+                return f"{self.who} has no argument {shown(name)}{did_you_mean(name, self.names)}"
         missing = ", ".join(repr(name) for name in sorted(self._required - given.keys()))
         return f"{self.who} misses argument {missing}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -63,14 +64,14 @@ class Scheduler:
         if watch:
             self._watch_at = self._world.monotonic() + WATCH_S
         rows = await self._schedules.due(now, LOOK_MAX, watch=watch)
-        runs = [id for row in rows for id in runs_of(row)]
+        runs = [id for row in rows for id in _runs_of(row)]
         stands = {stand.id: stand for stand in await self._schedules.stands(runs)} if runs else {}
         return sum([await self._look_at(row, stands, now) for row in rows])
 
     async def _look_at(self, row: ScheduleRow, stands: dict[str, RunStand], now: datetime) -> bool:
         try:
             found = look(row, stands, now, self._world.new_id)
-        except ConfigError as error:
+        except Exception as error:  # also what an edited row makes of dates: the other schedules fire.
             if self._broken.get(row.name) != row.revision:
                 self._broken[row.name] = row.revision
                 self._events.emit("schedule.broken", schedule=row.name, error=str(error))
@@ -96,6 +97,14 @@ class Scheduler:
         if found.fired:
             self._doorbell.work([found.row.queue])
             self._doorbell.timer()  # with jitter it is due later.
+
+
+def _runs_of(row: ScheduleRow) -> Sequence[str]:
+    """Its runs; none where they cannot be read, which the look at this very schedule tells."""
+    try:
+        return runs_of(row)
+    except ConfigError:
+        return ()
 
 
 def _is_due(glance: Glance) -> bool:

@@ -162,7 +162,7 @@ def input_(choice: Choice, id: str, name: str, answer: str | None, cancel: bool,
 def _read(answer: str) -> Any:
     try:
         return json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return answer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Iterator
 from typing import Any, Final
 
 import click
@@ -83,13 +84,21 @@ class Commands(click.Group):
         """In the order of this file, not of the alphabet."""
         return list(self.commands)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Reads the options of all commands."""
+        with _cleaned():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(AttributeError, OSError):  # whatever a test or a host put in its place.
                 stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         try:
-            return super().invoke(ctx)
+            with _cleaned():
+                return super().invoke(ctx)
         except (KeyboardInterrupt, asyncio.CancelledError):
             raise _failure(ctx, "Interrupted", "interrupted", INTERRUPTED) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
@@ -97,6 +106,11 @@ class Commands(click.Group):
         except OutlastError as error:
             show_traceback(ctx)
             raise _failure(ctx, type(error).__name__, _sentence(error), exit_code_of(error)) from error
+        except UnicodeError as error:
+            show_traceback(ctx)
+            raise _failure(
+                ctx, type(error).__name__, f"what was given is not UTF-8 text: {error}", WRONG_USAGE
+            ) from error
         except OSError as error:
             show_traceback(ctx)
             raise _failure(ctx, type(error).__name__, f"the system refused: {error}", FAILED) from error
@@ -105,6 +119,16 @@ class Commands(click.Group):
             kind = type(error).__name__
             message = f"unexpected {kind}: {error}. This is a fault of outlast's own; --debug shows where it came from"
             raise _failure(ctx, kind, message, FAILED) from error
+
+
+@contextlib.contextmanager
+def _cleaned() -> Iterator[None]:
+    """Lets click's own errors, which quote what was typed, pass without what a terminal would obey."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = terminal.clean_lines(error.message)
+        raise
 
 
 def exit_code_of(error: OutlastError) -> int:

@@ -168,7 +168,7 @@ def _arguments(text: str | None, pairs: tuple[tuple[str, Any], ...]) -> tuple[li
         return [], dict(pairs)
     try:
         given = json.loads(sys.stdin.read() if text == "-" else text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArgumentError(f'--args must be JSON, such as {{"amount": 5}} or [5]: {error}') from None
     if isinstance(given, list):
         return given, {}

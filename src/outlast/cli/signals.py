@@ -31,7 +31,7 @@ def _read(payload: str | None) -> Any:
         return None
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArgumentError(f'--payload must be JSON, such as {{"amount": 1}} or "text": {error}') from None
 
 

@@ -80,7 +80,7 @@ def parse_queues(text: str, *, name: str = "queues") -> dict[str, int]:
         if not colon:
             queue, count = part.strip(), "10"
         if not WHOLE.fullmatch(count):
-            raise ConfigError(f'{name} must look like "default:10,email:5", not {text!r}')
+            raise ConfigError(f'{name} must look like "default:10,email:5", not {shown(text)}')
         if queue in queues:
             raise ConfigError(f"{name} names queue {queue!r} twice")
         queues[queue] = int(count)
@@ -108,7 +108,7 @@ def read_queues(value: object) -> dict[str, Queue]:
         try:
             queues[name] = _queue(how)
         except ConfigError as error:
-            raise ConfigError(f"queue {name!r}: {error}") from None
+            raise ConfigError(f"queue {shown(name)}: {error}") from None
     return queues
 
 
@@ -118,7 +118,7 @@ def read_concurrency_limits(value: object) -> dict[str, int]:
         raise ConfigError(f'concurrency_limits must map names to numbers, such as {{"gpu": 3}}, not {shown(value)}')
     for name, slots in value.items():
         _limit_name(name)
-        whole(f"concurrency_limits[{name!r}]", slots, 1, 100_000)
+        whole(f"concurrency_limits[{shown(name)}]", slots, 1, 100_000)
     return dict(value)
 
 
@@ -132,7 +132,7 @@ def read_rate_limits(value: object) -> dict[str, RateLimit]:
         try:
             limits[name] = _rate_limit(limit)
         except (ConfigError, TypeError) as error:
-            raise ConfigError(f"rate limit {name!r}: {error}") from None
+            raise ConfigError(f"rate limit {shown(name)}: {error}") from None
     return limits
 
 
@@ -161,5 +161,5 @@ def _queue(how: object) -> Queue:
     known = [item.name for item in fields(Queue)]
     for key in how:
         if key not in known:
-            raise ConfigError(f"unknown option {key!r}{did_you_mean(str(key), known)}")
+            raise ConfigError(f"unknown option {shown(key)}{did_you_mean(key, known)}")
     return Queue(**how)

@@ -256,7 +256,7 @@ def resolve(
     known = option_names()
     for key in options:
         if key not in known or key == "url":
-            raise ConfigError(f"unknown option {key!r}{did_you_mean(key, known)}")
+            raise ConfigError(f"unknown option {shown(key)}{did_you_mean(key, known)}")
     given: dict[str, Any] = {} if url is None else {"url": url}
     given.update(options)
     values: dict[str, Any] = {}
@@ -290,7 +290,7 @@ def _parsed(key: str, text: str, variable: str) -> Any:
         return int(text)
     if key in _SWITCHES:
         if text.lower() not in ("1", "0", "true", "false", "yes", "no"):
-            raise ConfigError(f"{variable} must be true or false, not {text!r}")
+            raise ConfigError(f"{variable} must be true or false, not {shown(text)}")
         return text.lower() in ("1", "true", "yes")
     if key == "queues":
         return parse_queues(text, name=variable)
@@ -309,7 +309,7 @@ def _from_pyproject(folder: Path) -> dict[str, Any]:
     known = (*option_names(), "app")
     for key in table:
         if key not in known:
-            raise ConfigError(f"unknown option {key!r} in [tool.outlast]{did_you_mean(key, known)}")
+            raise ConfigError(f"unknown option {shown(key)} in [tool.outlast]{did_you_mean(key, known)}")
     return {key: _none_if_said(key, value) for key, value in table.items() if key != "app"}
 
 
@@ -317,7 +317,7 @@ def app_from_pyproject(folder: Path) -> str | None:
     """The `app` that `[tool.outlast]` names, as `module` or `module:engine`, or None. Raises: ConfigError."""
     app = _pyproject_table(folder).get("app")
     if app is not None and not isinstance(app, str):
-        raise ConfigError(f'app in [tool.outlast] must be text such as "shop.jobs:engine", not {app!r}')
+        raise ConfigError(f'app in [tool.outlast] must be text such as "shop.jobs:engine", not {shown(app)}')
     return app
 
 
@@ -328,6 +328,8 @@ def _pyproject_table(folder: Path) -> dict[str, Any]:
         return {}
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ConfigError(f"cannot read {path.name}: its lists and tables are too deep") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {path.name}: {error}") from error
     tools = document.get("tool", {})

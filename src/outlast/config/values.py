@@ -99,7 +99,7 @@ def whole(name: str, value: object, least: int, most: int) -> None:
 def one_of(name: str, value: object, words: tuple[str, ...]) -> None:
     """Refuses what is none of these words. Raises: ConfigError."""
     if value not in words:
-        hint = did_you_mean(str(value), words)
+        hint = did_you_mean(value, words)
         raise ConfigError(f"{name} must be one of {', '.join(map(repr, words))}, not {shown(value)}{hint}")
 
 

@@ -13,7 +13,7 @@ from outlast._kernel.program import WORKFLOW
 from outlast._kernel.signatures import plain_object
 from outlast._kernel.states import LIVE, MOVES
 from outlast._model import Act, Deed, DeedRow, Held, Instance, Note, Redo, Retried, Row, Stopped
-from outlast.config import checked_name
+from outlast.config import checked_name, shown
 from outlast.engine.checks import checked_id
 from outlast.engine.handles import Asked, Handle
 from outlast.engine.operations import Operations, Tried
@@ -218,9 +218,9 @@ class _Wanted:
     ) -> None:
         for name, value in (("input", input), ("state", state), ("result_of", results)):
             if value is not None and not isinstance(value, Mapping):
-                raise ArgumentError(f"{name} takes an object by name, such as {{'name': value}}, not {value!r}")
+                raise ArgumentError(f"{name} takes an object by name, such as {{'name': value}}, not {shown(value)}")
         if from_step is not None and not isinstance(from_step, str):
-            raise ConfigError(f"from_step takes a step's key or name, not {from_step!r}")
+            raise ConfigError(f"from_step takes a step's key or name, not {shown(from_step)}")
         self.from_step = from_step
         self.input = input
         self.state = state

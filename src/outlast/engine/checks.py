@@ -21,14 +21,14 @@ def checked_id(id: str) -> str:
     """An instance id in its canonical form. Raises: ConfigError."""
     text = id.lower() if isinstance(id, str) else ""
     if not is_id(text):
-        raise ConfigError(f"an instance id looks like 0190a2b3-..., not {id!r}")
+        raise ConfigError(f"an instance id looks like 0190a2b3-..., not {shown(id)}")
     return text
 
 
 def checked_limit(limit: int) -> int:
     """The size of a page. Raises: ConfigError."""
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= PAGE_MAX:
-        raise ConfigError(f"limit must be a whole number from 1 to {PAGE_MAX:,}, not {limit!r}")
+        raise ConfigError(f"limit must be a whole number from 1 to {PAGE_MAX:,}, not {shown(limit)}")
     return limit
 
 
@@ -39,14 +39,14 @@ def checked_statuses(status: str | Iterable[str] | None) -> tuple[str, ...] | No
     chosen = (status,) if isinstance(status, str) else tuple(status)
     for word in chosen:
         if word not in ALL:
-            raise ConfigError(f"no status is called {word!r}{did_you_mean(str(word), ALL)}")
+            raise ConfigError(f"no status is called {shown(word)}{did_you_mean(word, ALL)}")
     return chosen
 
 
 def one_of(name: str, value: str, words: Sequence[str]) -> None:
     """Refuses a word that is not among `words`. Raises: ConfigError."""
     if value not in words:
-        raise ConfigError(f"{name} must be one of {', '.join(words)}, not {value!r}")
+        raise ConfigError(f"{name} must be one of {', '.join(words)}, not {shown(value)}")
 
 
 def checked_flag(name: str, value: object) -> bool:
@@ -54,6 +54,21 @@ def checked_flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be true or false, not {shown(value)}")
     return value
+
+
+def checked_words(name: str, value: str | None) -> str | None:
+    """Text to look for, or None. Raises: ConfigError: it is none that could have been stored."""
+    if value is not None and (not isinstance(value, str) or "\0" in value or not _is_utf8(value)):
+        raise ConfigError(f"{name} must be text without NUL or halves of characters, not {shown(value)}")
+    return value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def checked_level(level: str | int | None) -> int:
@@ -64,7 +79,7 @@ def checked_level(level: str | int | None) -> int:
         return level
     known = logging.getLevelNamesMapping()
     if not isinstance(level, str) or level.upper() not in known:
-        raise ConfigError(f"level must be one such as INFO or WARNING, not {level!r}{did_you_mean(str(level), known)}")
+        raise ConfigError(f"level must be one such as INFO or WARNING, not {shown(level)}{did_you_mean(level, known)}")
     return known[level.upper()]
 
 

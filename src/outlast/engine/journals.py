@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from outlast._codec import clean_text, decode_any
+from outlast._codec import clean_text
 from outlast._kernel.forms import called_off, checked_answer
 from outlast._kernel.program import ERRAND
+from outlast._kernel.signatures import plain_object
 from outlast._model import Asked, Note, PendingInput, RecordedStep
 from outlast.engine.checks import PAGE_MAX, checked_limit
 from outlast.engine.drawing import drawn_run
 from outlast.engine.handles import SignalResult
 from outlast.engine.messages import Messages, Target
+from outlast.engine.reading import texts_of
 from outlast.engine.recorded import AFTER_CALLED, read_steps
 from outlast.errors import ConfigError, NotFound, UnknownProgram
 from outlast.graphs import Graph, draw
@@ -104,7 +106,7 @@ class Journals(Messages):
         asked = {}
         for note in await self._notes(id):
             if note.kind == "input" and note.status == "waiting":
-                request = decode_any(note.value or "{}")
+                request = plain_object(note.value or "{}")
                 asked[request.get("name")] = (note.key, request)
         if name not in asked:
             waits = f"; it asks for {', '.join(map(repr, asked))}" if asked else ""
@@ -145,17 +147,18 @@ _ASKED_MAX = 10_000
 
 
 def _read_pending(asked: Asked) -> PendingInput:
-    request = decode_any(asked.value or "{}")
+    request = plain_object(asked.value or "{}")
+    fields, metadata, prompt = request.get("fields"), request.get("metadata"), request.get("prompt")
     return PendingInput(
         instance=asked.instance,
         program=asked.program,
         key=asked.key,
-        name=request.get("name", ""),
-        type=request.get("type", "text"),
-        prompt=request.get("prompt"),
-        fields=request.get("fields", []),
-        choices=request.get("choices", []),
-        metadata=request.get("metadata", {}),
+        name=str(request.get("name", "")),
+        type=str(request.get("type", "text")),
+        prompt=None if prompt is None else str(prompt),
+        fields=[each for each in fields if isinstance(each, dict)] if isinstance(fields, list) else [],
+        choices=texts_of(request.get("choices")),
+        metadata=metadata if isinstance(metadata, dict) else {},
         since=asked.since,
         until=asked.until,
     )

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from outlast._codec import encode
 from outlast._kernel.states import READY, SCHEDULED, WAITING
 from outlast._model import Instance, LogLine, Receipt, Signal, StoredSignal
-from outlast.config import checked_name
+from outlast.config import checked_name, shown
 from outlast.engine.acts import Acts
-from outlast.engine.checks import checked_id, checked_level, checked_limit, is_id
+from outlast.engine.checks import checked_id, checked_level, checked_limit, checked_words, is_id
 from outlast.engine.handles import SignalResult
 from outlast.engine.reading import read_instance, read_line, read_stored
 from outlast.errors import ConfigError, NotFound, ValueTooLarge
@@ -141,6 +141,7 @@ class Messages(Acts):
 
         Raises: NotFound. ConfigError.
         """
+        checked_words("step", step)
         number = after.number if isinstance(after, LogLine) else after or 0
         lowest, limit = checked_level(level), checked_limit(limit)
         id = await self._id_of(target)
@@ -178,7 +179,7 @@ def _address(target: Target) -> tuple[str | None, str | None]:
     if not isinstance(target, str) and isinstance(id := getattr(target, "id", None), str):
         return checked_id(id), None
     if not isinstance(target, str):
-        raise ConfigError(f"a target is an id, a handle or a correlation key, not {target!r}")
+        raise ConfigError(f"a target is an id, a handle or a correlation key, not {shown(target)}")
     lowered = target.lower()
     if is_id(lowered):
         return lowered, None

@@ -15,8 +15,9 @@ from outlast._kernel.objects import DELETE, START, STOP, Handling, Orders
 from outlast._model import AlarmRow, ObjectRow
 from outlast._runtime.crew import Crew
 from outlast._world import instant
-from outlast.config import checked_name
-from outlast.engine.checks import checked_limit
+from outlast.config import checked_name, shown
+from outlast.engine.checks import checked_limit, checked_words
+from outlast.engine.reading import readable
 from outlast.engine.schedules import Schedules
 from outlast.errors import CallCycle, CallTimeout, ConfigError, HandlerFailed, NotFound, OwnershipLost
 from outlast.objects import (
@@ -239,7 +240,7 @@ class Objects(Schedules):
 
     async def get_object(self, cls: type | str, id: str) -> ObjectInfo:
         """An object as it is stored, by its class or the name of it, and without waking it. Raises: NotFound."""
-        name = cls if isinstance(cls, str) else self._kind_of(cls).name
+        name = checked_name(cls, what="an object's class") if isinstance(cls, str) else self._kind_of(cls).name
         self._running()
         row = await self._store.objects.get(name, checked_name(id, what="an object's id"))
         if row is None:
@@ -259,9 +260,11 @@ class Objects(Schedules):
 
         Raises: ConfigError.
         """
-        name = cls if isinstance(cls, str) else self._kind_of(cls).name
+        name = checked_name(cls, what="an object's class") if isinstance(cls, str) else self._kind_of(cls).name
         self._running()
-        rows = await self._store.objects.list(name, after=after, limit=checked_limit(limit), owned=owned)
+        rows = await self._store.objects.list(
+            name, after=checked_words("after", after) or "", limit=checked_limit(limit), owned=owned
+        )
         return [_info(row) for row in rows]
 
     async def count_objects(self) -> Sequence[ObjectCounts]:
@@ -313,7 +316,7 @@ class Objects(Schedules):
         """
         self._running()
         if isinstance(object, str):
-            rows = await self._store.alarms.list(object, None, limit)
+            rows = await self._store.alarms.list(checked_name(object, what="an object's class"), None, limit)
         elif isinstance(object, ObjectInfo):
             rows = await self._store.alarms.list(object.type, object.id, limit)
         elif isinstance(object, type):
@@ -327,7 +330,7 @@ class Objects(Schedules):
         if isinstance(object, Ref):
             self._known_kind(object.outlast_kind)
             return object
-        raise ConfigError(f"an object is what engine.object(Class, id) returns, not {object!r}")
+        raise ConfigError(f"an object is what engine.object(Class, id) returns, not {shown(object)}")
 
 
 class _Inside:
@@ -361,7 +364,7 @@ def kind_of(cls: Any) -> ObjectKind:
     Raises: ConfigError, DefinitionError.
     """
     if not isinstance(cls, type) or cls is Object:
-        raise ConfigError(f"an object's class is expected, not {cls!r}")
+        raise ConfigError(f"an object's class is expected, not {shown(cls)}")
     kind: ObjectKind | None = cls.__dict__.get("outlast_kind") or _MANUAL.get(cls)
     if kind is None:
         kind = _MANUAL[cls] = make_kind(cls)
@@ -399,7 +402,7 @@ def _step_of(engine: Objects, kind: ObjectKind, handler: HandlerOf, *, one_way: 
 
 def _info(row: ObjectRow) -> ObjectInfo:
     return ObjectInfo(
-        row.type, row.id, row.version, decode_any(row.state), row.node, row.commits, row.created_at, row.updated_at
+        row.type, row.id, row.version, readable(row.state), row.node, row.commits, row.created_at, row.updated_at
     )
 
 

@@ -13,7 +13,7 @@ from outlast._kernel.states import CANCELLED, LIVE, RUNNING
 from outlast._model import Ended, Filter, Instance, Node, QueueCounts, Standing
 from outlast._runtime.upkeep import STRAYS_MAX
 from outlast._runtime.waiters import SETTLED
-from outlast.config import checked_name, duration_s
+from outlast.config import checked_name, duration_s, shown
 from outlast.engine.checks import checked_id
 from outlast.engine.reading import read_instance
 from outlast.engine.searches import Searches
@@ -44,7 +44,7 @@ class Operations(Searches):
         self._running()
         text = prefix.strip().lower()
         if len(text) < 4 or not set(text) <= set("0123456789abcdef-"):
-            raise ConfigError(f"an id, or at least 4 characters of its beginning, was expected, not {prefix!r}")
+            raise ConfigError(f"an id, or at least 4 characters of its beginning, was expected, not {shown(prefix)}")
         found = await self._store.instances.list(Filter(id_prefix=text, limit=2))
         if not found:
             raise NotFound(f"no instance has an id that begins with {prefix!r}")

@@ -8,6 +8,7 @@ from typing import Any
 from outlast._codec import decode_any
 from outlast._kernel.failures import read_error
 from outlast._kernel.looks import cron_of, queued_of, runs_of
+from outlast._kernel.signatures import plain_object
 from outlast._kernel.states import CANCELLED, DONE, FAILED, QUARANTINED
 from outlast._model import (
     Ended,
@@ -62,7 +63,7 @@ def read_instance(row: Row) -> Instance:
         finished_at=row.finished_at,
         expires_at=row.expires_at,
         node=row.node,
-        awaits=None if row.awaits is None else tuple(decode_any(row.awaits)),
+        awaits=None if row.awaits is None else tuple(texts_of(readable(row.awaits))),
         wake_at=row.wake_at,
         parent=row.parent,
         round=row.round,
@@ -73,7 +74,7 @@ def read_instance(row: Row) -> Instance:
         blocked_on=row.blocked_on,
         fair_key=row.fair_key,
         fair_weight=row.fair_weight,
-        tags={} if row.tags is None else decode_any(row.tags),
+        tags={} if row.tags is None else _tags_of(row.tags),
         paused_at=row.paused_at,
         pause_reason=None if row.paused_at is None else row.pause_reason,
     )
@@ -95,6 +96,10 @@ def read_line(line: Line) -> LogLine:
 
 def read_schedule(row: ScheduleRow) -> Schedule:
     """A schedule as callers see it."""
+    try:
+        running, queued = runs_of(row), queued_of(row)
+    except ConfigError:
+        running = queued = ()
     try:
         explanation = cron_of(row).explain()
     except ConfigError as error:  # of a zone that this machine does not know, say.
@@ -118,16 +123,25 @@ def read_schedule(row: ScheduleRow) -> Schedule:
         next_run_at=row.next_tick,
         last_run_at=row.last_run_at,
         last_instance=row.last_instance,
-        running=runs_of(row),
-        queued=queued_of(row),
+        running=running,
+        queued=queued,
         consecutive_failures=row.consecutive_failures,
         last_error=read_error(row.last_error),
         last_error_at=row.last_error_at,
         auto_disabled_at=row.disabled_at,
         created_at=row.created_at or row.decided,
         updated_at=row.updated_at or row.decided,
-        tags={} if row.tags is None else decode_any(row.tags),
+        tags={} if row.tags is None else _tags_of(row.tags),
     )
+
+
+def texts_of(value: object) -> list[str]:
+    """The texts in a list that was stored; none where somebody has stored something else."""
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _tags_of(text: str) -> dict[str, str]:
+    return {name: value for name, value in plain_object(text).items() if isinstance(value, str)}
 
 
 def readable(text: str | None) -> Any:

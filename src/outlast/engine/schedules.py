@@ -16,7 +16,7 @@ from outlast._kernel.schedules import CatchUp, Overlap, checked_schedule_name
 from outlast._kernel.tags import tags_text
 from outlast._model import NewInstance, Schedule, ScheduleRow
 from outlast.config import checked_name, days
-from outlast.engine.checks import checked_flag, checked_limit, request_of
+from outlast.engine.checks import checked_flag, checked_limit, checked_words, request_of
 from outlast.engine.definitions import (
     ScheduleChanges,
     blank,
@@ -109,7 +109,11 @@ class Schedules(Journals):
         """
         self._running()
         rows = await self._store.schedules.list(
-            enabled=enabled, program=program, queue=queue, after=after or "", limit=checked_limit(limit)
+            enabled=enabled,
+            program=checked_words("program", program),
+            queue=checked_words("queue", queue),
+            after=checked_words("after", after) or "",
+            limit=checked_limit(limit),
         )
         return [read_schedule(row) for row in rows]
 

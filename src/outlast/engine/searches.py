@@ -13,7 +13,7 @@ from outlast._kernel.tags import checked_changes, checked_tags, refuse_many
 from outlast._model import Filter, Instance
 from outlast._world import instant_us
 from outlast.config import checked_name, duration_s
-from outlast.engine.checks import checked_flag, checked_id, checked_limit, checked_statuses, one_of
+from outlast.engine.checks import checked_flag, checked_id, checked_limit, checked_statuses, checked_words, one_of
 from outlast.engine.life import Life
 from outlast.engine.reading import read_instance
 from outlast.errors import ArgumentError, ConfigError, NotFound, did_you_mean
@@ -165,9 +165,9 @@ def _wanted(filters: Filters) -> Filter:
     waiting_for, paused = filters.get("waiting_for"), filters.get("paused")
     return Filter(
         status=checked_statuses(filters.get("status")),
-        program=filters.get("program"),
-        queue=filters.get("queue"),
-        correlation_key=filters.get("correlation_key"),
+        program=checked_words("program", filters.get("program")),
+        queue=checked_words("queue", filters.get("queue")),
+        correlation_key=checked_words("correlation_key", filters.get("correlation_key")),
         created_after_us=moment_us("created_after", filters.get("created_after")),
         created_before_us=moment_us("created_before", filters.get("created_before")),
         tags=checked_tags(filters.get("tags")),

@@ -14,6 +14,7 @@ from outlast._kernel.progress import checked_report
 from outlast._kernel.states import DONE, FINAL
 from outlast._model import Letter, Row
 from outlast._world import instant
+from outlast.config import shown
 from outlast.errors import ChildrenFailed, ConfigError
 
 PAGE: Final = 1_000
@@ -100,7 +101,7 @@ class Children:
     async def page(self, after: ChildResult | None = None, limit: int = PAGE) -> list[ChildResult]:
         """Up to `limit` children that come after the one given; an empty list: there are no more."""
         if not 1 <= limit <= PAGE:
-            raise ConfigError(f"limit must be a whole number from 1 to {PAGE:,}, not {limit!r}")
+            raise ConfigError(f"limit must be a whole number from 1 to {PAGE:,}, not {shown(limit)}")
         if self._parent is None or self._round == 0:
             return []
         place = None if after is None else (after.round, after.number)

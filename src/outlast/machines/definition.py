@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from outlast._kernel.marks import mark_step
+from outlast.config import shown
 from outlast.errors import DefinitionError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,7 +25,7 @@ def upgrade(*, from_version: int) -> Callable[[F], F]:
     Raises: DefinitionError.
     """
     if not isinstance(from_version, int) or isinstance(from_version, bool) or from_version < 1:
-        raise DefinitionError(f"from_version must be a whole number from 1, not {from_version!r}")
+        raise DefinitionError(f"from_version must be a whole number from 1, not {shown(from_version)}")
 
     def mark(function: F) -> F:
         plain: Any = function.__func__ if isinstance(function, staticmethod) else function

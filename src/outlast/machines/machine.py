@@ -13,7 +13,7 @@ from outlast._codec import decode_any
 from outlast._kernel.outcomes import Stop
 from outlast._kernel.program import DEFINED
 from outlast._kernel.requests import StartRequest
-from outlast.config import checked_name, duration_s
+from outlast.config import checked_name, duration_s, shown
 from outlast.errors import ConfigError
 from outlast.machines.context import StepContext
 from outlast.machines.program import INITIAL, MachineProgram
@@ -94,7 +94,7 @@ def _copy_defaults(cls: type) -> None:
 
 def _init_with_dict(self: Any, state: dict[str, Any] | None = None) -> None:
     if state is not None and not isinstance(state, dict):
-        raise ConfigError(f"{type(self).__name__} has no fields: its state is a dict, not {state!r}")
+        raise ConfigError(f"{type(self).__name__} has no fields: its state is a dict, not {shown(state)}")
     self.state = {} if state is None else state
 
 

@@ -64,9 +64,9 @@ class MachineProgram:
         run_ahead: bool,
     ) -> None:
         if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= _VERSION_MAX:
-            raise DefinitionError(f"machine {name!r}: version must be a whole number from 1, not {version!r}")
+            raise DefinitionError(f"machine {name!r}: version must be a whole number from 1, not {shown(version)}")
         if not isinstance(run_ahead, bool):
-            raise DefinitionError(f"machine {name!r}: run_ahead must be true or false, not {run_ahead!r}")
+            raise DefinitionError(f"machine {name!r}: run_ahead must be true or false, not {shown(run_ahead)}")
         self.name = name
         self.version = version
         self.queue = queue

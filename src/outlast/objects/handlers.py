@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from outlast._kernel.backoff import Backoff, check_policy, exponential
+from outlast.config import shown
 from outlast.errors import DefinitionError
 from outlast.objects.kind import ALARM_ATTEMPTS
 from outlast.objects.refs import RemoteHandler
@@ -77,7 +78,7 @@ def handler(function: Any = None, /, *, read_only: bool = False) -> Any:
     Raises: DefinitionError.
     """
     if not isinstance(read_only, bool):
-        raise DefinitionError(f"read_only must be true or false, not {read_only!r}")
+        raise DefinitionError(f"read_only must be true or false, not {shown(read_only)}")
     decorate = _Decorator(read_only)
     return decorate if function is None else decorate(function)
 
@@ -133,7 +134,7 @@ def alarm(
     Raises: DefinitionError.
     """
     if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or not 1 <= max_attempts <= 1_000_000:
-        raise DefinitionError(f"max_attempts must be a whole number from 1 to 1,000,000, not {max_attempts!r}")
+        raise DefinitionError(f"max_attempts must be a whole number from 1 to 1,000,000, not {shown(max_attempts)}")
     policy = exponential() if backoff is None else backoff
     check_policy(policy)
 

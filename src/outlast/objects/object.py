@@ -14,7 +14,7 @@ from outlast._kernel.cron import Cron
 from outlast._kernel.objects import BUILT_IN, OBJECTS
 from outlast._model import AlarmRow
 from outlast._world import instant, instant_us
-from outlast.config import checked_name, duration_s
+from outlast.config import checked_name, duration_s, shown
 from outlast.config.values import whole
 from outlast.errors import ConfigError, DefinitionError, did_you_mean
 from outlast.objects.handlers import Alarm, Handler
@@ -244,7 +244,7 @@ def make_kind(
     """What a class says of its objects. Raises: DefinitionError, ConfigError."""
     called = checked_name(cls.__name__ if name is None else name, what="an object's name")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise DefinitionError(f"object {called!r}: version must be a whole number from 1, not {version!r}")
+        raise DefinitionError(f"object {called!r}: version must be a whole number from 1, not {shown(version)}")
     whole("queue_limit", queue_limit, 1, 10_000_000)
     fields, defaults = _fields_of(cls, called)
     handlers, alarms, catch_all = _methods_of(cls, called)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar
 
-from outlast.config import checked_name, duration_s
+from outlast.config import checked_name, duration_s, shown
 from outlast.errors import ConfigError, did_you_mean
 from outlast.objects.kind import HandlerOf, ObjectKind
 
@@ -173,7 +173,7 @@ def ref_of(target: Any, make: Callable[[ObjectKind, str], Ref]) -> Ref:
         return target
     if isinstance(target, tuple) and len(target) == 2:
         return make(target[0], target[1])
-    raise ConfigError(f"an object is what engine.object(Class, id) returns, not {target!r}")
+    raise ConfigError(f"an object is what engine.object(Class, id) returns, not {shown(target)}")
 
 
 def _no_handler(kind: ObjectKind, name: str) -> str:

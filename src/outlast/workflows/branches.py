@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Literal, TypeVar, overload
 
-from outlast.config.values import one_of
+from outlast.config.values import one_of, shown
 from outlast.errors import ConfigError, WorkflowError
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ async def each(
     """
     one_of("on_error", on_error, ("fail_fast", "complete_all"))
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        raise ConfigError(f"concurrency must be a whole number from 1, not {concurrency!r}")
+        raise ConfigError(f"concurrency must be a whole number from 1, not {shown(concurrency)}")
     tasks: list[asyncio.Task[B]] = []
     running: set[asyncio.Task[B]] = set()
 

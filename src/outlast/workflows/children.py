@@ -105,7 +105,7 @@ async def start_child(what: Startable[Any], **options: Unpack[Starting]) -> str:
 
 def _request(what: Any) -> Any:
     if isinstance(what, type) or not hasattr(what, "start_request"):
-        raise WorkflowError(f"a child is described by .new(...), or is a machine such as Mine(x=1), not {what!r}")
+        raise WorkflowError(f"a child is described by .new(...), or is a machine such as Mine(x=1), not {shown(what)}")
     return what.start_request()
 
 

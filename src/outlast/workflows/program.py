@@ -17,7 +17,7 @@ from outlast._kernel.outcomes import Failed, Outcome, Unreadable
 from outlast._kernel.program import DEFINED, WORKFLOW, Activation
 from outlast._kernel.requests import StartRequest
 from outlast._kernel.signatures import Signature, check_alone
-from outlast.config import checked_name, duration_s
+from outlast.config import checked_name, duration_s, shown
 from outlast.errors import DefinitionError, EncodingError, WorkflowError
 from outlast.workflows.flow import Flow
 from outlast.workflows.loop import current_flow
@@ -199,7 +199,7 @@ def workflow(
     Raises: DefinitionError, ConfigError.
     """
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= _VERSION_MAX:
-        raise DefinitionError(f"version must be a whole number from 1 to {_VERSION_MAX:,}, not {version!r}")
+        raise DefinitionError(f"version must be a whole number from 1 to {_VERSION_MAX:,}, not {shown(version)}")
     kept = retention is not _KEPT
     decorate = _Decorator(
         WorkflowSettings(

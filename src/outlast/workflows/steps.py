@@ -14,7 +14,7 @@ from outlast._kernel.backoff import Backoff, check_policy, exponential
 from outlast._kernel.marks import is_method, mark_step
 from outlast._kernel.program import DEFINED
 from outlast._kernel.signatures import Signature
-from outlast.config import checked_name, duration_s
+from outlast.config import checked_name, duration_s, shown
 from outlast.errors import DefinitionError, WorkflowError
 from outlast.workflows.errands import ErrandProgram, LimitOfStep, Where, where
 from outlast.workflows.loop import current_flow
@@ -207,7 +207,9 @@ def step(
     if name is not None:
         checked_name(name, what="a step's name")
     if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or not 1 <= max_attempts <= _ATTEMPTS_MAX:
-        raise DefinitionError(f"max_attempts must be a whole number from 1 to {_ATTEMPTS_MAX:,}, not {max_attempts!r}")
+        raise DefinitionError(
+            f"max_attempts must be a whole number from 1 to {_ATTEMPTS_MAX:,}, not {shown(max_attempts)}"
+        )
     policy = exponential() if backoff is None else backoff
     check_policy(policy)
     timeout_s = None if timeout is None else duration_s(timeout, name="timeout", least_s=0.001)
@@ -215,7 +217,7 @@ def step(
         return mark_step(_for_machines(function))
     if cancellable is not None and cancellable is not True:
         raise DefinitionError(
-            f"cancellable must be True or left out, not {cancellable!r}: "
+            f"cancellable must be True or left out, not {shown(cancellable)}: "
             "an async def is always stopped when its workflow is cancelled"
         )
     place = where(on, concurrency_key, rate_limit, weight)

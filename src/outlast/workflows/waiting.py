@@ -147,7 +147,7 @@ async def sleep_until(moment: datetime) -> None:
     """Waits until an aware instant; not at all when it is past. Raises: as `sleep`."""
     flow = flow_for("sleep_until")
     if not isinstance(moment, datetime) or moment.tzinfo is None:
-        raise ConfigError(f"sleep_until takes an aware datetime, not {moment!r}")
+        raise ConfigError(f"sleep_until takes an aware datetime, not {shown(moment)}")
     seconds = max(0.0, flow.seconds_until(moment))
     await flow.wait(Wait(flow.key("sleep"), (), seconds, None))
 
@@ -203,7 +203,7 @@ def timeout_s(timeout: float | timedelta | None) -> float | None:
 
 def _names(names: Sequence[str]) -> Sequence[str]:
     if not names or len(set(names)) < len(names):
-        raise ConfigError(f"different names of signals were expected, at least one, not {names!r}")
+        raise ConfigError(f"different names of signals were expected, at least one, not {shown(names)}")
     for name in names:
         checked_name(name, what="a signal's name")
     return names

@@ -103,9 +103,18 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         parts = None
     # An unescaped / ? or # in the password ends up in the path, the query or the fragment.
-    if parts is None or parts.fragment or "@" in parts.path:
+    if parts is None or parts.fragment or "@" in parts.path or not _is_writable(url):
         raise _unreadable()
     return parts
+
+
+def _is_writable(url: str) -> bool:
+    """Whether it is text that can be sent: no halves of characters, as come from bytes that a shell could not read."""
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unreadable() -> ConfigError:

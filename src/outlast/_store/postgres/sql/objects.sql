@@ -27,7 +27,7 @@ WITH wanted AS MATERIALIZED (
         born = CASE WHEN o.state IS NULL THEN o.epoch + 1 ELSE o.born END,
         created_at = CASE WHEN o.state IS NULL THEN EXCLUDED.created_at ELSE o.created_at END,
         updated_at = CASE WHEN o.state IS NULL THEN EXCLUDED.updated_at ELSE o.updated_at END,
-        expires_at = EXCLUDED.updated_at + o.expires_s * interval '1 second'
+        expires_at = CASE WHEN o.expires_s BETWEEN 0 AND 1e10 THEN EXCLUDED.updated_at + o.expires_s * interval '1 second' END
     WHERE o.node IS NULL OR o.node = EXCLUDED.node
     RETURNING o.type, o.id, o.version, o.state, o.epoch, o.commits, o.born = o.epoch AS is_new
 )
@@ -128,7 +128,9 @@ WHERE (SELECT o.node = :node AND o.epoch = w.epoch FROM {schema}.objects AS o WH
 -- index: objects' own key
 -- What expires does so this long after it was used last, if only to be read.
 UPDATE {schema}.objects AS o
-SET node = NULL, expires_at = COALESCE(:now::timestamptz, now()) + o.expires_s * interval '1 second'
+SET node = NULL,
+    expires_at = CASE WHEN o.expires_s BETWEEN 0 AND 1e10
+        THEN COALESCE(:now::timestamptz, now()) + o.expires_s * interval '1 second' END
 FROM unnest(:types::text[], :ids::text[], :epochs::bigint[]) AS w (type, id, epoch)
 WHERE o.type = ANY (ARRAY[w.type]) AND o.id BETWEEN w.id AND w.id AND o.node IS NOT DISTINCT FROM :node
     AND o.epoch = ANY (ARRAY[w.epoch]);
@@ -137,7 +139,9 @@ WHERE o.type = ANY (ARRAY[w.type]) AND o.id BETWEEN w.id AND w.id AND o.node IS 
 -- takes: node; now or null
 -- index: objects_node, which has them in the order in which all lock them
 UPDATE {schema}.objects
-SET node = NULL, expires_at = COALESCE(:now::timestamptz, now()) + expires_s * interval '1 second'
+SET node = NULL,
+    expires_at = CASE WHEN expires_s BETWEEN 0 AND 1e10
+        THEN COALESCE(:now::timestamptz, now()) + expires_s * interval '1 second' END
 WHERE node = :node;
 
 -- name: get_object

@@ -16,7 +16,7 @@ SET node = excluded.node, epoch = o.epoch + 1,
     born = CASE WHEN o.state IS NULL THEN o.epoch + 1 ELSE o.born END,
     created_us = CASE WHEN o.state IS NULL THEN excluded.created_us ELSE o.created_us END,
     updated_us = CASE WHEN o.state IS NULL THEN excluded.updated_us ELSE o.updated_us END,
-    expires_us = excluded.updated_us + CAST(o.expires_s * 1000000 AS INTEGER)
+    expires_us = CASE WHEN o.expires_s BETWEEN 0 AND 1e10 THEN excluded.updated_us + CAST(o.expires_s * 1000000 AS INTEGER) END
 WHERE o.node IS NULL OR o.node = excluded.node OR NOT EXISTS (SELECT 1 FROM {schema}_nodes AS n WHERE n.id = o.node)
 RETURNING type, id, version, state, epoch, commits, born = epoch;
 
@@ -92,7 +92,7 @@ WHERE o.node = :node AND o.epoch = json_extract(w.value, '$[2]');
 -- index: objects' own key
 -- What expires does so this long after it was used last, if only to be read.
 UPDATE {schema}_objects
-SET node = NULL, expires_us = :now_us + CAST(expires_s * 1000000 AS INTEGER)
+SET node = NULL, expires_us = CASE WHEN expires_s BETWEEN 0 AND 1e10 THEN :now_us + CAST(expires_s * 1000000 AS INTEGER) END
 FROM (
     SELECT json_extract(value, '$[0]') AS type, json_extract(value, '$[1]') AS id, json_extract(value, '$[2]') AS epoch
     FROM json_each(:held)
@@ -103,7 +103,7 @@ WHERE {schema}_objects.type = w.type AND {schema}_objects.id = w.id AND +{schema
 -- name: release_all
 -- takes: node; now_us
 -- index: objects_node
-UPDATE {schema}_objects SET node = NULL, expires_us = :now_us + CAST(expires_s * 1000000 AS INTEGER) WHERE node = :node;
+UPDATE {schema}_objects SET node = NULL, expires_us = CASE WHEN expires_s BETWEEN 0 AND 1e10 THEN :now_us + CAST(expires_s * 1000000 AS INTEGER) END WHERE node = :node;
 
 -- name: get_object
 -- index: objects' own key
