@@ -57,6 +57,7 @@ async def drain(stage: Stage, *, url: str, n: int) -> None:
     """Serves the queue until every workflow has ended."""
     engine = Engine(url, queues={"default": Queue(concurrency=CONCURRENCY)})
     ends = Ends(engine, n)
+    await engine.tables()  # the driver is imported now: that is a process's start, and no workflow's.
     await stage.ask()
     ends.begin()
     async with engine:
