@@ -110,14 +110,7 @@ class Counters(Workload):
 
     async def _from_a_job(self, engine: Engine, id: str, number: int) -> None:
         asked = self._ask(id, number)
-        handle = await self.surely(
-            lambda: engine.start(
-                call.new(id=id, number=number),
-                correlation_key=f"call:{number}",
-                on_conflict="return",
-                correlation_scope="always",
-            )
-        )
+        handle = await self.start_once(engine, call.new(id=id, number=number), f"call:{number}")
         asked.told = await self.surely(lambda: handle.result(1000))
         asked.ended_s, asked.happened = self.scene.universe.now, asked.told is not None
 
