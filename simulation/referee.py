@@ -221,10 +221,13 @@ class Referee:
         who = f"{after['type']} {after['id']}"
         if after["epoch"] < before["epoch"]:
             self.accuse(f"{who} went back from epoch {before['epoch']} to {after['epoch']}")
+        issuer = self._database.issuer
+        is_owner = issuer is not None and before["node"] in issuer.world.node_ids
+        if before["node"] in self._beats and after["node"] != before["node"] and not is_owner:
+            self.accuse(f"{who} was taken from the node {before['node']}, which is alive")
         if after["commits"] > before["commits"]:
             self.commits += 1
-            issuer = self._database.issuer
-            if issuer is not None and before["node"] not in issuer.world.node_ids:
+            if issuer is not None and not is_owner:
                 self.accuse(f"{who} was written by {issuer.name}, which does not own it")
 
 

@@ -72,6 +72,9 @@ class Chain(Machine, name="sim.chain", retention=None):
         """One link."""
         place = len(self.trail)
         scene().ran(ctx.id, f"link{place}")
+        stored = scene().held(ctx.id, "json_array_length(state, '$.trail')")
+        if stored not in (None, place):
+            scene().referee.accuse(f"{ctx.id} runs link {place}, and {stored} are stored")
         await asyncio.sleep(self.nap_s)
         if self.n % 5 == 2 and place == 2 and ctx.attempt < 1:
             return Retry(0.2)
