@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -75,6 +76,7 @@ def _simulate(chosen: argparse.Namespace, names: tuple[str, ...] | None) -> Tota
 
 def _work(chosen: argparse.Namespace, names: tuple[str, ...] | None, place: int, verdicts: Any) -> None:
     logging.disable(logging.CRITICAL)  # outages by the thousand.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then says how far it came.
     started, seed = time.monotonic(), chosen.seed + place
     while seed < chosen.seed + chosen.seeds if chosen.seconds is None else time.monotonic() - started < chosen.seconds:
         verdict = run(seed, names)

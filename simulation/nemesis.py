@@ -25,7 +25,7 @@ class Plan:
     Attributes:
         kill_s, freeze_s, block_s, drain_s, away_s, full_s, jump_s: Mean seconds between two faults of a kind; 0: none.
         restart_s: The longest time until a worker that has died is there again.
-        struck: Share of commits after which the process dies at once, its answer unheard.
+        struck, stilled: Shares of commits after which the process dies, or freezes, at once, the answer unheard.
         weather: What befalls messages.
     """
 
@@ -38,6 +38,7 @@ class Plan:
     jump_s: float
     restart_s: float
     struck: float
+    stilled: float
     weather: Weather
 
 
@@ -50,6 +51,9 @@ def draw_plan(dice: random.Random) -> Plan:
     def rate(share: float, most: float) -> float:
         return most * dice.random() ** 2 if dice.random() < share else 0.0
 
+    if dice.random() < 0.15:  # nothing but a bad network: what deaths would cure must be cured otherwise.
+        lost = Weather(lost_requests=rate(0.7, 0.2), lost_answers=0.05 + 0.25 * dice.random())
+        return Plan(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, restart_s=0.1, struck=0.0, stilled=0.0, weather=lost)
     return Plan(
         kill_s=mean_s(0.8, 0.03, 2.0),
         freeze_s=mean_s(0.5, 1.0, 10.0),
@@ -60,11 +64,12 @@ def draw_plan(dice: random.Random) -> Plan:
         jump_s=mean_s(0.2, 1.0, 8.0),
         restart_s=dice.choice((0.02, 0.1, 0.5)),
         struck=rate(0.6, 0.2),
+        stilled=rate(0.4, 0.05),
         weather=Weather(
             lost_requests=rate(0.5, 0.1),
             lost_answers=rate(0.5, 0.1),
             slow=rate(0.5, 0.1),
-            slow_s=dice.choice((0.1, 1.0, 3.0)),
+            slow_s=dice.choice((0.1, 1.0, 5.0)),
             latency_s=dice.choice((0.001, 0.004, 0.02)),
             dropped_bells=dice.choice((0.0, 0.3, 1.0)),
         ),
@@ -98,7 +103,7 @@ class Nemesis:
         """Starts to do things."""
         plan = self._plan
         self._cluster.database.weather = plan.weather
-        if plan.struck:
+        if plan.struck or plan.stilled:
             self._cluster.database.on_written = self._strike
         deeds: list[tuple[float, Callable[[], None]]] = [
             (plan.kill_s, self._kill),
@@ -117,7 +122,8 @@ class Nemesis:
         """From here on all goes well: everybody who stood still goes on, everything that was away is back."""
         self._is_over = True
         database = self._cluster.database
-        database.weather = Weather()
+        is_deaf = self._plan.weather.dropped_bells == 1.0  # then all must end by looking now and then.
+        database.weather = Weather(dropped_bells=1.0 if is_deaf else 0.0)
         database.is_away = database.is_full = False
         database.on_written = lambda issuer: None
         for process in self._cluster.alive():
@@ -152,9 +158,13 @@ class Nemesis:
             self._end(victim, "kill")
 
     def _strike(self, issuer: Any) -> None:
-        is_worker = issuer is not None and issuer.name in WORKERS and issuer.is_alive
-        if is_worker and self._dice.random() < self._plan.struck:
+        if issuer is None or issuer.name not in WORKERS or not issuer.is_alive or issuer.is_still:
+            return
+        throw = self._dice.random()
+        if throw < self._plan.struck:
             self._end(issuer, "strike")
+        elif throw < self._plan.struck + self._plan.stilled:
+            self._halt(issuer, "still")
 
     def _end(self, victim: Process, kind: str) -> None:
         self.hits += kind == "strike" or any(self._referee.running[node] > 0 for node in victim.world.node_ids)
@@ -164,9 +174,12 @@ class Nemesis:
 
     def _freeze(self) -> None:
         if (victim := self._victim()) is not None:
-            self._tell("freeze", victim.name)
-            victim.freeze()
-            self._later(_FREEZE_S, lambda: self._thaw(victim))
+            self._halt(victim, "freeze")
+
+    def _halt(self, victim: Process, kind: str) -> None:
+        self._tell(kind, victim.name)
+        victim.freeze()
+        self._later(_FREEZE_S, lambda: self._thaw(victim))
 
     def _block(self) -> None:
         if (victim := self._victim()) is not None:

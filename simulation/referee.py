@@ -24,7 +24,8 @@ _MOVES: Final = frozenset((before, after) for moves in MOVES.values() for before
 _TRIGGERS: Final = f"""
 CREATE TEMP TRIGGER sim_new AFTER INSERT ON outlast_instances BEGIN
     SELECT note('new', {", ".join(f"NEW.{name}" for name in _INSTANCE)}); END;
-CREATE TEMP TRIGGER sim_instance AFTER UPDATE OF status, epoch, commits, node, slot ON outlast_instances BEGIN
+CREATE TEMP TRIGGER sim_instance AFTER UPDATE OF status, epoch, commits, node, slot, attempt, crashes
+    ON outlast_instances BEGIN
     SELECT note('row', {", ".join(f"OLD.{name}, NEW.{name}" for name in _INSTANCE)}); END;
 CREATE TEMP TRIGGER sim_gone AFTER DELETE ON outlast_instances BEGIN SELECT note('gone', OLD.id, OLD.status); END;
 CREATE TEMP TRIGGER sim_signal AFTER INSERT ON outlast_signals BEGIN
@@ -38,6 +39,7 @@ CREATE TEMP TRIGGER sim_entry AFTER UPDATE ON outlast_journal BEGIN
 CREATE TEMP TRIGGER sim_object AFTER UPDATE ON outlast_objects BEGIN
     SELECT note('object', {", ".join(f"OLD.{name}, NEW.{name}" for name in _OBJECT)}); END;
 CREATE TEMP TRIGGER sim_node AFTER INSERT ON outlast_nodes BEGIN SELECT note('node', NEW.id); END;
+CREATE TEMP TRIGGER sim_beat AFTER UPDATE ON outlast_nodes BEGIN SELECT note('beat', NEW.id); END;
 CREATE TEMP TRIGGER sim_buried AFTER DELETE ON outlast_nodes BEGIN SELECT note('buried', OLD.id); END;
 """
 
@@ -49,6 +51,7 @@ class Referee:
 
     Args:
         slots: How many running steps each concurrency key may have.
+        lease_s: Of all nodes.
 
     Attributes:
         violations: What must not be, each with the instant; empty: all is well.
@@ -58,7 +61,7 @@ class Referee:
         running: By node, how many instances it holds.
     """
 
-    def __init__(self, universe: Universe, database: Database, slots: Mapping[str, int]) -> None:
+    def __init__(self, universe: Universe, database: Database, slots: Mapping[str, int], lease_s: float) -> None:
         self.violations: list[str] = []
         self.retried: set[str] = set()
         self.commits = self.claims = self.events = 0
@@ -68,6 +71,8 @@ class Referee:
         self._universe = universe
         self._database = database
         self._slots = slots
+        self._lease_s = lease_s
+        self._beats: dict[str, float] = {}
         self._taken: Counter[str] = Counter()
         self._touched: set[str] = set()
         self._under_way: list[Event] = []
@@ -144,6 +149,10 @@ class Referee:
                 self.accuse(f"{id} was claimed and its epoch went from {before['epoch']} to {after['epoch']}")
         if after["commits"] != before["commits"]:
             self._commit(id, before, after)
+        elif was == "running" != now:
+            self._given_back(id, before, after)
+        elif after["attempt"] > before["attempt"] or after["crashes"] > before["crashes"]:
+            self.accuse(f"{id} counts an attempt or a crash more, and nothing has happened to it")
 
     def _commit(self, id: str, before: dict[str, Any], after: dict[str, Any]) -> None:
         self.commits += 1
@@ -154,6 +163,32 @@ class Referee:
             self.accuse(f"{id} was committed while {before['status']}")
         elif issuer is not None and before["node"] not in issuer.world.node_ids:
             self.accuse(f"{id} was committed by {issuer.name}, which does not hold it")
+
+    def _given_back(self, id: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """A claim ended without an outcome: by whoever held it, or since its node is gone; or it was cancelled."""
+        issuer, node = self._database.issuer, before["node"]
+        more = after["crashes"] - before["crashes"]
+        if after["attempt"] > before["attempt"]:
+            self.accuse(f"{id} came to no outcome, and that counts as a failed attempt")
+        if after["status"] == "cancelled" or after["epoch"] != before["epoch"]:
+            return
+        if issuer is not None and node in issuer.world.node_ids:
+            # Buried by others meanwhile, a node's own claims are lost like those of others.
+            if more and node in self._beats:
+                self.accuse(f"{id} was given back by {issuer.name}, and that counts as a crash")
+        elif node in self._beats:
+            self.accuse(f"{id} was taken from the node {node}, which is alive")
+        elif more != 1:
+            self.accuse(f"{id} was taken from a dead node, and {more} crashes are counted for it")
+
+    def _beat(self, node: str) -> None:
+        self._beats[node] = self._universe.now
+
+    def _buried(self, node: str) -> None:
+        issuer, beat_s = self._database.issuer, self._beats.pop(node, None)
+        is_own = issuer is not None and node in issuer.world.node_ids
+        if beat_s is not None and not is_own and self._universe.now - beat_s < self._lease_s:
+            self.accuse(f"{node} was declared dead {self._universe.now - beat_s:.3f} s after its last sign of life")
 
     def _count(self, row: dict[str, Any], change: int) -> None:
         if row["status"] != "running":
@@ -186,16 +221,22 @@ class Referee:
         who = f"{after['type']} {after['id']}"
         if after["epoch"] < before["epoch"]:
             self.accuse(f"{who} went back from epoch {before['epoch']} to {after['epoch']}")
+        issuer = self._database.issuer
+        is_owner = issuer is not None and before["node"] in issuer.world.node_ids
+        if before["node"] in self._beats and after["node"] != before["node"] and not is_owner:
+            self.accuse(f"{who} was taken from the node {before['node']}, which is alive")
         if after["commits"] > before["commits"]:
             self.commits += 1
-            issuer = self._database.issuer
-            if issuer is not None and before["node"] not in issuer.world.node_ids:
+            if issuer is not None and not is_owner:
                 self.accuse(f"{who} was written by {issuer.name}, which does not own it")
 
 
 _JUDGES: Final[Mapping[str, Callable[..., None]]] = {
     "row": Referee._row,
     "new": Referee._new,
+    "node": Referee._beat,
+    "beat": Referee._beat,
+    "buried": Referee._buried,
     "used": Referee._used,
     "entry": Referee._entry,
     "rewritten": Referee._rewritten,

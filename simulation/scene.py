@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
@@ -36,6 +37,17 @@ class Scene:
         if is_recorded and (instance, step) in self.referee.recorded and instance not in self.referee.retried:
             self.referee.accuse(f"step {step} of {instance} runs again, and was recorded")
         return self.runs
+
+    def held(self, instance: str, text: str) -> Any:
+        """What a row holds, if it is surely held by the process that this code runs in; else None."""
+        process: Process = asyncio.get_running_loop().owner  # type: ignore[attr-defined]
+        if len(process.world.node_ids) > 1:  # it was buried once: a run of a former claim may be this.
+            return None
+        (node,) = process.world.node_ids
+        rows = self.query(
+            f"SELECT {text} FROM outlast_instances WHERE id = ? AND status = 'running' AND node = ?", instance, node
+        )
+        return rows[0][0] if rows else None
 
     def query(self, text: str, *values: Any) -> list[Any]:
         """What stands in the database now."""

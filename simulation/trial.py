@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from outlast import Engine
-from simulation.cluster import Cluster, Process, simulated
+from simulation.cluster import OPTIONS, Cluster, Process, simulated
 from simulation.database import Database, Weather
 from simulation.nemesis import WORKERS, Nemesis, Plan, draw_plan
 from simulation.referee import Referee
@@ -59,7 +59,7 @@ class Trial:
         chosen = names or tuple(sorted(dice.sample(sorted(WORKLOADS), dice.choice((1, 1, 2, 3)))))
         self.verdict.workloads = chosen
         slots = {key: count for name in chosen for key, count in WORKLOADS[name].slots.items()}
-        self.referee = Referee(self.universe, self.database, slots)
+        self.referee = Referee(self.universe, self.database, slots, OPTIONS["lease"])
         self.cluster = Cluster(self.universe, self.database, random.Random(dice.getrandbits(60)))
         rates = {name: rate for workload in chosen for name, rate in WORKLOADS[workload].rates.items()}
         # Few residents, so that code is thrown out of the memory, and comes back.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import field
 
 from outlast import Context, Done, Engine, Machine, Next, Retry, StepContext, backoff, job, step
+from outlast.errors import ResultTimeout, StoreError
 from simulation.scene import scene
 from simulation.workloads.base import Workload
 
@@ -28,6 +29,37 @@ async def work(n: int, nap_s: float, ctx: Context) -> int:
     return n * n
 
 
+@job(name="sim.long", retention=None)
+async def last(n: int, nap_s: float, ctx: Context) -> int:
+    """Lasts longer than a lease: whoever was frozen comes back while the next one is at it."""
+    scene().ran(ctx.id, "last")
+    await asyncio.sleep(nap_s)
+    return n * n
+
+
+@job(name="sim.asks", retention=None)
+async def ask(n: int, nap_s: float, ctx: Context) -> int:
+    """Starts another, from a worker, and waits for what comes of it."""
+    scene().ran(ctx.id, "ask")
+    engine: Engine = asyncio.get_running_loop().owner.engine  # type: ignore[attr-defined]
+    while True:
+        try:
+            handle = await engine.start(
+                work.new(n=n, nap_s=nap_s),
+                correlation_key=f"asked:{n}",
+                correlation_scope="always",
+                on_conflict="return",
+            )
+            result = await handle.result(5.0)
+            break
+        except (StoreError, ResultTimeout):
+            await asyncio.sleep(0.1)
+    ((status, text),) = scene().query("SELECT status, result FROM outlast_instances WHERE id = ?", handle.id)
+    if status != "done" or text != str(result):
+        scene().referee.accuse(f"{ctx.id} was told that {handle.id} is done with {result}; it is {status} with {text}")
+    return result
+
+
 class Chain(Machine, name="sim.chain", retention=None):
     """Each step adds its place to the trail."""
 
@@ -40,6 +72,9 @@ class Chain(Machine, name="sim.chain", retention=None):
         """One link."""
         place = len(self.trail)
         scene().ran(ctx.id, f"link{place}")
+        stored = scene().held(ctx.id, "json_array_length(state, '$.trail')")
+        if stored not in (None, place):
+            scene().referee.accuse(f"{ctx.id} runs link {place}, and {stored} are stored")
         await asyncio.sleep(self.nap_s)
         if self.n % 5 == 2 and place == 2 and ctx.attempt < 1:
             return Retry(0.2)
@@ -52,7 +87,7 @@ class Chain(Machine, name="sim.chain", retention=None):
 class Chains(Workload):
     """Starts them under keys of their own, and waits for every result."""
 
-    programs = (work, Chain)
+    programs = (work, last, ask, Chain)
     slots = KEYS
 
     async def act(self, engine: Engine) -> None:
@@ -61,23 +96,23 @@ class Chains(Workload):
 
     async def _one(self, engine: Engine, n: int) -> None:
         await self.pause(self.SPAN_S)
-        nap_s = self.dice.random() * 0.3
+        nap_s = self.dice.random() * (1.5 + self.dice.random() * 2.5 if n % 12 == 4 else 0.3)
         options = {} if n % 3 else {"concurrency_key": sorted(KEYS)[n % len(KEYS)]}
-        what = Chain(n=n, nap_s=nap_s) if n % 2 else work.new(n=n, nap_s=nap_s)
-        handle = await self.surely(
-            lambda: engine.start(
-                what, correlation_key=f"chain:{n}", on_conflict="return", correlation_scope="always", **options
-            )  # type: ignore[arg-type]
-        )
+        kind = last if n % 12 == 4 else ask if n % 12 == 8 else work
+        what = Chain(n=n, nap_s=nap_s) if n % 2 else kind.new(n=n, nap_s=nap_s)
+        handle = await self.start_once(engine, what, f"chain:{n}", **options)
         result = await self.surely(lambda: handle.result(1000))
         if result != (list(range(LINKS)) if n % 2 else n * n):
             self.scene.referee.accuse(f"chain {n} ({handle.id}) ended with {result}")
 
     def check(self) -> Iterator[str]:
         rows = self.scene.query(
-            "SELECT id, correlation_key, status, crashes, attempt FROM outlast_instances"
-            " WHERE program IN ('sim.job', 'sim.chain')"
+            "SELECT id, program, status, commits, json_extract(state, '$.n') FROM outlast_instances"
+            " WHERE correlation_key LIKE 'chain:%'"
         )
         if len(rows) != self.size:
             yield f"{self.size} chains were started, {len(rows)} are there"
-        yield from (f"chain {id} has ended as {status}" for id, _, status, _, _ in rows if status != "done")
+        for id, program, status, commits, n in rows:
+            wanted = LINKS + (n % 5 == 2) if program == "sim.chain" else 3 if program == "sim.job" and n % 7 == 3 else 1
+            if status != "done" or commits != wanted:
+                yield f"chain {id} is {status} after {commits} commits, not {wanted}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from outlast import Engine, Object, handler, job
 from outlast.errors import CallError, StoreError
-from simulation.scene import Scene
+from simulation.scene import Scene, scene
 from simulation.workloads.base import Workload
 
 OBJECTS = 3
@@ -65,6 +65,20 @@ async def call(id: str, number: int) -> list[int] | None:
             await asyncio.sleep(0.1)
 
 
+@job(name="sim.look", max_attempts=1, retention=None)
+async def look(id: str) -> tuple[float, float, list[int]]:
+    """Reads from a worker, which may be the object's owner, and says when."""
+    engine: Engine = asyncio.get_running_loop().owner.engine  # type: ignore[attr-defined]
+    while True:
+        began_s = scene().universe.now
+        try:
+            told = await engine.object(Register, id).read()
+        except (CallError, StoreError):
+            await asyncio.sleep(0.1)
+        else:
+            return began_s, scene().universe.now, told
+
+
 @dataclass
 class Asked:
     """One call: when it was made and answered, and what was told."""
@@ -80,7 +94,7 @@ class Asked:
 class Counters(Workload):
     """Callers call and read, from the client and from jobs, and note what they were told."""
 
-    programs = (Register, call)
+    programs = (Register, call, look)
 
     def __init__(self, scene: Scene, size: int) -> None:
         super().__init__(scene, size)
@@ -103,28 +117,29 @@ class Counters(Workload):
         for _ in range(CALLS):
             await self.pause(self.SPAN_S / CALLS)
             number = next(self._numbers)
-            if number % 4 == 0:
+            if number % 4 == 2:
+                await self._look(engine, id, number)
+            elif number % 4 == 0:
                 await self._from_a_job(engine, id, number)
             else:
                 await self._call(engine, id, None if number % 3 == 0 else number)
 
     async def _from_a_job(self, engine: Engine, id: str, number: int) -> None:
         asked = self._ask(id, number)
-        handle = await self.surely(
-            lambda: engine.start(
-                call.new(id=id, number=number),
-                correlation_key=f"call:{number}",
-                on_conflict="return",
-                correlation_scope="always",
-            )
-        )
+        handle = await self.start_once(engine, call.new(id=id, number=number), f"call:{number}")
         asked.told = await self.surely(lambda: handle.result(1000))
         asked.ended_s, asked.happened = self.scene.universe.now, asked.told is not None
 
+    async def _look(self, engine: Engine, id: str, number: int) -> None:
+        handle = await self.start_once(engine, look.new(id=id), f"look:{number}")
+        began_s, ended_s, told = await self.surely(lambda: handle.result(1000))
+        self._asked.append(Asked(id, None, began_s, ended_s, told, happened=True))
+
     async def _call(self, engine: Engine, id: str, number: int | None) -> None:
+        nap_s = self.dice.random() * (3.0 if self.dice.random() < 0.15 else 0.02)
         register, asked = engine.object(Register, id), self._ask(id, number)
         try:
-            asked.told = await (register.read() if number is None else register.add(number, 0.02 * self.dice.random()))
+            asked.told = await (register.read() if number is None else register.add(number, nap_s))
             asked.ended_s, asked.happened = self.scene.universe.now, True
         except Refused:
             asked.happened = False

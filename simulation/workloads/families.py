@@ -76,11 +76,7 @@ class Families(Workload):
     async def _one(self, engine: Engine, n: int) -> None:
         await self.pause(self.SPAN_S)
         family = Family(n=n, count=3 + 4 * (n % 3), nap_s=self.dice.random() * 0.3)
-        handle = await self.surely(
-            lambda: engine.start(
-                family, correlation_key=f"family:{n}", on_conflict="return", correlation_scope="always"
-            )
-        )
+        handle = await self.start_once(engine, family, f"family:{n}")
         result = await self.surely(lambda: handle.result(1000))
         if result != [_right(3 + 4 * (n % 3)), _right(n % 3)]:
             self.scene.referee.accuse(f"family {n} ({handle.id}) added up to {result}")

@@ -116,11 +116,7 @@ class Trips(Workload):
 
     async def _one(self, engine: Engine, n: int) -> None:
         await self.pause(self.SPAN_S)
-        handle = await self.surely(
-            lambda: engine.start(
-                trip.new(n=n), correlation_key=f"trip:{n}", on_conflict="return", correlation_scope="always"
-            )
-        )
+        handle = await self.start_once(engine, trip.new(n=n), f"trip:{n}")
         await self.pause(3.0)
         await self.surely(lambda: engine.signal(handle.id, "go", -n, dedup_key="go"))
         try:

@@ -30,10 +30,10 @@ class Court:
             "CREATE TABLE outlast_signals (id TEXT, instance TEXT, name TEXT, consumed_us INT)",
             "CREATE TABLE outlast_journal (instance TEXT, key TEXT, kind TEXT, status TEXT, attempt INT, value TEXT)",
             "CREATE TABLE outlast_objects (type TEXT, id TEXT, epoch INT, commits INT, node TEXT, born INT)",
-            "CREATE TABLE outlast_nodes (id TEXT)",
+            "CREATE TABLE outlast_nodes (id TEXT, beat INT)",
         ):
             self.database.connection.execute(text)
-        self.referee = Referee(universe, self.database, {"wide": 2})
+        self.referee = Referee(universe, self.database, {"wide": 2}, 2.0)
         self.referee.attach()
 
     def do(self, *texts: str, by: SimpleNamespace = ANN) -> None:

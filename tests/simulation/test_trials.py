@@ -42,7 +42,8 @@ def test_faults_of_all_kinds_are_drawn_and_none_is_always_there() -> None:
 
     rare = {name: count for name, count in drawn.items() if name not in ("weather", "restart_s")}
     assert rare.keys() == {f"{kind}_s" for kind in ("kill", "freeze", "block", "drain", "away", "full", "jump")} | {
-        "struck"
+        "struck",
+        "stilled",
     }
     assert all(20 < count < 180 for count in rare.values()), rare
 
