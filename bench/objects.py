@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import time
 from typing import Any, Final
 
 from bench import children, meter
 from bench.child import Stage
 from bench.children import Child
-from bench.figures import Figures
+from bench.figures import Figures, quantile_ms
 from bench.meter import Watch
 from bench.places import Database
 from outlast import Engine, Object, alarm, handler
@@ -116,17 +117,20 @@ async def reads(stage: Stage, *, url: str, n: int) -> None:
         await stage.ask(**watch.facts(n))
 
 
-async def sequential(stage: Stage, *, url: str, n: int) -> None:
-    """One caller, one object, one commit after the other."""
-    async with Engine(url, queues={"default": 1}) as engine:
+async def sequential(stage: Stage, *, url: str, n: int, store: str) -> None:
+    """One caller, one object, one commit after the other; by turns with bare commits: both meet the same disk."""
+    floor = importlib.import_module(f"bench.floor.{store}")
+    async with Engine(url, queues={"default": 1}) as engine, floor.one_row(url) as change:
         counter = engine.object(Counter, "sequential")
         await counter.add()
         await stage.ask()
-        watch = Watch()
-        for _ in range(n):
-            with watch.timed():
-                await counter.add()
-        await stage.ask(**watch.facts(n))
+        watch, bare = Watch(), Watch()
+        for number in range(n):
+            turn = (bare, lambda number=number: change(str(number))), (watch, counter.add)
+            for stopped, call in turn if number % 2 else reversed(turn):
+                with stopped.timed():
+                    await call()
+        await stage.ask(**watch.facts(n), floor=quantile_ms(bare.times_s, 0.5))
 
 
 async def crowd(stage: Stage, *, url: str, n: int, callers: int) -> None:

@@ -137,8 +137,9 @@ def _sqlite(url: str | None) -> Iterator[Database]:
     try:
         yield SqliteFile(f"sqlite:///{path}")
     finally:
-        for suffix in ("", "-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        for file in (path.name, f"{path.name}.floor"):
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(file + suffix).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from outlast._world import SystemWorld
+
+Change = Callable[[str], Awaitable[None]]
+"""Changes a row and commits."""
 
 
 def ids(n: int) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
 from bench.child import Stage
-from bench.floor import ids
+from bench.floor import Change, ids
 from bench.meter import Watch
 
 if TYPE_CHECKING:
@@ -84,18 +86,18 @@ async def inserts(stage: Stage, *, url: str, n: int, rows: int) -> None:
     await connection.close()
 
 
-async def changes(stage: Stage, *, url: str, n: int) -> None:
-    """Changes one row `n` times, one commit each."""
+@asynccontextmanager
+async def one_row(url: str) -> AsyncIterator[Change]:
+    """What changes one row, one commit each time."""
     connection = await _connect(url)
     (key,) = ids(1)
     await connection.execute(_INSERT, key, "{}")
     change = await connection.prepare(_CHANGE)
-    await stage.ask()
-    watch = Watch()
-    for number in range(n):
-        with watch.timed():
-            await change.fetch(key, str(number))
-    await stage.ask(**watch.facts(n))
+
+    async def changed(text: str) -> None:
+        await change.fetch(key, text)
+
+    yield changed
     await connection.close()
 
 

@@ -6,10 +6,12 @@ import asyncio
 import json
 import sqlite3
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bench.child import Stage
-from bench.floor import ids
+from bench.floor import Change, ids
 from bench.meter import Watch
 
 BATCH = 500
@@ -78,17 +80,17 @@ async def inserts(stage: Stage, *, url: str, n: int, rows: int) -> None:
     connection.close()
 
 
-async def changes(stage: Stage, *, url: str, n: int) -> None:
-    """Changes one row `n` times, one commit each."""
-    connection = _connect(url)
+@asynccontextmanager
+async def one_row(url: str) -> AsyncIterator[Change]:
+    """What changes one row, one commit each time; in a file of its own, for an engine hears whoever writes in its."""
+    connection = _connect(url + ".floor")
     (key,) = ids(1)
     connection.execute(_INSERT, [key, _now_us()])
-    await stage.ask()
-    watch = Watch()
-    for number in range(n):
-        with watch.timed():
-            connection.execute(_CHANGE, [str(number), key])
-    await stage.ask(**watch.facts(n))
+
+    async def changed(text: str) -> None:
+        connection.execute(_CHANGE, [text, key])
+
+    yield changed
     connection.close()
 
 
