@@ -17,6 +17,7 @@ from outlast._runtime.crew import Crew
 from outlast._world import instant
 from outlast.config import checked_name
 from outlast.engine.checks import checked_limit
+from outlast.engine.reading import readable
 from outlast.engine.schedules import Schedules
 from outlast.errors import CallCycle, CallTimeout, ConfigError, HandlerFailed, NotFound, OwnershipLost
 from outlast.objects import (
@@ -399,7 +400,7 @@ def _step_of(engine: Objects, kind: ObjectKind, handler: HandlerOf, *, one_way: 
 
 def _info(row: ObjectRow) -> ObjectInfo:
     return ObjectInfo(
-        row.type, row.id, row.version, decode_any(row.state), row.node, row.commits, row.created_at, row.updated_at
+        row.type, row.id, row.version, readable(row.state), row.node, row.commits, row.created_at, row.updated_at
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from outlast._codec import decode_any
 from outlast._kernel.failures import read_error
 from outlast._model import Note, RecordedStep
+from outlast.engine.reading import readable
 from outlast.workflows.errands import ROUNDS_FROM
 from outlast.workflows.uncalled import UNCALLED, uncalled_keys
 
@@ -30,7 +30,7 @@ def _read_step(note: Note, errands: Mapping[str, str], uncalled: Collection[str]
         branch=branch,
         status=note.status,
         attempt=note.attempt,
-        value=None if note.value is None else decode_any(note.value),
+        value=readable(note.value),
         error=read_error(note.error),
         duration_s=note.duration_s,
         wake_at=note.wake_at,
