@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from outlast import Await, Done, Engine, Machine, Next, Spawn, backoff, job, step
+from outlast import Await, Done, Engine, InstanceFailed, Machine, Next, Spawn, backoff, job, step
 from outlast.errors import ConfigError
 from outlast.logs import StepLogFilter
 from tests.engine.given import SOON_S, Ear, Engines, Table, soon
@@ -259,3 +260,41 @@ async def test_the_engine_s_own_records_carry_their_fields(engine: Engine, caplo
 
     last = [vars(record) for record in caplog.records if record.getMessage().startswith("step.failed")][-1]
     assert (last["outlast_id"], last["outlast_step"], last["outlast_attempt"]) == (handle.id, "run", 1)
+
+
+@pytest.fixture
+def broken_log() -> Iterator[None]:
+    """A program whose log raises at every record: a disk that is full, a filter with a bug."""
+
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("no space left on device")
+
+    logger, handler = logging.getLogger("outlast"), Broken()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+async def test_a_log_that_raises_costs_no_step_and_no_slot(broken_log: None, engines: Engines) -> None:
+    @job(name="test_events.loud", max_attempts=1)
+    async def loud(number: int) -> int:
+        if number == 1:
+            raise ValueError("told to the log, too")
+        return number
+
+    def raises(name: str, fields: dict[str, Any]) -> None:
+        raise ZeroDivisionError
+
+    engine = await engines.open(queues={"default": 1}, lease=0.6, reap_interval=0.05)
+    engine.events.listen(raises)
+    handles = [await engine.start(loud.new(number=number)) for number in range(3)]
+
+    assert await handles[0].result(SOON_S) == 0
+    with pytest.raises(InstanceFailed):
+        await handles[1].result(SOON_S)
+    assert await handles[2].result(SOON_S) == 2
+    assert {(await handle.get()).crashes for handle in handles} == {0}

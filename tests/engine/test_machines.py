@@ -6,22 +6,9 @@ from typing import Any
 
 import pytest
 
-from outlast import (
-    Cancel,
-    Done,
-    Engine,
-    InstanceCancelled,
-    InstanceFailed,
-    Machine,
-    Next,
-    Retry,
-    Stop,
-    job,
-    step,
-    upgrade,
-)
-from outlast.errors import ConfigError, InstanceQuarantined
-from tests.engine.given import SOON_S, Ear, Engines, Table
+from outlast import Cancel, Done, Engine, InstanceCancelled, InstanceFailed, Machine, Next, Retry, Stop, step, upgrade
+from outlast.errors import ConfigError
+from tests.engine.given import SOON_S, Engines, Table
 
 SEEN: list[Any] = []
 
@@ -409,44 +396,6 @@ async def test_state_that_cannot_be_read_is_quarantined_and_nothing_runs(engine:
 
     with pytest.raises(Exception, match=r"quarantined.*number"):
         await paused.result(SOON_S)
-
-
-@job(name="test_machines.count")
-async def count(number: float) -> float:
-    return number
-
-
-UNREADABLE = {
-    "too deep": '{"number":' + "[" * 5_000 + "]" * 5_000 + "}",
-    "too many digits": '{"number":' + "9" * 5_000 + "}",
-    "not finite": '{"number":1e400}',
-    "no JSON": '{"number":',
-    "nothing": "",
-    "another shape": '["number",1]',
-}
-"""Texts that a database keeps, and that our codec never wrote."""
-
-
-@pytest.mark.parametrize("what", UNREADABLE)
-async def test_what_only_a_hand_can_have_written_is_put_aside_and_others_run(
-    engine: Engine, table: Table, what: str
-) -> None:
-    ear = Ear(engine)
-    await engine.pause_queue("default")
-    edited = [await engine.start(each) for each in (Order(number=1), count.new(number=1))]
-    sound = [await engine.start(count.new(number=number)) for number in (2, 3)]
-    for handle in edited:
-        table.poke(handle.id, state=UNREADABLE[what])
-    await engine.resume_queue("default")
-
-    for handle in edited:
-        with pytest.raises(InstanceQuarantined):
-            await handle.result(SOON_S)
-    assert [await handle.result(SOON_S) for handle in sound] == [2, 3]
-    assert [table.seen(handle.id, "epoch") for handle in edited] == [1, 1]
-    assert [table.seen(handle.id, "state") for handle in edited] == [UNREADABLE[what]] * 2
-    assert ear.all("loop.failed") == []
-    assert (await edited[0].cancel()).status == "cancelled"
 
 
 async def test_a_state_too_large_is_an_error_of_the_step(engines: Engines) -> None:

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from outlast import Done, Engine, InstanceFailed, Machine, Next, Spawn, job, step
+from outlast.errors import ConfigError
 from tests.engine.given import SOON_S, Ear, Engines, Table
 
 
@@ -198,3 +199,29 @@ async def test_a_failing_instance_raises_as_before(spans: InMemorySpanExporter, 
 
     with pytest.raises(InstanceFailed, match="broken"):
         await (await engine.start(fails.new())).result(SOON_S)
+
+
+@pytest.mark.parametrize("when", ["on_start", "on_end"])
+async def test_a_provider_that_raises_costs_no_start_no_step_and_no_slot(
+    spans: InMemorySpanExporter, engines: Engines, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    def raises(*_: Any, **__: Any) -> None:
+        raise OSError("the collector is away")
+
+    monkeypatch.setattr(SimpleSpanProcessor, when, raises)
+    engine = await engines.open(queues={"default": 1})
+
+    @job(name="test_tracing.plain", max_attempts=1)
+    async def plain(number: int) -> int:
+        if number == 1:
+            raise ValueError("broken")
+        return number
+
+    handles = [await engine.start(plain.new(number=number)) for number in range(3)]
+
+    assert await handles[0].result(SOON_S) == 0
+    with pytest.raises(InstanceFailed, match="broken"):
+        await handles[1].result(SOON_S)
+    assert await handles[2].result(SOON_S) == 2
+    with pytest.raises(ConfigError):
+        await engine.start_many([plain.new(number=0)], queue="")

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from outlast import Engine, InstanceFailed, Machine, Object, backoff, handler, job, step, workflow
-from tests.engine.given import SOON_S, Ear, Engines, Table, soon
-from tests.engine.workers import process
+from tests.engine.given import SOON_S, Ear, Engines, soon
 
 
 class OwnBase(BaseException):
@@ -81,34 +80,6 @@ async def test_what_is_no_exception_within_a_task_group_leaves_the_slot(narrow: 
         with pytest.raises(InstanceFailed, match="BaseExceptionGroup"):
             await handle.result(SOON_S)
     assert await (await narrow.start(_follow.new())).result(SOON_S) == "served"
-
-
-async def test_an_exit_of_a_jobs_own_task_ends_the_process_and_counts_as_an_attempt(url: str, table: Table) -> None:
-    """asyncio lets it through to whoever runs the loop. The job has failed all the same: it does not run for ever."""
-    script = """
-    @job(name="leaves", max_attempts=2, backoff=backoff.constant(0))
-    async def leaves() -> None:
-        async def leave() -> None:
-            raise SystemExit(3)
-
-        async with asyncio.TaskGroup() as group:
-            group.create_task(leave())
-            await asyncio.Event().wait()
-
-    async def main() -> None:
-        async with Engine(URL, programs=[leaves]) as engine:
-            if not await engine.totals():
-                await engine.start(leaves.new())
-            await asyncio.Event().wait()
-
-    asyncio.run(main())
-    """
-    for attempt in (1, 2):
-        with process(script, url) as one:
-            code, _, complaints = await one.ends()
-        assert code == 3, complaints
-        status = "failed" if attempt == 2 else "ready"
-        assert table.query("SELECT status, attempt, crashes FROM {instances}") == [(status, attempt, 0)]
 
 
 async def test_a_job_that_cancels_itself_has_failed(narrow: Engine) -> None:

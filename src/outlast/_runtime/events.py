@@ -89,7 +89,8 @@ class Events:
         if _log.isEnabledFor(level):
             words = (f"{key}={value}" for key, value in fields.items() if value is not None)
             extra = {f"outlast_{key}": value for key, value in told.items()}
-            _log.log(level, "%s", " ".join((name, *words)).replace("\n", "\\n"), extra=extra)
+            with contextlib.suppress(Exception):  # a log that raises must cost no step, and nobody's lease.
+                _log.log(level, "%s", " ".join((name, *words)).replace("\n", "\\n"), extra=extra)
         if name not in self._by_name:
             return
         if self._loop is not None and threading.get_ident() != self._thread:
@@ -103,4 +104,5 @@ class Events:
             try:
                 listener(name, fields)
             except Exception:
-                _log.exception("a listener of %s raised", name)
+                with contextlib.suppress(Exception):
+                    _log.exception("a listener of %s raised", name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from outlast._model import Claim, NewInstance
@@ -51,9 +51,8 @@ class Tracing:
             attributes |= _of_instance(rows[0].id, rows[0].program, rows[0].version, rows[0].queue)
         else:
             attributes["messaging.batch.message_count"] = len(rows)
-        with self._tracer.start_as_current_span(
-            f"start {name}", kind=self._trace.SpanKind.PRODUCER, attributes=attributes
-        ):
+        kind = self._trace.SpanKind.PRODUCER
+        with _forgiven(lambda: self._tracer.start_as_current_span(f"start {name}", kind=kind, attributes=attributes)):
             context = self.context()
             for row in rows:
                 row.trace = context
@@ -69,12 +68,15 @@ class Tracing:
             "outlast.attempt": claim.attempt,
             "outlast.crashes": claim.crashes,
         }
-        with self._tracer.start_as_current_span(
-            f"{claim.program} {claim.step}",
-            context=self._nothing,  # a step is nobody's child: its start may be days ago.
-            kind=self._trace.SpanKind.CONSUMER,
-            attributes=attributes,
-            links=self._links(claim.trace),
+        span_of = self._tracer.start_as_current_span
+        with _forgiven(
+            lambda: span_of(
+                f"{claim.program} {claim.step}",
+                context=self._nothing,  # a step is nobody's child: its start may be days ago.
+                kind=self._trace.SpanKind.CONSUMER,
+                attributes=attributes,
+                links=self._links(claim.trace),
+            )
         ) as span:
             yield lambda kind, error: self._end(span, kind, error)
 
@@ -85,10 +87,30 @@ class Tracing:
         started = self._trace.get_current_span(context).get_span_context()
         return [self._trace.Link(started)] if started.is_valid else []
 
-    def _end(self, span: Span, kind: str | None, error: str | None) -> None:
-        span.set_attribute("outlast.outcome", kind or "stopped")
-        if error is not None and kind in ("failed", "retry", "quarantined"):
-            span.set_status(self._trace.StatusCode.ERROR, error[:500])
+    def _end(self, span: Span | None, kind: str | None, error: str | None) -> None:
+        if span is None:
+            return
+        with suppress(Exception):
+            span.set_attribute("outlast.outcome", kind or "stopped")
+            if error is not None and kind in ("failed", "retry", "quarantined"):
+                span.set_status(self._trace.StatusCode.ERROR, error[:500])
+
+
+@contextmanager
+def _forgiven(made: Callable[[], AbstractContextManager[Span]]) -> Iterator[Span | None]:
+    """A span, or None where the provider raises: that must cost no start, no step and no slot."""
+    stack = ExitStack()
+    span: Span | None = None
+    with suppress(Exception):
+        span = stack.enter_context(made())
+    try:
+        yield span
+    except BaseException as error:
+        with suppress(Exception):
+            stack.__exit__(type(error), error, error.__traceback__)
+        raise
+    with suppress(Exception):
+        stack.close()
 
 
 def _of_instance(id: str, program: str, version: int, queue: str) -> dict[str, Any]:

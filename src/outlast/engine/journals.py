@@ -15,7 +15,7 @@ from outlast.engine.checks import PAGE_MAX, checked_limit
 from outlast.engine.drawing import drawn_run
 from outlast.engine.handles import SignalResult
 from outlast.engine.messages import Messages, Target
-from outlast.engine.reading import texts_of
+from outlast.engine.reading import readable, texts_of
 from outlast.engine.recorded import AFTER_CALLED, read_steps
 from outlast.errors import ConfigError, NotFound, UnknownProgram
 from outlast.graphs import Graph, draw
@@ -106,7 +106,7 @@ class Journals(Messages):
         asked = {}
         for note in await self._notes(id):
             if note.kind == "input" and note.status == "waiting":
-                request = plain_object(note.value or "{}")
+                request = _read_request(note.value)
                 asked[request.get("name")] = (note.key, request)
         if name not in asked:
             waits = f"; it asks for {', '.join(map(repr, asked))}" if asked else ""
@@ -142,12 +142,18 @@ def _drawn(program: object) -> Graph:
     return draw(program.function)
 
 
+def _read_request(text: str | None) -> dict[str, Any]:
+    """What is asked; nothing where it cannot be read: one such row must not hide all others."""
+    found = readable(text)
+    return found if isinstance(found, dict) else {}
+
+
 _ASKED_MAX = 10_000
 """Pending inputs that are looked through."""
 
 
 def _read_pending(asked: Asked) -> PendingInput:
-    request = plain_object(asked.value or "{}")
+    request = _read_request(asked.value)
     fields, metadata, prompt = request.get("fields"), request.get("metadata"), request.get("prompt")
     return PendingInput(
         instance=asked.instance,

@@ -269,6 +269,20 @@ async def test_a_signal_that_came_first_counts_once(given: Given, post: Post, st
     assert await given.status(claim.id) == "waiting"
 
 
+async def test_a_signal_with_an_older_id_is_not_taken_for_one_that_was_shown(
+    given: Given, post: Post, store: Store
+) -> None:
+    """Senders make ids before they are stored, in any order: what was shown is a set of them, and no mark in a line."""
+    claim = await given.claim()
+    older = post.signal(claim.id)
+    shown = post.signal(claim.id)
+    assert older.id < shown.id
+    await store.signals.send([shown])
+    await store.signals.send([older])
+
+    assert (await store.claims.commit([parked(claim, "go", shown=[shown.id])])).queues == ["default"]
+
+
 async def test_a_second_signal_wakes_what_was_shown_the_first(given: Given, post: Post, store: Store) -> None:
     claim = await given.claim()
     first, second = post.signal(claim.id), post.signal(claim.id)
