@@ -7,7 +7,7 @@ from tests.lab.scenes.objects import Expired, Owned
 from tests.lab.scenes.scene import Scene
 from tests.lab.scenes.schedules import Ticks
 from tests.lab.scenes.steps import Due, Running, Waiting
-from tests.lab.scenes.workflows import Called, Ended
+from tests.lab.scenes.workflows import Called, Crossed, Ended
 
 SCENES: dict[str, type[Scene]] = {
     scene.__name__.lower(): scene
@@ -18,6 +18,7 @@ SCENES: dict[str, type[Scene]] = {
         Family,
         Cousins,
         Called,
+        Crossed,
         Ended,
         Keyed,
         Slots,

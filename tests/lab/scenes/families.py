@@ -37,6 +37,11 @@ class Family(Scene):
         given.world.advance(10.0)
         self.redos, self.pauses = self.deeds("retried"), self.deeds("paused")
         self.gos = self.letters(instance=self.home)
+        self.to_one = self.letters(instance=self.one.id)
+
+    @rare
+    async def go_home_and_one(self, who: Actor) -> Any:
+        return await send(who, self.gos[who.number], self.to_one[who.number])
 
     @operation
     async def one_done(self, who: Actor) -> Any:

@@ -34,6 +34,7 @@ class Called(Scene):
         self.pauses, self.redos = self.deeds("paused"), self.deeds("retried")
         self.resumes = self.deeds("resumed")
         self.gos = self.letters(instance=flow.id)
+        self.to_child = self.letters(instance=self.child.id)
 
     def _flow(self, status: str, **columns: Any) -> Settlement:
         return Settlement(self.flow.id, self.flow.epoch, status, 0, commits=1, **columns)
@@ -72,6 +73,14 @@ class Called(Scene):
     @operation
     async def both_done(self, who: Actor) -> Any:
         return await settle(who, ended(self.errand), ended(self.child))
+
+    @rare
+    async def park_and_child_done(self, who: Actor) -> Any:
+        return await settle(who, self._flow("waiting", step="workflow", awaits=self.news), ended(self.child))
+
+    @rare
+    async def go_flow_and_child(self, who: Actor) -> Any:
+        return await send(who, self.gos[who.number], self.to_child[who.number])
 
     @operation
     async def stop_child(self, who: Actor) -> Any:
@@ -192,3 +201,40 @@ class Ended(Scene):
     @operation
     async def retag(self, who: Actor) -> Any:
         return await who.store.instances.retag(self.it, {"a": None, "c": who.node})
+
+
+class Crossed(Scene):
+    """Two workflows run, each with a child that runs; a batch holds one's outcome and the end of the other's child."""
+
+    async def prepare(self) -> None:
+        given = self.given
+        await self.begin(NODE, "bob", "cyd", "dan")
+        self.flows = await given.claimed(2, step="workflow")
+        born = [given.new(parent=flow.id, round=1, child=0) for flow in self.flows]
+        starts = [
+            Settlement(flow.id, flow.epoch, "running", 0, commits=0, started=[child])
+            for flow, child in zip(self.flows, born, strict=True)
+        ]
+        assert (await self.store.claims.commit(starts)).stale == []
+        claims = {claim.id: claim for claim in await given.taken()}
+        self.children = [claims[child.id] for child in born]
+
+    async def _write(self, who: Actor, flow: int, child: int) -> Any:
+        noted = [Entry("step#1", "step", "done", 2, value="1")]
+        record = Settlement(self.flows[flow].id, self.flows[flow].epoch, "running", 0, commits=1, entries=noted)
+        return await settle(who, record, ended(self.children[child]))
+
+    @operation
+    async def first_and_others_child(self, who: Actor) -> Any:
+        return await self._write(who, 0, 1)
+
+    @operation
+    async def second_and_others_child(self, who: Actor) -> Any:
+        return await self._write(who, 1, 0)
+
+    def verify(self, rows: Rows, names: Sequence[str], results: Sequence[Any]) -> Iterator[str]:
+        told = {(letter["instance"], letter["name"]) for letter in rows["signals"]}
+        for flow, child in zip(self.flows, self.children, strict=True):
+            status = next(row["status"] for row in rows["instances"] if row["id"] == child.id)
+            if status == "done" and (flow.id, f"{CHILD}{child.id}") not in told:
+                yield f"news: child {child.id[-6:]} is done, and its workflow was not told"
