@@ -107,6 +107,12 @@ MUTANTS: dict[str, Mutant] = {
         (Change("lock_ours", r"ORDER BY i\.id", "ORDER BY i.id DESC"),),
         only=1,
     ),
+    "families-apart": Mutant(
+        "a batch that ends children and writes other outcomes locks the parents last",
+        "crossed",
+        ("first_and_others_child", "second_and_others_child"),
+        (Change("lock_families", r"ORDER BY i\.id", "AND false ORDER BY i.id"),),
+    ),
     "tree-unordered": Mutant(
         "who stops a tree locks parents before their children",
         "family",

@@ -198,6 +198,7 @@ INDEXES = {
     "consume": {"signals_pkey", "signals_instance"},
     "forget": {"signals_instance"},
     "lock_ours": {"instances_pkey"},
+    "lock_families": {"instances_pkey"},
     "lock_parents": {"instances_pkey"},
     "lock_instance": {"instances_pkey"},
     "lower": {"instances_pkey"},

@@ -122,6 +122,7 @@ ONLY_IN = {
         "lock_removable": "removable, while nobody else can change them",
         "remove": "prune in SQLite, where that is a statement of its own",
         "lock_ours": "the first half of commit, where it has effects",
+        "lock_families": "locks in one order before a batch that ends children, and more",
         "lock_parents": "locks in one order before lower",
         "consume": "two statements in SQLite",
         "take_fair": "several statements in SQLite",

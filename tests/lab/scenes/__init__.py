@@ -1,11 +1,13 @@
 """Where operations meet."""
 
-from tests.lab.scenes.families import Called, Cousins, Ended, Family, Keyed
+from tests.lab.scenes.families import Cousins, Family
+from tests.lab.scenes.keys import Keyed
 from tests.lab.scenes.limits import Rates, Single, Slots
 from tests.lab.scenes.objects import Expired, Owned
 from tests.lab.scenes.scene import Scene
 from tests.lab.scenes.schedules import Ticks
 from tests.lab.scenes.steps import Due, Running, Waiting
+from tests.lab.scenes.workflows import Called, Crossed, Ended
 
 SCENES: dict[str, type[Scene]] = {
     scene.__name__.lower(): scene
@@ -16,6 +18,7 @@ SCENES: dict[str, type[Scene]] = {
         Family,
         Cousins,
         Called,
+        Crossed,
         Ended,
         Keyed,
         Slots,

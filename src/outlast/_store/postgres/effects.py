@@ -29,6 +29,7 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
     `values` are the columns of those that do more than record something.
     """
     fenced = fences(batch)
+    await _lock_families(transaction, batch)
     ((locked,),) = await transaction.rows("lock_ours", **fenced)
     ours = set(locked or ())
     committed = Committed([], [])
@@ -46,6 +47,17 @@ async def settle_within(transaction: Transaction, batch: Sequence[Settlement], v
     queues |= await _recheck(transaction, [item for item in written if item.status == WAITING and item.awaits])
     queues |= await lower(transaction, [item.id for item in written if item.parent and item.status in FINAL])
     return committed._replace(queues=sorted(queues))
+
+
+async def _lock_families(transaction: Transaction, batch: Sequence[Settlement]) -> None:
+    """Locks a batch together with the parents of whom it ends, where it holds outcomes of others as well.
+
+    Each of two batches may hold one workflow's outcome and the end of the other's child: were the parents locked last,
+    as they are where nothing but children end, both would wait for each other.
+    """
+    parents = [item.parent for item in batch if item.parent and item.status in FINAL]
+    if 0 < len(parents) < len(batch):
+        await transaction.rows("lock_families", ids=sorted({*parents, *(item.id for item in batch)}))
 
 
 async def _write(transaction: Transaction, batch: Sequence[Settlement], values: dict[str, Any], *, held: bool) -> int:

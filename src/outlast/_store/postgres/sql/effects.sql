@@ -9,6 +9,14 @@ WHERE p.id = ANY (ARRAY(SELECT c.parent FROM {schema}.instances AS c WHERE c.id 
 ORDER BY p.id
 FOR NO KEY UPDATE OF p;
 
+-- name: lock_families
+-- takes: ids of outcomes, and of the parents of those that they end
+-- gives: nothing of use; all of them, locked in one order
+-- index: primary key
+SELECT i.id FROM {schema}.instances AS i WHERE i.id = ANY (:ids::uuid[])
+ORDER BY i.id
+FOR NO KEY UPDATE OF i;
+
 -- name: lower
 -- takes: ids of children that this transaction has ended, their parents locked; now or null
 -- gives: queues of the parents that this wakes
