@@ -86,7 +86,8 @@ def watch(report: Report, number: int, case: Callable[[], None]) -> None:
     except Exception as error:
         cause = error.__cause__ or error
         frames = traceback.extract_tb(cause.__traceback__)
-        place = next((f"{each.filename}:{each.lineno}" for each in reversed(frames) if "outlast" in each.filename), "")
+        ours = [f"{each.filename}:{each.lineno}" for each in frames if "outlast" in each.filename]
+        place = ours[-1] if ours else ""
         report.findings.setdefault(
             f"{type(cause).__name__} {getattr(cause, 'sort', '')} at {place}",
             f"    case {number}: {error}\n    because of {brief(cause)}",
