@@ -11,9 +11,11 @@ import platform
 import random
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class World(Protocol):
@@ -94,7 +96,7 @@ def instant(us: int) -> datetime:
     try:
         return EPOCH + timedelta(microseconds=us)
     except OverflowError:
-        return (datetime.min if us < 0 else datetime.max).replace(tzinfo=UTC)
+        return _FIRST if us < 0 else _LAST
 
 
 def instant_us(moment: datetime) -> int:

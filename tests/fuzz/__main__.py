@@ -14,9 +14,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=10_000, help="how many of each kind (rows and cli: a hundredth)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="only this one; repeatable")
-    parser.add_argument(
-        "--url", default="", help="a Postgres server's database on which databases may be made, for rows"
-    )
+    parser.add_argument("--url", default="", help="a Postgres database that may be filled, for border and rows")
     told = parser.parse_args()
     found = 0
     for report in run(told.kind or list(KINDS), told.cases, told.seed, told.url):

@@ -1,4 +1,4 @@
-"""Values that are sent into an open engine: what it takes is what it gives back, and what it refuses leaves no trace."""
+"""Values that are sent into an open engine: what it takes it gives back, and what it refuses leaves no trace."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.model import programs
 from tests.model.programs import Counter, described
 
 _SIZES: Final = (262_000, 262_144, 262_150, 1_048_577)
+_FILTERS: Final = ("status", "program", "queue", "correlation_key", "tags", "waiting_for", "before", "limit")
 _EACH: Final = 500
 """Cases that one flow, one robot and one inbox last for."""
 
@@ -72,12 +73,8 @@ class Border:
         with politely(told=given):
             result = await handle.result(timeout=1)
             _same(given, result)
-            (await handle.get()).tags
-            if (
-                options
-                and (found := await engine.find(options["correlation_key"])) is not None
-                and found.id != handle.id
-            ):
+            found = await engine.find(options["correlation_key"]) if options else None
+            if found is not None and found.id != handle.id:
                 raise Finding(f"the key of {brief(options)} finds another instance", "key")
         await engine.delete(handle.id)
 

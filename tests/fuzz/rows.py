@@ -24,13 +24,16 @@ from tests.model.programs import Counter, described, errand
 
 TABLES: Final = ("instances", "journal", "signals", "schedules", "objects", "alarms", "calls", "tags", "acts", "logs")
 NEIGHBOURS: Final = 3
+_SPARED: Final = " WHERE correlation_key IS NULL OR substr(correlation_key, 1, 9) <> 'neighbour'"
+_MOMENTS: Final = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC))
 _WHOLES: Final = (0, 1, -1, 2, 100, 2**31 - 1, 2**31, 2**62, -(2**62), 2**63 - 1, -(2**63), 10**15, 4 * 10**18)
 _REALS: Final = (0.0, -1.0, 1e-9, 1e18, 1e308, -1e308, float("inf"), float("-inf"), float("nan"))
 _WORDS: Final = (
     "ready", "running", "waiting", "done", "failed", "scheduled", "blocked", "quarantined", "cancelled", "retrying",
     "compensated", "step", "signal", "input", "child", "sleep", "workflow", "~errand", "start", "woken", "run", "all",
     "none", "skip", "queue", "* * * * *", "0 0 30 2 *", "Mars/Base", "k:", "r:x", '["a"]', '{"plan":[]}', '{"id":"x"}',
-    '{"plan":[["await",["a"],null]],"at":99,"heard":[]}', '{"plan":{},"at":-1}', '{"type":1}', '[{"cancelled":1}]', "5", '"x"',
+    '{"plan":[["await",["a"],null]],"at":99,"heard":[]}', '{"plan":{},"at":-1}', '{"type":1}', '[{"cancelled":1}]', "5",
+    '"x"',
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The command line: whatever is typed, a sentence and one of the documented exit codes; nothing that a terminal obeys."""
+"""The command line: whatever is typed, a sentence and a documented exit code; nothing that a terminal obeys."""
 
 from __future__ import annotations
 
@@ -24,17 +24,12 @@ EXIT_CODES: Final = (0, 1, 2, 3, 4)
 _ENDLESS: Final = ("worker", "demo")
 """Commands that run until they are stopped."""
 _URLS: Final = (
-    "sqlite:///nowhere.db",
-    "sqlite://",
-    "mysql://x",
-    "sqlite:///\x00",
-    "postgresql://a:b@[",
-    "",
-    "\x1b[31m",
+    "sqlite:///nowhere.db", "sqlite://", "mysql://x", "sqlite:///\x00", "postgresql://a:b@[", "", "\x1b[31m",
     "sqlite:///pyproject.toml",
-)
+)  # fmt: skip
 _APPS: Final = ("app", "app:nothing", "nosuch", "app.py", "app:", ":", "\x1b[31m", "a b", "broken", "app:errand")
 _SAFE: Final = {"url": _URLS, "app": _APPS, "out": ("out.txt", "nosuch/out.txt", "."), "wait": ("0", "0.01", "x")}
+_KNOWN: Final = ("asker", "robot", "hourly", "model.Counter", "x", "boss")
 _NOT: Final = ("help", "follow", "watch", "version")
 _WHOLES: Final = ("0", "1", "-1", "50", "1000", "1001", "9" * 30, "9" * 5_000, "1.5", "x", "٣", "")
 _MOMENTS: Final = ("2h", "2h ago", "2030-01-31T18:00:00+01:00", "0001-01-01", "9999-12-31T23:59:59", "now", "1e9d")
@@ -112,14 +107,7 @@ class Shell:
         if param.name in _SAFE:
             return dice.choice(_SAFE[param.name])
         shown = f"{param.name} {getattr(param, 'metavar', '')} {type(param.type).__name__}".lower()
-        good: tuple[str, ...] = tuple(dice.choices(self._ids, k=2)) + (
-            "asker",
-            "robot",
-            "hourly",
-            "model.Counter",
-            "x",
-            "boss",
-        )
+        good: tuple[str, ...] = (*dice.choices(self._ids, k=2), *_KNOWN)
         if isinstance(param.type, click.Choice):
             good = tuple(map(str, param.type.choices))
         elif "int" in shown:

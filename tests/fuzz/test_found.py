@@ -204,11 +204,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "argv", [["--\x1b[31m"], ["\x1b[31m"], ["list", "--\x1b[31m"], ["list", "--limit", "\x1b[31m"], ["pending", "\x1b"]]
-)
-def test_what_was_typed_reaches_no_terminal_unescaped(folder: Path, argv: list[str]) -> None:
-    result = CliRunner().invoke(main, argv)
+@pytest.mark.parametrize("argv", ["--\x1b[31m", "\x1b[31m", "list --\x1b[31m", "list --limit \x1b[31m", "pending \x1b"])
+def test_what_was_typed_reaches_no_terminal_unescaped(folder: Path, argv: str) -> None:
+    result = CliRunner().invoke(main, argv.split(" "))
 
     assert result.exit_code == 2
     assert "\x1b" not in result.stderr

@@ -33,7 +33,7 @@ _ends = st.one_of(_move("stop"), _move("cancel"), _move("boom"))
 
 
 def _plan(moves: Any, size: int) -> Any:
-    return st.lists(st.one_of(moves, moves, moves, moves, _ends), min_size=1, max_size=size)
+    return st.lists(st.one_of(moves, moves, moves, moves, _ends), min_size=min(size, 3), max_size=size)
 
 
 _children = st.one_of(_move("job", job_plans), _move("robot", _plan(_simple, 2)))
@@ -45,7 +45,7 @@ def _spawn(children: Any) -> Any:
     )
 
 
-robot_plans = _plan(st.one_of(_simple, _simple, _spawn(_children)), 4)
+robot_plans = _plan(st.one_of(_simple, _spawn(_children)), 4)
 flow_plans = st.lists(
     st.one_of(
         _move("act", st.sampled_from(["ok", "ok", "flaky", "bad"])),
@@ -56,6 +56,11 @@ flow_plans = st.lists(
         _move("child", "job", job_plans),
         _move("child", "robot", _plan(_simple, 2)),
     ),
-    min_size=1,
-    max_size=4,
+    min_size=2,
+    max_size=5,
+)
+WHATS = st.one_of(
+    st.tuples(st.just("robot"), robot_plans),
+    st.tuples(st.just("flow"), flow_plans),
+    st.tuples(st.just("job"), job_plans),
 )

@@ -1,6 +1,7 @@
 """The engine against its model, on each database. Larger: `OUTLAST_MODEL_EXAMPLES=2000 OUTLAST_MODEL_STEPS=50`."""
 
 import os
+from collections import Counter
 
 import psycopg
 from hypothesis import HealthCheck, Phase, settings
@@ -9,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.machine import Twins
 
 EXAMPLES = int(os.environ.get("OUTLAST_MODEL_EXAMPLES", "0"))
-STEPS = int(os.environ.get("OUTLAST_MODEL_STEPS", "30"))
+STEPS = int(os.environ.get("OUTLAST_MODEL_STEPS", "40"))
 
 
 def _scale(examples: int) -> settings:
@@ -26,8 +27,19 @@ def _scale(examples: int) -> settings:
     )
 
 
+EVERYTHING = {
+    *("next", "retry", "await", "spawn", "done", "failed", "cancelled", "queued", "later", "waiting", "late"),
+    *("delivered", "ended", "IllegalMove", "NotFound", "crash of a job"),
+}
+"""A run that has not met all of this proves too little."""
+
+
 def test_the_engine_does_as_the_model_on_sqlite() -> None:
-    run_state_machine_as_test(Twins, settings=_scale(30))
+    Twins.met = Counter()
+
+    run_state_machine_as_test(Twins, settings=_scale(40))
+
+    assert EVERYTHING <= Twins.met.keys(), EVERYTHING - Twins.met.keys()
 
 
 def test_the_engine_does_as_the_model_on_postgres(postgres_url: str) -> None:
@@ -35,6 +47,7 @@ def test_the_engine_does_as_the_model_on_postgres(postgres_url: str) -> None:
         """Finds the tables of the example before, and empties them."""
 
         url = postgres_url
+        met = Counter()
 
         def __init__(self) -> None:
             with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -45,4 +58,4 @@ def test_the_engine_does_as_the_model_on_postgres(postgres_url: str) -> None:
                     connection.execute(f"DELETE FROM outlast.{table}")  # type: ignore[arg-type]
             super().__init__()
 
-    run_state_machine_as_test(OnPostgres, settings=_scale(12))
+    run_state_machine_as_test(OnPostgres, settings=_scale(10))

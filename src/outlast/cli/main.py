@@ -127,7 +127,7 @@ def _cleaned() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = terminal.clean_lines(error.message)
+        error.message = terminal.clean_lines(error.message)  # type: ignore[misc]  # its own, until it is shown.
         raise
 
 

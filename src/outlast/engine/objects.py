@@ -109,6 +109,9 @@ class Objects(Schedules):
     def _kind_of(self, cls: Any) -> ObjectKind:
         return self._known_kind(kind_of(cls))
 
+    def _name_of(self, cls: type | str) -> str:
+        return checked_name(cls, what="an object's class") if isinstance(cls, str) else self._kind_of(cls).name
+
     def _known_kind(self, kind: ObjectKind) -> ObjectKind:
         """The same, known to this engine from now on."""
         if self._types.find(kind.name) is not kind:
@@ -240,7 +243,7 @@ class Objects(Schedules):
 
     async def get_object(self, cls: type | str, id: str) -> ObjectInfo:
         """An object as it is stored, by its class or the name of it, and without waking it. Raises: NotFound."""
-        name = checked_name(cls, what="an object's class") if isinstance(cls, str) else self._kind_of(cls).name
+        name = self._name_of(cls)
         self._running()
         row = await self._store.objects.get(name, checked_name(id, what="an object's id"))
         if row is None:
@@ -260,7 +263,7 @@ class Objects(Schedules):
 
         Raises: ConfigError.
         """
-        name = checked_name(cls, what="an object's class") if isinstance(cls, str) else self._kind_of(cls).name
+        name = self._name_of(cls)
         self._running()
         rows = await self._store.objects.list(
             name, after=checked_words("after", after) or "", limit=checked_limit(limit), owned=owned

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, Unpack
 from outlast._codec import decode_any, encode
 from outlast._kernel.requests import Startable, Starting, start_options
 from outlast._model import Letter, NewInstance
+from outlast.config import shown
 from outlast.errors import ChildFailed, WorkflowError
 from outlast.workflows.waiting import LATE, TIMEOUT, SignalWait, flow_for, timeout_s
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from outlast._codec import decode_any, encode
 from outlast._model import Entry, Letter
-from outlast.config import checked_name, duration_s
+from outlast.config import checked_name, duration_s, shown
 from outlast.errors import ConfigError, WorkflowError
 from outlast.workflows.book import Book
 from outlast.workflows.loop import current_flow
