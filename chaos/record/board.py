@@ -161,7 +161,12 @@ ROWS: Final = (
         "R22",
         "Schedules",
         "ten simulated years in four time zones, 1,000 losses of the firing process: no tick missed, none doubled",
-        tests=("tests/kernel/test_schedules.py", "tests/engine/test_schedules.py", "-k", "ten_years or lose_no_tick"),
+        tests=(
+            "tests/kernel/test_schedules.py",
+            "tests/engine/test_schedules.py",
+            "-k",
+            "ten_years or decided_once or lose_no_tick",
+        ),
     ),
     Row(
         "R23",
