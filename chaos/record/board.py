@@ -179,7 +179,7 @@ ROWS: Final = (
         "Poison",
         "a bad row in each of 10,000 batches and 1,000 instances that kill their process: neighbours are unharmed, at "
         "most 5 processes die of each",
-        (*_both("bad-rows", 2), *_both("killers", 2)),
+        (*_both("bad-rows", 2), *_both("killers", 3)),
     ),
     Row(
         "R25",
