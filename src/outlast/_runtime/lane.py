@@ -135,8 +135,8 @@ class Lane:
     def hold(self, paused: set[str]) -> None:
         """Gives back claims of these that are not started: their instances are paused."""
         if back := [claim for claim in self._buffer if claim.id in paused]:
-            self._release(back)
             self.drop(paused)
+            self._release(back)
 
     def take_under_way(self) -> int | None:
         """The number of the claim that is being made and has not been accepted yet, or None."""
@@ -379,10 +379,9 @@ class Lane:
     def give_back(self) -> None:
         """Gives back what was claimed and not started."""
         if self._buffer:
-            held = self.holds()
+            self._acquit(self.holds())
             self._release(self._buffer)
             self._buffer.clear()
-            self._acquit(held)
 
     def _release(self, claims: Iterable[Claim]) -> None:
         self._committer.release([(claim.id, claim.epoch) for claim in claims], self.name)
