@@ -61,9 +61,14 @@ def now_us() -> int:
 
 
 class History:
-    """Where one process writes down what happens to it; any of its threads may."""
+    """Where one process writes down what happens to it; any of its threads may.
+
+    Attributes:
+        path: The file.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def write(self, *fields: object, at_us: int | None = None) -> None:

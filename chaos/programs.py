@@ -6,9 +6,11 @@ import asyncio
 import ctypes
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -27,6 +29,7 @@ HERE: Final[ContextVar[tuple[History, str, int] | None]] = ContextVar("here", de
 
 REFUSED: Final = "refuse me"
 """A result that the database does not take, once it was told so: see `scenarios/bad_rows.py`."""
+HOARD_MAX_S: Final = 30.0
 _LIBC: Final = ctypes.PyDLL(None)
 """Its functions keep the interpreter's lock, as a badly written extension does."""
 
@@ -82,11 +85,25 @@ async def die(n: int, nap_s: float) -> int:
 
 @job(retention=None)
 async def hoard(n: int, nap_s: float) -> int:
-    """Holds the interpreter's lock, the first time that it runs: no other thread of the process does anything."""
+    """Holds the interpreter's lock, the first time that it runs: no other thread of the process does anything.
+
+    It does so for `nap_s`, and until there is the file that `let_go` names.
+    """
     here = HERE.get()
     if here is not None and here[2] == 1:
-        _LIBC.usleep(int(nap_s * 1e6))
+        path = bytes(let_go(here[0].path.parent, n))
+        until = time.monotonic() + nap_s
+        interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(HOARD_MAX_S)  # so that other threads do not ask for the lock between two naps.
+        while time.monotonic() < until + HOARD_MAX_S and (time.monotonic() < until or _LIBC.access(path, os.F_OK)):
+            _LIBC.usleep(20_000)
+        sys.setswitchinterval(interval_s)
     return answer(n)
+
+
+def let_go(folder: Path, n: int) -> Path:
+    """The file that ends the hold of a `hoard` of that number."""
+    return folder / f"let-go-{n}"
 
 
 @job(retention=2.0)

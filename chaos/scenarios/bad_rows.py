@@ -17,11 +17,11 @@ class Size(NamedTuple):
     jobs: int
 
 
-SIZES: Final = {"full": Size(25_000), "ci": Size(800)}
+SIZES: Final = {"full": Size(8_000), "ci": Size(600)}
 SHARES: Final = {"nap": 0.9, "spoil": 0.1}
 WORKERS: Final = 2
 CONCURRENCY: Final = 25
-JOBS_PER_S: Final = 800
+JOBS_PER_S: Final = 300
 """Few enough that commits stay small: each is to hold one bad row or so."""
 NAP_S: Final = (0.0, 0.02)
 _REFUSE: Final = {
@@ -52,7 +52,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
         arrivals.go_on(size.jobs / JOBS_PER_S)
         arrivals.end()
         arena.allow(size.jobs)
-        arena.finish(feeder, patience_s=120.0)
+        arena.finish(feeder, patience_s=300.0)
         batches: list[int] = []
         for watch in arena.watches.values():
             story = watch.look()

@@ -20,12 +20,12 @@ class Size(NamedTuple):
     killers: float
 
 
-SIZES: Final = {"full": Size(5_000, 0.05), "ci": Size(300, 0.02)}
+SIZES: Final = {"full": Size(5_000, 0.02), "ci": Size(300, 0.02)}
 WORKERS: Final = 5
 MAX_CRASHES: Final = 5
 """As by default."""
 NAP_S: Final = (0.0, 0.05)
-_FULL_S: Final = 600.0
+_FULL_S: Final = 900.0
 _LOOK_S: Final = 0.01
 
 

@@ -43,6 +43,7 @@ class Executor:
         self.started: list[Claim] = []
         self.refuses: set[str] = set()
         self.suspect: str | None = None
+        self.is_suspect_over = False
         self.asks_for_suspects = False
         self.residents: tuple[()] = ()
         self.news = asyncio.Event()

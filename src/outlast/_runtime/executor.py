@@ -257,6 +257,7 @@ class Executor:
         self.eager = Eager()
         self.running: dict[str, Run] = {}
         self.suspect: str | None = None  # the one instance, claimed here, that processes have died over; see Lane.
+        self.is_suspect_over = False  # its code has ended; what came of it may not be durable yet.
         self.asks_for_suspects = False  # a lane is claiming, and may get one.
         self._catalogue = catalogue
         self.sink = sink

@@ -265,6 +265,7 @@ class Lane:
         everybody behind them waiting. When it is over, the next in line is claimed alone. One lane at a time asks for
         any: a suspect held for a moment beside another one would share its crash.
         """
+        self._clear()  # what was given back comes with no word that it is.
         if self._executor.suspect is not None or self._executor.asks_for_suspects:
             return demand, self._suspect_crashes - 1
         return (1 if self._crowded else demand), CRASHES_ANY
@@ -305,9 +306,16 @@ class Lane:
             self._isolating = False
 
     def _acquit(self, ids: set[str]) -> None:
-        """Lets the next suspect begin when the last one is among these."""
+        """Lets the next suspect begin when the last one is among these, as soon as that may be."""
         if self._executor.suspect in ids:
-            self._executor.suspect = None
+            self._executor.is_suspect_over = True
+            self._clear()
+
+    def _clear(self) -> None:
+        """Forgets a suspect that is over, once what came of it is durable: until then it would share the next crash."""
+        executor = self._executor
+        if executor.is_suspect_over and executor.suspect not in self._committer.holds():
+            executor.suspect, executor.is_suspect_over = None, False
             self._on_clear()
 
     def dispatch(self) -> None:
@@ -350,6 +358,7 @@ class Lane:
 
     def room(self) -> None:
         """The committer has room again."""
+        self._clear()
         if not self._stopped:
             self.dispatch()
 
