@@ -17,8 +17,8 @@ class Fault:
     """One thing that was done.
 
     Attributes:
-        kind: `kill`, `freeze`, `term`, `outage`, `failover`, `full`, `block`, `lock`, `cut` (some connections, or all of
-            one process), `reset` (likewise, and they may be made again at once), `slow` or `clock`.
+        kind: `kill`, `freeze`, `term`, `outage`, `failover`, `full`, `block`, `lock`, `cut` (some connections, or all
+            of one process), `reset` (likewise, and they may be made again at once), `slow` or `clock`.
         name: The process that it was done to; None: all of them.
         at_us: When, by the history's clock.
         until_us: When it was over; None: never.
