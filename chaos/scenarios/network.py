@@ -24,7 +24,7 @@ class Size(NamedTuple):
     byte_cuts: int
 
 
-SIZES: Final = {"full": Size(25_000, 204, 10_000), "ci": Size(150, 3, 60)}
+SIZES: Final = {"full": Size(25_000, 204, 10_000), "ci": Size(100, 3, 45)}
 LEASE_S: Final = 1.0
 WORKERS: Final = 3
 STATEMENT_S: Final = 1.0
@@ -77,6 +77,10 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
         arena.await_exit(feeders[1], timeout_s=60.0)
         arena.finish(feeders[0], patience_s=120.0)
         _tell(arena, place)
+        if sum(place.knife.counts.values()) < size.byte_cuts / 2:
+            arena.said.append(
+                f"dull: of {size.byte_cuts} cuts at a byte only {sum(place.knife.counts.values())} were made"
+            )
 
     report = stage(
         "network",
