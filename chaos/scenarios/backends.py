@@ -26,7 +26,7 @@ class Size(NamedTuple):
     shutdowns: int
 
 
-SIZES: Final = {"full": Size(60_000, 100, 500, 20), "ci": Size(400, 1, 2, 1)}
+SIZES: Final = {"full": Size(60_000, 100, 500, 20), "ci": Size(800, 1, 2, 1)}
 LEASE_S: Final = 1.0
 WORKERS: Final = 3
 BACK_S: Final = 5.0 + LEASE_S
@@ -61,8 +61,8 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
         counts: Counter[str] = Counter()
         for number, strike in enumerate(strikes, 1):
             arena.allow(size.jobs * number // len(strikes))
-            arena.busy(WORKERS)  # in the middle of these: a crash that hits nothing is none.
-            arena.wait(0.02)
+            arena.wait(0.05)
+            arena.busy(WORKERS, patience_s=10.0)  # a crash that hits nothing is none.
             with arena.fault("outage"):
                 counts[strike(arena, server, number)] += 1
             arena.await_commit_or_end()
