@@ -84,7 +84,7 @@ def _act(arena: Arena, size: Size, maker: Clocks, server: Clock) -> None:
     arena.clocks = maker
     arena.crashes_may_count = False
     feeders = [
-        arena.feed(size.starts, nap_s=(0.0, 0.05)),
+        arena.feed(size.starts, nap_s=(0.0, 0.3)),
         arena.feed(size.starts, nap_s=(0.0, 0.01), program="chain"),
     ]
     hired = [arena.hire() for _ in range(WORKERS)]

@@ -20,7 +20,7 @@ class Size(NamedTuple):
     promotions: int
 
 
-SIZES: Final = {"full": Size(7_500, 50), "ci": Size(120, 2)}
+SIZES: Final = {"full": Size(7_500, 50), "ci": Size(80, 2)}
 LEASE_S: Final = 1.0
 WORKERS: Final = 3
 KEYS: Final = {"gate": 0.5, "wide": 0.5}

@@ -24,7 +24,7 @@ class Size(NamedTuple):
     byte_cuts: int
 
 
-SIZES: Final = {"full": Size(25_000, 204, 10_000), "ci": Size(150, 3, 60)}
+SIZES: Final = {"full": Size(25_000, 204, 10_000), "ci": Size(100, 3, 45)}
 LEASE_S: Final = 1.0
 WORKERS: Final = 3
 STATEMENT_S: Final = 1.0
@@ -65,14 +65,22 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
         for number in range(size.faults):
             if number % len(faults) == 0:
                 arena.dice.shuffle(faults)
-            arena.allow(size.starts * (number + 1) // size.faults)
+            before = arena.commits()
+            arena.allow(size.starts * (2 * number + 1) // (2 * size.faults))
             place.knife.left += size.byte_cuts // size.faults
+            arena.await_commits(before + 20, patience_s=20.0)
             arena.await_so(lambda: place.knife.is_done or not place.live(), timeout_s=60.0, what="cuts at all bytes")
+            arena.allow(size.starts * (number + 1) // size.faults)
+            arena.busy(WORKERS)
             faults[number % len(faults)](arena, place)
             arena.await_commit_or_end()
         arena.await_exit(feeders[1], timeout_s=60.0)
         arena.finish(feeders[0], patience_s=120.0)
         _tell(arena, place)
+        if sum(place.knife.counts.values()) < size.byte_cuts / 2:
+            arena.said.append(
+                f"dull: of {size.byte_cuts} cuts at a byte only {sum(place.knife.counts.values())} were made"
+            )
 
     report = stage(
         "network",

@@ -9,7 +9,6 @@ from typing import Any
 from outlast._codec import clean_text
 from outlast._kernel.forms import called_off, checked_answer
 from outlast._kernel.program import ERRAND
-from outlast._kernel.signatures import plain_object
 from outlast._model import Asked, Note, PendingInput, RecordedStep
 from outlast.engine.checks import PAGE_MAX, checked_limit
 from outlast.engine.drawing import drawn_run
