@@ -17,11 +17,11 @@ class Fault:
     """One thing that was done.
 
     Attributes:
-        kind: `kill`, `freeze`, `term`, `outage`, `failover`, `full`, `block`, `lock`, `cut` (some connections, or all of
-            one process), `reset` (likewise, and they may be made again at once), `slow`, `clock`, `hoard` (of the
+        kind: `kill`, `freeze`, `term`, `outage`, `failover`, `full`, `block`, `lock`, `cut` (some connections, or all
+            of one process), `reset` (likewise, and they may be made again at once), `slow`, `clock`, `hoard` (of the
             interpreter's lock), `refusal` (of an outcome among others), `alone` (the same, of the only one), `deaf`
-            (hints are dropped), `pin` (of old rows) or `power` (looked at afterwards, from what was on the disk at that
-            moment).
+            (hints are dropped), `pin` (of old rows) or `power` (looked at afterwards, from what was on the disk at
+            that moment).
         name: The process that it was done to; None: all of them.
         at_us: When, by the history's clock.
         until_us: When it was over; None: never.
