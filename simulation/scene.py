@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from typing import Any
 
@@ -17,6 +18,8 @@ class Scene:
     Attributes:
         dice: Of the workloads.
         calm: Whether faults are over: what is left must end.
+        runs: Runs of steps so far.
+        notes: What code of the workloads wants to be judged by.
     """
 
     now: Scene
@@ -29,6 +32,12 @@ class Scene:
         self.dice = dice
         self.calm = False
         self.runs = 0
+        self.notes: list[Any] = []
+        self._numbers = itertools.count(1)
+
+    def new_number(self) -> int:
+        """A number that nobody else has."""
+        return next(self._numbers)
 
     def ran(self, instance: str, step: str, *, is_recorded: bool = False) -> int:
         """A step's code begins. Returns a number that no other run of a step has."""

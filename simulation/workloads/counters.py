@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 
 from outlast import Engine, Object, handler, job
 from outlast.errors import CallError, StoreError
-from simulation.scene import Scene, scene
+from simulation.scene import scene
 from simulation.workloads.base import Workload
 
 OBJECTS = 3
@@ -65,20 +64,6 @@ async def call(id: str, number: int) -> list[int] | None:
             await asyncio.sleep(0.1)
 
 
-@job(name="sim.look", max_attempts=1, retention=None)
-async def look(id: str) -> tuple[float, float, list[int]]:
-    """Reads from a worker, which may be the object's owner, and says when."""
-    engine: Engine = asyncio.get_running_loop().owner.engine  # type: ignore[attr-defined]
-    while True:
-        began_s = scene().universe.now
-        try:
-            told = await engine.object(Register, id).read()
-        except (CallError, StoreError):
-            await asyncio.sleep(0.1)
-        else:
-            return began_s, scene().universe.now, told
-
-
 @dataclass
 class Asked:
     """One call: when it was made and answered, and what was told."""
@@ -91,15 +76,35 @@ class Asked:
     happened: bool | None = None
 
 
+@job(name="sim.visit", max_attempts=1, retention=None)
+async def visit(id: str) -> None:
+    """Calls and reads from a worker, without keys: where it owns the object, nothing of it goes through the store."""
+    engine: Engine = asyncio.get_running_loop().owner.engine  # type: ignore[attr-defined]
+    calls = [_ask(engine, id, scene().new_number(), 0.01) for _ in range(2)]
+    reads = [_ask(engine, id, None, 0.0) for _ in range(2)]
+    await asyncio.gather(*calls, *reads)
+    await _ask(engine, id, None, 0.0)
+
+
+async def _ask(engine: Engine, id: str, number: int | None, nap_s: float) -> None:
+    """One call or read, and what it was told, noted at once: who makes it may be killed the moment after."""
+    register, asked = engine.object(Register, id), Asked(id, number, scene().universe.now)
+    scene().notes.append(asked)
+    try:
+        asked.told = await (register.read() if number is None else register.add(number, nap_s))
+        asked.ended_s, asked.happened = scene().universe.now, True
+    except Refused:
+        asked.happened = False
+    except CallError as error:
+        asked.happened = error.happened
+    except StoreError:
+        pass
+
+
 class Counters(Workload):
     """Callers call and read, from the client and from jobs, and note what they were told."""
 
-    programs = (Register, call, look)
-
-    def __init__(self, scene: Scene, size: int) -> None:
-        super().__init__(scene, size)
-        self._asked: list[Asked] = []
-        self._numbers = itertools.count(1)
+    programs = (Register, call, visit)
 
     async def act(self, engine: Engine) -> None:
         callers = [self._caller(engine, f"o{n % OBJECTS}") for n in range(self.size)]
@@ -116,51 +121,31 @@ class Counters(Workload):
     async def _caller(self, engine: Engine, id: str) -> None:
         for _ in range(CALLS):
             await self.pause(self.SPAN_S / CALLS)
-            number = next(self._numbers)
+            number = self.scene.new_number()
             if number % 4 == 2:
-                await self._look(engine, id, number)
+                handle = await self.start_once(engine, visit.new(id=id), f"visit:{number}")
+                await self.surely(lambda handle=handle: handle.result(1000))  # type: ignore[misc]
             elif number % 4 == 0:
                 await self._from_a_job(engine, id, number)
             else:
-                await self._call(engine, id, None if number % 3 == 0 else number)
+                nap_s = self.dice.random() * (3.0 if self.dice.random() < 0.15 else 0.02)
+                await _ask(engine, id, None if number % 3 == 0 else number, nap_s)
 
     async def _from_a_job(self, engine: Engine, id: str, number: int) -> None:
-        asked = self._ask(id, number)
+        asked = Asked(id, number, self.scene.universe.now)
+        self.scene.notes.append(asked)
         handle = await self.start_once(engine, call.new(id=id, number=number), f"call:{number}")
         asked.told = await self.surely(lambda: handle.result(1000))
         asked.ended_s, asked.happened = self.scene.universe.now, asked.told is not None
-
-    async def _look(self, engine: Engine, id: str, number: int) -> None:
-        handle = await self.start_once(engine, look.new(id=id), f"look:{number}")
-        began_s, ended_s, told = await self.surely(lambda: handle.result(1000))
-        self._asked.append(Asked(id, None, began_s, ended_s, told, happened=True))
-
-    async def _call(self, engine: Engine, id: str, number: int | None) -> None:
-        nap_s = self.dice.random() * (3.0 if self.dice.random() < 0.15 else 0.02)
-        register, asked = engine.object(Register, id), self._ask(id, number)
-        try:
-            asked.told = await (register.read() if number is None else register.add(number, nap_s))
-            asked.ended_s, asked.happened = self.scene.universe.now, True
-        except Refused:
-            asked.happened = False
-        except CallError as error:
-            asked.happened = error.happened
-        except StoreError:
-            pass
-
-    def _ask(self, id: str, number: int | None) -> Asked:
-        asked = Asked(id, number, self.scene.universe.now)
-        self._asked.append(asked)
-        return asked
 
     def check(self) -> Iterator[str]:
         states = {
             id: json.loads(state)
             for id, state in self.scene.query("SELECT id, state FROM outlast_objects WHERE type = 'sim.register'")
         }
-        for id in {asked.id for asked in self._asked}:
+        for id in {asked.id for asked in self.scene.notes}:
             state = states.get(id, {"seen": [], "rung": []})
-            yield from _judge(id, state, [asked for asked in self._asked if asked.id == id])
+            yield from _judge(id, state, [asked for asked in self.scene.notes if asked.id == id])
 
 
 def _judge(id: str, state: dict[str, Any], asked: list[Asked]) -> Iterator[str]:
