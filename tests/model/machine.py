@@ -105,13 +105,18 @@ class Twins(RuleBasedStateMachine):
 
     # Starts.
 
-    @initialize(first=st.lists(WHATS, min_size=4, max_size=6), then=st.integers(2, 8))
-    def begin(self, first: Any, then: int) -> None:
+    @initialize(
+        first=st.lists(WHATS, min_size=4, max_size=6), early=st.lists(NAMES, max_size=3), then=st.integers(2, 8)
+    )
+    def begin(self, first: Any, early: Any, then: int) -> None:
         what = programs.errand.new(plan=["ok"])
         self._run(self.engine.schedule(what, _EACH_HOUR, name="hourly", catch_up="all", window=10**7))
         for program, plan in first:
             handle = self._run(self.engine.start(programs.described(program, plan)))
-            self.model.start(Row(handle.id, program, plan))
+            row = Row(handle.id, program, plan)
+            self.model.start(row)
+            for name in early:  # before anybody waits for them.
+                assert self._run(handle.signal(name, "early")) == self.model.signal(row, name, "early", None)
         self._run_some(then)
 
     @precondition(lambda self: self._has_room())
