@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final, NamedTuple
 
 from chaos.arena import Arena, stage
-from chaos.arrivals import Arrivals
 from chaos.faults import Fault
 from chaos.programs import REFUSED
 from chaos.report import Report
+from chaos.roles import CHUNK
 
 
 class Size(NamedTuple):
-    """How much of it: jobs started, every tenth of which comes to nothing that the database takes."""
+    """How much of it: jobs started, every twentieth of which comes to nothing that the database takes."""
 
     jobs: int
 
 
 SIZES: Final = {"full": Size(8_000), "ci": Size(600)}
-SHARES: Final = {"nap": 0.9, "spoil": 0.1}
+SHARES: Final = {"nap": 0.95, "spoil": 0.05}
 WORKERS: Final = 2
-CONCURRENCY: Final = 25
+CONCURRENCY: Final = CHUNK
 JOBS_PER_S: Final = 300
 """Few enough that commits stay small: each is to hold one bad row or so."""
-NAP_S: Final = (0.0, 0.02)
+NAP_S: Final = (0.02, 0.02)
+"""All the same: what is started together ends together, and is committed together."""
 _REFUSE: Final = {
     "sqlite": (
         "CREATE TRIGGER refuse BEFORE UPDATE ON outlast_instances"
@@ -48,10 +50,9 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
         feeder = arena.feed(size.jobs, nap_s=NAP_S, shares=SHARES)
         for _ in range(WORKERS):
             arena.hire(concurrency=CONCURRENCY)
-        arrivals = Arrivals(arena, JOBS_PER_S)
-        arrivals.go_on(size.jobs / JOBS_PER_S)
-        arrivals.end()
-        arena.allow(size.jobs)
+        for count in range(CHUNK, size.jobs + CHUNK, CHUNK):
+            arena.allow(count)
+            time.sleep(CHUNK / JOBS_PER_S)
         arena.finish(feeder, patience_s=300.0)
         batches: list[int] = []
         for watch in arena.watches.values():
