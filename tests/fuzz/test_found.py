@@ -194,6 +194,18 @@ async def test_what_could_not_be_stored_cannot_be_looked_for(hand: Engine) -> No
                 await look(text)
 
 
+async def test_a_signal_without_a_proper_name_is_refused_for_that(hand: Engine) -> None:
+    with pytest.raises(ConfigError, match="a signal's name") as told:
+        await hand.signal("nobody", "x" * 5_000, float("nan"))
+
+    assert len(str(told.value)) < 600
+
+
+def test_a_folder_of_nobody_is_refused() -> None:
+    with pytest.raises(ConfigError, match="home"):
+        Engine("sqlite:///~nobody-of-this-name/x.db").describe()
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("OUTLAST_")]:

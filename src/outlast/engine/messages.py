@@ -56,11 +56,12 @@ class Messages(Acts):
         return receipt.result  # type: ignore[return-value]
 
     def _new_signal(self, target: Target, name: str, payload: Any, dedup_key: str | None) -> Signal:
+        checked_name(name, what="a signal's name")  # first: what is wrong with the payload is told with it.
         text = encode(payload, what=f"the payload of signal {name!r}")
         size = len(text)
         if size > self.config.payload_bytes_max // 4 and (size := len(text.encode())) > self.config.payload_bytes_max:
             raise ValueTooLarge(f"the payload of signal {name!r}", size, self.config.payload_bytes_max)
-        signal = Signal(self._world.new_id(), checked_name(name, what="a signal's name"), text)
+        signal = Signal(self._world.new_id(), name, text)
         signal.instance, signal.key = _address(target)
         if dedup_key is not None:
             signal.dedup_key = checked_name(dedup_key, what="dedup_key")

@@ -167,7 +167,10 @@ def database_path(url: str) -> Path | None:
     name = rest[3:]
     if not name or name.endswith("/"):
         raise ConfigError(f"SQLite URL {url!r} names no file")
-    return Path(name).expanduser().absolute()
+    try:
+        return Path(name).expanduser().absolute()
+    except RuntimeError:
+        raise ConfigError(f"SQLite URL {url!r} names the home of somebody who is not known here") from None
 
 
 def make_file(path: Path) -> None:
