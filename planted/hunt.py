@@ -1,0 +1,136 @@
+"""Asks the hunters, one after the other, until one finds the bug."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from planted.bug import KINDS, LIMITS_S, Bug, Hunter, Kind
+from planted.workshop import ROOT, SOURCES, copied, planted
+
+_SEED: Final = re.compile(r"^seed (\d+): VIOLATION\n(.+)$", re.MULTILINE)
+_TEST: Final = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_FAILED: Final = 1
+"""What the simulation and pytest end with when something is wrong with our code, not with how they were called."""
+
+
+class Unfit(Exception):
+    """A hunter cannot be trusted: it could not be asked, or it is red without any bug."""
+
+
+@dataclass(frozen=True)
+class Catch:
+    """What came of one bug.
+
+    Attributes:
+        hunter: Who found it; None: it lives.
+        seeds: Seeds that the simulation needed.
+        seconds: How long it took, whoever was asked.
+        clue: What was seen: a broken rule, or the test that failed.
+    """
+
+    bug: Bug
+    hunter: Hunter | None
+    seeds: int | None
+    seconds: float
+    clue: str
+
+    def as_dict(self) -> dict[str, object]:
+        """For machines."""
+        return {
+            "name": self.bug.name,
+            "entry": self.bug.entry,
+            "breaks": self.bug.breaks,
+            "file": self.bug.file,
+            "caught_by": self.hunter and self.hunter.kind,
+            "with": self.hunter and list(self.hunter.what),
+            "seeds": self.seeds,
+            "seconds": round(self.seconds, 1),
+            "clue": self.clue,
+        }
+
+
+@dataclass(frozen=True)
+class _Finding:
+    clue: str
+    seed: int | None = None
+
+
+def hunt(bug: Bug, seeds: int, kinds: Collection[Kind] = KINDS) -> Catch:
+    """Plants the bug and asks its hunters. Who finds it must be green without it: else what it says is worth nothing.
+
+    Args:
+        seeds: Of the simulation, at most.
+        kinds: Which hunters are asked.
+
+    Raises: OutOfDate, Unfit.
+    """
+    began = time.monotonic()
+    with planted(bug) as folder:
+        for hunter in bug.hunters:
+            if hunter.kind not in kinds:
+                continue
+            found = _ask(hunter, folder, first=0, seeds=seeds)
+            if found is not None:
+                _check_is_green(hunter, found)
+                count = None if found.seed is None else found.seed + 1
+                return Catch(bug, hunter, count, time.monotonic() - began, found.clue)
+    return Catch(bug, None, None, time.monotonic() - began, "")
+
+
+def check_copies_are_used() -> None:
+    """Whether a copy is what is imported, and not what is installed. Raises: Unfit."""
+    with copied() as folder:
+        told = _run(["-c", "import outlast; print(outlast.__file__)"], folder, 60)
+        if not told.stdout.strip().startswith(str(folder)):
+            raise Unfit(f"the copy in {folder} is not what is imported: {told.stdout}{told.stderr}")
+
+
+def _check_is_green(hunter: Hunter, found: _Finding) -> None:
+    """The same question to our own code: of the simulation, the seed that found something."""
+    without = _ask(hunter, SOURCES, first=found.seed or 0, seeds=1)
+    if without is not None:
+        raise Unfit(f"the {hunter.kind} ({' '.join(hunter.what)}) is red without any bug: {without.clue}")
+
+
+def _ask(hunter: Hunter, folder: Path, *, first: int, seeds: int) -> _Finding | None:
+    if hunter.kind == "simulation":
+        workloads = ",".join(hunter.what)
+        command = ["-m", "simulation", "--seed", str(first), "--seeds", str(seeds), "--workloads", workloads]
+    else:
+        command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *hunter.what]
+    try:
+        told = _run(command, folder, LIMITS_S[hunter.kind])
+    except subprocess.TimeoutExpired:
+        return _Finding("it went on for ever")
+    if told.returncode == 0:
+        return None
+    if told.returncode != _FAILED:
+        raise Unfit(f"{' '.join(command)} ended with {told.returncode}:\n{told.stdout[-2000:]}{told.stderr[-2000:]}")
+    if hunter.kind == "simulation":
+        seen = _SEED.search(told.stdout)
+        if seen is None:
+            raise Unfit(f"{' '.join(command)} broke:\n{told.stdout[-2000:]}{told.stderr[-2000:]}")
+        return _Finding(seen[2], int(seen[1]))
+    failed = _TEST.search(told.stdout)
+    return _Finding(failed[1] if failed else "a test failed")
+
+
+def _run(arguments: list[str], folder: Path, limit_s: float) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONHASHSEED": "0"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=limit_s,
+        check=False,
+    )
