@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV UV_PYTHON PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench chaos lock clean
+.PHONY: help setup demo test check fix bench chaos planted lock clean
 
 help: ## List the commands.
 	@echo "usage: make COMMAND [PYTHON=python3.12] [ARGS=...]"
@@ -57,6 +57,9 @@ bench: $(STAMP) ## Measure. ARGS goes to the benchmark: ARGS="--help".
 
 chaos: $(STAMP) ## Kill, freeze and starve real processes, at full scale; six minutes. ARGS="--help".
 	@$(BIN)/python -m chaos $(ARGS)
+
+planted: $(STAMP) ## Plant bugs in copies of our code, one by one: each must be found; half an hour. ARGS="--help".
+	@$(BIN)/python -m planted $(ARGS)
 
 lock: $(STAMP) ## Resolve uv.lock again after pyproject.toml changed.
 	@$(BIN)/uv lock --python $(BIN)/python

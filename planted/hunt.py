@@ -7,10 +7,10 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from planted.bug import KINDS, LIMITS_S, Bug, Hunter, Kind
 from planted.workshop import ROOT, SOURCES, copied, planted
@@ -55,6 +55,15 @@ class Catch:
             "seconds": round(self.seconds, 1),
             "clue": self.clue,
         }
+
+
+def catch_of(bugs: Mapping[str, Bug], told: Mapping[str, Any]) -> Catch | None:
+    """What `Catch.as_dict` wrote. None: the bug, or its hunter, is another by now."""
+    bug = bugs.get(told["name"])
+    if bug is None or told["caught_by"] is None:
+        return None
+    hunter = Hunter(told["caught_by"], tuple(told["with"]))
+    return Catch(bug, hunter, told["seeds"], told["seconds"], told["clue"]) if hunter in bug.hunters else None
 
 
 @dataclass(frozen=True)

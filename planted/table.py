@@ -69,5 +69,7 @@ def _summary(catches: Sequence[Catch]) -> str:
     caught = ", ".join(f"{count} by the {kind}" for kind, count in sorted(by.items(), key=lambda item: -item[1]))
     text = f"{len(catches)} bugs were planted, {sum(by.values())} caught: {caught or 'none'}."
     if seeds:
-        text += f" Where the simulation caught one it needed {median(seeds):g} seeds in the median, {max(seeds)} at most."
+        text += (
+            f" Where the simulation caught one it needed {median(seeds):g} seeds in the median, {max(seeds)} at most."
+        )
     return text

@@ -20,7 +20,7 @@ BUGS: Final = (
         CLAIMS,
         "{schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';\n\n-- name: commit_full",
         "{schema}_instances.status = 'running';\n\n-- name: commit_full",
-        (simulation("chains"),),
+        (suite("tests/store/contract/test_claims.py", "-k", "sqlite and stale"),),
     ),
     Bug(
         "commit-of-what-does-not-run",
@@ -38,7 +38,11 @@ BUGS: Final = (
         "_store/sqlite/claims.py",
         "[item for item in batch if item.id in ours]",
         "batch",
-        (simulation("boxes"), simulation("families")),
+        (
+            suite(
+                "tests/store/contract/test_signals.py", "tests/store/contract/test_children.py", "-k", "sqlite and lost"
+            ),
+        ),
     ),
     Bug(
         "claim-keeps-epoch",
@@ -56,7 +60,7 @@ BUGS: Final = (
         CLAIMS,
         "commits = {schema}_instances.commits + 1, step = COALESCE",
         "commits = {schema}_instances.commits, step = COALESCE",
-        (simulation("chains"),),
+        (suite("tests/store/contract/test_claims.py", "-k", "sqlite"),),
     ),
     Bug(
         "commits-not-compared",
@@ -65,7 +69,7 @@ BUGS: Final = (
         CLAIMS,
         "    AND (o.commits IS NULL OR {schema}_instances.commits = o.commits) AND (o.status",
         "    AND (o.status",
-        (simulation("chains"), simulation("trips")),
+        (suite("tests/store/contract/test_claims.py", "-k", "sqlite"),),
     ),
     Bug(
         "lost-answer-taken-for-stale",
@@ -74,7 +78,7 @@ BUGS: Final = (
         CLAIMS,
         "WHERE i.commit_epoch = json_extract(o.value, '$[1]')\n",
         "WHERE i.status = 'running' AND i.commit_epoch = json_extract(o.value, '$[1]')\n",
-        (simulation("chains"), suite("tests/engine/test_lost_replies.py")),
+        (suite("tests/engine/test_lost_replies.py"),),
     ),
     Bug(
         "lost-answer-taken-for-done",
@@ -83,7 +87,7 @@ BUGS: Final = (
         "_store/rows.py",
         "    stale = [item.id for item in batch if item.id not in known]\n",
         "    stale: list[str] = []\n",
-        (simulation("chains"), suite("tests/engine/test_lost_replies.py")),
+        (suite("tests/engine/test_lost_replies.py"),),
     ),
     Bug(
         "release-counts-an-attempt",
@@ -92,17 +96,18 @@ BUGS: Final = (
         CLAIMS,
         "ELSE 'scheduled' END, node = NULL,\n    slot = NULL, deadline_us = NULL\nFROM (SELECT",
         "ELSE 'scheduled' END, node = NULL,\n    attempt = attempt + 1, slot = NULL, deadline_us = NULL\nFROM (SELECT",
-        (simulation("chains"), suite("tests/engine/test_drain.py")),
+        (suite("tests/engine/test_drain.py"),),
     ),
     Bug(
         "release-without-epoch",
         "A claim is given back for whoever holds it by now.",
         "A4",
         CLAIMS,
-        "AS o\nWHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';"
+        "AS o\nWHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch "
+        "AND {schema}_instances.status = 'running';"
         "\n\n-- name: owned",
         "AS o\nWHERE {schema}_instances.id = o.id AND {schema}_instances.status = 'running';\n\n-- name: owned",
-        (simulation("chains"), suite("tests/store/contract", "-k", "release")),
+        (suite("tests/store/contract", "-k", "release"),),
     ),
     Bug(
         "crash-counts-an-attempt",
@@ -111,7 +116,7 @@ BUGS: Final = (
         LEASES,
         "crashes = crashes + 1,\n",
         "crashes = crashes + 1, attempt = attempt + 1,\n",
-        (simulation("chains"), suite("tests/engine/test_crashes.py")),
+        (suite("tests/engine/test_crashes.py"),),
     ),
     Bug(
         "crash-not-counted",
@@ -120,7 +125,7 @@ BUGS: Final = (
         LEASES,
         "crashes = crashes + 1,\n",
         "crashes = crashes,\n",
-        (simulation("chains"), suite("tests/engine/test_crashes.py")),
+        (suite("tests/engine/test_crashes.py"),),
     ),
     Bug(
         "reap-without-looking",
@@ -129,7 +134,7 @@ BUGS: Final = (
         LEASES,
         "NOT EXISTS (SELECT 1 FROM {schema}_nodes WHERE {schema}_nodes.id = i.node))\n    LIMIT",
         "EXISTS (SELECT 1 FROM {schema}_nodes WHERE {schema}_nodes.id <> i.node))\n    LIMIT",
-        (simulation("chains"),),
+        (suite("tests/store/contract/test_leases.py", "-k", "sqlite"),),
     ),
     Bug(
         "reap-only-known-nodes",
@@ -147,7 +152,7 @@ BUGS: Final = (
         UPKEEP,
         "if known is None or known[0] != beat.beat:",
         "if known is None:",
-        (simulation("chains"), suite("tests/runtime/test_reaper.py")),
+        (suite("tests/runtime/test_reaper.py"),),
     ),
     Bug(
         "reaper-does-not-wait-a-lease",
@@ -156,7 +161,7 @@ BUGS: Final = (
         UPKEEP,
         "if silent_s > beat.lease_s and",
         "if silent_s > beat.lease_s / 8 and",
-        (simulation("chains"), suite("tests/runtime/test_reaper.py")),
+        (suite("tests/runtime/test_reaper.py"),),
     ),
     Bug(
         "reaper-trusts-old-looks",
@@ -165,7 +170,7 @@ BUGS: Final = (
         UPKEEP,
         "            self._seen.clear()\n            self._overdue_from",
         "            self._overdue_from",
-        (simulation("chains"), suite("tests/runtime/test_reaper.py", "tests/runtime/test_silent_nodes.py")),
+        (suite("tests/runtime/test_reaper.py", "tests/runtime/test_silent_nodes.py"),),
     ),
     Bug(
         "bury-without-beat",
@@ -174,7 +179,7 @@ BUGS: Final = (
         LEASES,
         "WHERE id = :node AND beat = :beat;",
         "WHERE id = :node AND beat <= beat + :beat;",
-        (simulation("chains"), suite("tests/store/contract", "-k", "bury or leases")),
+        (suite("tests/store/contract", "-k", "bury or leases"),),
     ),
     Bug(
         "lease-counts-from-the-answer",
@@ -183,7 +188,7 @@ BUGS: Final = (
         NODE,
         "            self._asked_at = asked_at\n            self.renewed()",
         "            self._asked_at = self._world.monotonic()\n            self.renewed()",
-        (simulation("counters"), suite("tests/runtime/test_node.py", "tests/objects")),
+        (suite("tests/runtime/test_node.py", "tests/objects"),),
     ),
     Bug(
         "no-fencing-in-doubt",
@@ -192,7 +197,7 @@ BUGS: Final = (
         NODE,
         "        if late_s > FENCE_SHARE * self._lease_s and not self.in_doubt:",
         "        if late_s > 1000 * self._lease_s and not self.in_doubt:",
-        (simulation("chains"), suite("tests/runtime/test_node.py", "tests/engine/test_leases.py")),
+        (suite("tests/runtime/test_node.py", "tests/engine/test_leases.py"),),
     ),
     Bug(
         "buried-and-goes-on",
@@ -201,7 +206,7 @@ BUGS: Final = (
         NODE,
         "        self.id = self._world.new_node_id()\n        # Nothing",
         "        # Nothing",
-        (simulation("chains"), suite("tests/runtime/test_node.py")),
+        (suite("tests/runtime/test_node.py"),),
     ),
     Bug(
         "orphans-stay",
@@ -219,7 +224,7 @@ BUGS: Final = (
         UPKEEP,
         "self._stop({id for id, _ in lost})",
         "self._pause({id for id, _ in lost})",
-        (simulation("chains"), suite("tests/runtime/test_reconciler.py")),
+        (suite("tests/runtime/test_reconciler.py"),),
     ),
     Bug(
         "half-a-refused-batch",
@@ -228,7 +233,7 @@ BUGS: Final = (
         COMMITTER,
         "            await self._commit(batch[middle:])\n",
         "",
-        (simulation("chains"), suite("tests/runtime/test_committer.py")),
+        (suite("tests/runtime/test_committer.py"),),
     ),
     Bug(
         "answer-before-the-commit",
@@ -246,7 +251,7 @@ BUGS: Final = (
         "_runtime/lane.py",
         "            self._release(self._buffer)\n            self._buffer.clear()",
         "            self._buffer.clear()",
-        (simulation("chains"), suite("tests/runtime/test_lane.py")),
+        (suite("tests/runtime/test_lane.py"),),
     ),
     Bug(
         "drained-steps-not-given-back",
@@ -255,7 +260,7 @@ BUGS: Final = (
         "_runtime/executor.py",
         "        if run.why is not Why.LOST:\n            self.sink.release(",
         "        if run.why is Why.LOST:\n            self.sink.release(",
-        (simulation("chains"), suite("tests/engine/test_drain.py")),
+        (suite("tests/engine/test_drain.py"),),
     ),
     Bug(
         "no-polling",
@@ -292,6 +297,9 @@ BUGS: Final = (
         "_kernel/settle.py",
         "status = states.SCHEDULED if delay_s > 0 or limited else states.READY",
         "status = states.SCHEDULED if limited else states.READY",
-        (suite("tests/store/contract", "-k", "sqlite and delay"), suite("tests/engine/test_attempts.py")),
+        (
+            suite("tests/store/contract", "-k", "sqlite and delay"),
+            suite("tests/engine/test_attempts.py"),
+        ),
     ),
 )

@@ -62,7 +62,7 @@ BUGS: Final = (
         "_runtime/committer.py",
         "if freed := {KEY + item.frees for item in settlements if item.frees is not None}:",
         "if freed := {KEY + item.frees for item in settlements if item.frees == ''}:",
-        (simulation("chains"), suite("tests/engine/test_keys.py", "tests/engine/test_limits.py")),
+        (suite("tests/engine/test_keys.py", "tests/engine/test_limits.py"),),
     ),
     Bug(
         "admitted-past-the-gate",
@@ -73,7 +73,7 @@ BUGS: Final = (
         "ELSE 'blocked' END,\n",
         "SET status = CASE WHEN concurrency_key = '' AND rate_limit IS NULL AND paused_us IS NULL THEN 'ready' "
         "ELSE 'ready' END,\n",
-        (simulation("chains"), suite("tests/store/contract/test_limits.py", "-k", "sqlite")),
+        (suite("tests/store/contract/test_limits.py", "-k", "sqlite"),),
     ),
     Bug(
         "bucket-never-fills",

@@ -17,7 +17,8 @@ BUGS: Final = (
         "The state of an object is written by whoever has owned it once.",
         "O1",
         OBJECTS,
-        "+{schema}_objects.node = :node\n    AND {schema}_objects.epoch = w.epoch AND {schema}_objects.commits < w.number;",
+        "+{schema}_objects.node = :node\n"
+        "    AND {schema}_objects.epoch = w.epoch AND {schema}_objects.commits < w.number;",
         "{schema}_objects.commits < w.number;",
         (simulation("counters"),),
     ),
@@ -28,14 +29,15 @@ BUGS: Final = (
         OBJECTS,
         "    AND {schema}_objects.epoch = w.epoch AND {schema}_objects.commits < w.number;",
         "    AND {schema}_objects.epoch = w.epoch AND {schema}_objects.commits <= w.number;",
-        (simulation("counters"), suite("tests/store/contract/test_objects.py", "-k", "sqlite")),
+        (suite("tests/store/contract/test_objects.py", "-k", "sqlite"),),
     ),
     Bug(
         "effects-of-a-refused-save",
         "Alarms are moved and calls answered for a state that was not written.",
         "O2",
         OBJECTS,
-        "WHERE o.node = :node AND o.epoch = json_extract(w.value, '$[2]') AND o.commits < json_extract(w.value, '$[3]');",
+        "WHERE o.node = :node AND o.epoch = json_extract(w.value, '$[2]') "
+        "AND o.commits < json_extract(w.value, '$[3]');",
         "WHERE o.epoch > 0;",
         (simulation("counters"), suite("tests/store/contract/test_objects.py", "-k", "sqlite")),
     ),
@@ -44,7 +46,8 @@ BUGS: Final = (
         "An object is taken over from an owner that lives.",
         "O1",
         OBJECTS,
-        "WHERE o.node IS NULL OR o.node = excluded.node OR NOT EXISTS (SELECT 1 FROM {schema}_nodes AS n WHERE n.id = o.node)",
+        "WHERE o.node IS NULL OR o.node = excluded.node OR NOT EXISTS "
+        "(SELECT 1 FROM {schema}_nodes AS n WHERE n.id = o.node)",
         "WHERE o.epoch > 0",
         (simulation("counters"),),
     ),
@@ -107,7 +110,8 @@ BUGS: Final = (
         "A call made again under its key happens again.",
         "O5",
         POSTED,
-        "json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'), json_extract(value, '$[7]'),\n"
+        "json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'), "
+        "json_extract(value, '$[7]'),\n"
         "    json_extract(value, '$[9]')",
         "json_extract(value, '$[4]'), json_extract(value, '$[5]'), NULL, json_extract(value, '$[7]'),\n"
         "    json_extract(value, '$[9]')",
@@ -120,7 +124,7 @@ BUGS: Final = (
         POSTED,
         "{schema}_calls.id = w.id\n    AND +answered_us IS NULL;",
         "{schema}_calls.id = w.id;",
-        (simulation("counters"), suite("tests/store/contract/test_calls.py", "-k", "sqlite")),
+        (suite("tests/store/contract/test_calls.py", "-k", "sqlite"),),
     ),
     Bug(
         "listed-and-served-again",
@@ -129,7 +133,7 @@ BUGS: Final = (
         RESIDENT,
         "            return item.seen > self.owned_since and self._house.monotonic() < item.until\n",
         "            return self._house.monotonic() < item.until\n",
-        (simulation("counters"), suite("tests/objects/test_races.py")),
+        (suite("tests/objects/test_races.py"),),
     ),
     Bug(
         "alarm-gone-before-its-state",
@@ -159,16 +163,17 @@ BUGS: Final = (
         "    SELECT a.type, a.id, a.name, a.revision FROM json_each(:finished) JOIN {schema}_alarms AS a\n"
         "        ON a.type = json_extract(value, '$[0]') AND a.id = json_extract(value, '$[1]')\n"
         "            AND a.name = json_extract(value, '$[2]'));",
-        (simulation("counters"), suite("tests/store/contract/test_alarms.py", "-k", "sqlite")),
+        (suite("tests/store/contract/test_alarms.py", "-k", "sqlite"),),
     ),
     Bug(
         "stopped-and-not-released",
         "An object that was stopped is still owned by its node.",
         "O7",
         RESIDENT,
-        "            if not self.gone:\n                await self._house.release(self, is_done=item.call is not None)\n",
+        "            if not self.gone:\n"
+        "                await self._house.release(self, is_done=item.call is not None)\n",
         "",
-        (simulation("counters"), suite("tests/objects/test_lifecycle.py")),
+        (suite("tests/objects/test_lifecycle.py"),),
     ),
     Bug(
         "objects-kept-by-the-closed",
@@ -177,6 +182,6 @@ BUGS: Final = (
         "_runtime/objects/keeper.py",
         "            if await self._store.objects.release(node, None):\n",
         "            if not node:\n",
-        (simulation("counters"), suite("tests/objects/test_lifecycle.py")),
+        (suite("tests/objects/test_lifecycle.py"),),
     ),
 )

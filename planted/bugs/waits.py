@@ -37,7 +37,7 @@ BUGS: Final = (
         SIGNALS,
         "\n        AND s.id NOT IN (SELECT value FROM json_each(json_extract(p.value, '$[2]'))));",
         ");",
-        (simulation("boxes"), suite("tests/engine/test_signals.py", "tests/store/contract/test_signals.py")),
+        (suite("tests/engine/test_signals.py", "tests/store/contract/test_signals.py"),),
     ),
     Bug(
         "all-mail-used-up",
@@ -73,7 +73,7 @@ BUGS: Final = (
         SIGNALS,
         "    AND consumed_us < :old_us;",
         "    AND consumed_us >= :old_us;",
-        (simulation("boxes"), suite("tests/store/contract/test_signals.py", "-k", "sqlite")),
+        (suite("tests/store/contract/test_signals.py", "-k", "sqlite"),),
     ),
     Bug(
         "dedup-keys-forgotten",
@@ -91,7 +91,7 @@ BUGS: Final = (
         "_store/post.py",
         "if n in targets and targets[n].status not in FINAL]",
         "if n in targets]",
-        (simulation("boxes"), suite("tests/store/contract/test_signals.py", "-k", "sqlite")),
+        (suite("tests/store/contract/test_signals.py", "-k", "sqlite"),),
     ),
     Bug(
         "claims-without-mail",
@@ -136,7 +136,7 @@ BUGS: Final = (
         SIGNALS,
         "    due_us = :now_us, wake_us = NULL\n",
         "    due_us = :now_us\n",
-        (simulation("boxes"), suite("tests/store/contract/test_signals.py", "-k", "sqlite and deadline")),
+        (suite("tests/store/contract/test_signals.py", "-k", "sqlite and deadline"),),
     ),
     Bug(
         "timekeeper-skips-the-exact-moment",
@@ -171,12 +171,14 @@ BUGS: Final = (
         "D1",
         EFFECTS,
         "    status = CASE WHEN o.pending > 0 THEN 'waiting'\n"
-        "        WHEN concurrency_key IS NULL AND rate_limit IS NULL AND paused_us IS NULL THEN 'ready' ELSE 'scheduled' END,\n"
+        "        WHEN concurrency_key IS NULL AND rate_limit IS NULL AND paused_us IS NULL THEN 'ready' "
+        "ELSE 'scheduled' END,\n"
         "    due_us = CASE WHEN o.pending > 0 THEN due_us ELSE :now_us END, "
         "wake_us = CASE WHEN o.pending > 0 THEN wake_us END\n"
         "FROM (SELECT",
         "    status = CASE"
-        "        WHEN concurrency_key IS NULL AND rate_limit IS NULL AND paused_us IS NULL THEN 'ready' ELSE 'scheduled' END,\n"
+        "        WHEN concurrency_key IS NULL AND rate_limit IS NULL AND paused_us IS NULL THEN 'ready' "
+        "ELSE 'scheduled' END,\n"
         "    due_us = CASE WHEN o.pending > 0 THEN due_us ELSE :now_us END, "
         "wake_us = CASE WHEN o.pending > 0 THEN wake_us END\n"
         "FROM (SELECT",
@@ -207,7 +209,7 @@ BUGS: Final = (
         INSTANCES,
         "SET status = 'cancelled', epoch = epoch + 1, node = NULL",
         "SET status = 'cancelled', node = NULL",
-        (simulation("families"), suite("tests/engine/test_operations.py", "tests/store/contract/test_instances.py")),
+        (suite("tests/engine/test_operations.py", "tests/store/contract/test_instances.py"),),
     ),
     Bug(
         "cancel-of-what-has-ended",
@@ -216,7 +218,7 @@ BUGS: Final = (
         INSTANCES,
         "    AND status IN ('scheduled', 'ready', 'blocked', 'running', 'waiting', 'quarantined');",
         "    AND status <> 'cancelled';",
-        (simulation("families"), suite("tests/store/contract/test_instances.py", "-k", "sqlite and cancel")),
+        (suite("tests/store/contract/test_instances.py", "-k", "sqlite and cancel"),),
     ),
     Bug(
         "prune-what-lives",
@@ -225,7 +227,7 @@ BUGS: Final = (
         "_store/sqlite/sql/upkeep.sql",
         "WHERE id IN (SELECT value FROM json_each(:ids)) AND finished_us IS NOT NULL;\n\n-- name: removable",
         "WHERE id IN (SELECT value FROM json_each(:ids));\n\n-- name: removable",
-        (simulation("chains"), suite("tests/store/contract/test_upkeep.py", "-k", "sqlite")),
+        (suite("tests/store/contract/test_upkeep.py", "-k", "sqlite"),),
     ),
     Bug(
         "prune-children-of-the-living",
@@ -234,7 +236,7 @@ BUGS: Final = (
         "_store/sqlite/sql/upkeep.sql",
         "WHERE p.id = i.parent AND (p.finished_us IS NULL OR i.step = '~errand')))\n    ORDER BY i.expires_us",
         "WHERE p.id = i.parent AND (p.finished_us < 0 OR i.step = '~errand')))\n    ORDER BY i.expires_us",
-        (simulation("families"), suite("tests/store/contract/test_children.py", "-k", "sqlite and prune")),
+        (suite("tests/store/contract/test_children.py", "-k", "sqlite and prune"),),
     ),
     Bug(
         "two-who-fire",
@@ -252,7 +254,7 @@ BUGS: Final = (
         "_kernel/looks.py",
         "correlation_key=None if tick is None else tick_key(row.name, tick),",
         "correlation_key=None if tick is None else tick_key(row.name, tick) + id,",
-        (simulation("ticks"), suite("tests/store/contract/test_schedules.py", "-k", "sqlite")),
+        (suite("tests/store/contract/test_schedules.py", "-k", "sqlite"),),
     ),
     Bug(
         "fired-and-not-decided",
