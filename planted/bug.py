@@ -59,3 +59,8 @@ def lab(*selection: str) -> Hunter:
 def suite(*selection: str) -> Hunter:
     """A narrow selection of the tests."""
     return Hunter("suite", selection)
+
+
+def contract(file: str, test: str, store: str) -> Hunter:
+    """One test of what both stores must do: of `tests/store/contract/test_FILE.py`, with this store."""
+    return suite(f"tests/store/contract/test_{file}.py::{test}", "-k", store)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from planted.bug import Bug, simulation, suite
+from planted.bug import Bug, contract, simulation, suite
 
 CLAIMS: Final = "_store/sqlite/sql/claims.sql"
 LEASES: Final = "_store/sqlite/sql/leases.sql"
@@ -20,7 +20,7 @@ BUGS: Final = (
         CLAIMS,
         "{schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';\n\n-- name: commit_full",
         "{schema}_instances.status = 'running';\n\n-- name: commit_full",
-        (suite("tests/store/contract/test_claims.py", "-k", "sqlite and stale"),),
+        (contract("claims", "test_a_stale_claim_changes_nothing", "sqlite"),),
     ),
     Bug(
         "commit-of-what-does-not-run",
@@ -38,11 +38,7 @@ BUGS: Final = (
         "_store/sqlite/claims.py",
         "[item for item in batch if item.id in ours]",
         "batch",
-        (
-            suite(
-                "tests/store/contract/test_signals.py", "tests/store/contract/test_children.py", "-k", "sqlite and lost"
-            ),
-        ),
+        (contract("children", "test_only_what_is_written_has_effects", "sqlite"),),
     ),
     Bug(
         "claim-keeps-epoch",
@@ -60,7 +56,7 @@ BUGS: Final = (
         CLAIMS,
         "commits = {schema}_instances.commits + 1, step = COALESCE",
         "commits = {schema}_instances.commits, step = COALESCE",
-        (suite("tests/store/contract/test_claims.py", "-k", "sqlite"),),
+        (contract("claims", "test_a_step_after_which_its_claim_goes_on_counts_once", "sqlite"),),
     ),
     Bug(
         "commits-not-compared",
@@ -69,7 +65,7 @@ BUGS: Final = (
         CLAIMS,
         "    AND (o.commits IS NULL OR {schema}_instances.commits = o.commits) AND (o.status",
         "    AND (o.status",
-        (suite("tests/store/contract/test_claims.py", "-k", "sqlite"),),
+        (contract("claims", "test_a_step_after_which_its_claim_goes_on_counts_once", "sqlite"),),
     ),
     Bug(
         "lost-answer-taken-for-stale",
@@ -78,7 +74,7 @@ BUGS: Final = (
         CLAIMS,
         "WHERE i.commit_epoch = json_extract(o.value, '$[1]')\n",
         "WHERE i.status = 'running' AND i.commit_epoch = json_extract(o.value, '$[1]')\n",
-        (suite("tests/engine/test_lost_replies.py"),),
+        (contract("claims", "test_a_commit_repeated_after_a_lost_reply_is_ours_and_writes_once", "sqlite"),),
     ),
     Bug(
         "lost-answer-taken-for-done",
@@ -87,7 +83,7 @@ BUGS: Final = (
         "_store/rows.py",
         "    stale = [item.id for item in batch if item.id not in known]\n",
         "    stale: list[str] = []\n",
-        (suite("tests/engine/test_lost_replies.py"),),
+        (contract("claims", "test_only_stale_claims_of_a_batch_are_left_out", "sqlite"),),
     ),
     Bug(
         "release-counts-an-attempt",
@@ -96,7 +92,7 @@ BUGS: Final = (
         CLAIMS,
         "ELSE 'scheduled' END, node = NULL,\n    slot = NULL, deadline_us = NULL\nFROM (SELECT",
         "ELSE 'scheduled' END, node = NULL,\n    attempt = attempt + 1, slot = NULL, deadline_us = NULL\nFROM (SELECT",
-        (suite("tests/engine/test_drain.py"),),
+        (contract("claims", "test_a_release_costs_no_attempt", "sqlite"),),
     ),
     Bug(
         "release-without-epoch",
@@ -107,7 +103,7 @@ BUGS: Final = (
         "AND {schema}_instances.status = 'running';"
         "\n\n-- name: owned",
         "AS o\nWHERE {schema}_instances.id = o.id AND {schema}_instances.status = 'running';\n\n-- name: owned",
-        (suite("tests/store/contract", "-k", "release"),),
+        (contract("claims", "test_a_release_of_another_epoch_does_nothing", "sqlite"),),
     ),
     Bug(
         "crash-counts-an-attempt",
@@ -116,7 +112,7 @@ BUGS: Final = (
         LEASES,
         "crashes = crashes + 1,\n",
         "crashes = crashes + 1, attempt = attempt + 1,\n",
-        (suite("tests/engine/test_crashes.py"),),
+        (contract("leases", "test_the_work_of_the_dead_is_given_back", "sqlite"),),
     ),
     Bug(
         "crash-not-counted",
@@ -125,7 +121,7 @@ BUGS: Final = (
         LEASES,
         "crashes = crashes + 1,\n",
         "crashes = crashes,\n",
-        (suite("tests/engine/test_crashes.py"),),
+        (contract("leases", "test_a_row_that_crashes_too_often_is_quarantined", "sqlite"),),
     ),
     Bug(
         "reap-without-looking",
@@ -134,7 +130,7 @@ BUGS: Final = (
         LEASES,
         "NOT EXISTS (SELECT 1 FROM {schema}_nodes WHERE {schema}_nodes.id = i.node))\n    LIMIT",
         "EXISTS (SELECT 1 FROM {schema}_nodes WHERE {schema}_nodes.id <> i.node))\n    LIMIT",
-        (suite("tests/store/contract/test_leases.py", "-k", "sqlite"),),
+        (contract("leases", "test_the_work_of_the_living_is_left", "sqlite"),),
     ),
     Bug(
         "reap-only-known-nodes",
@@ -179,7 +175,7 @@ BUGS: Final = (
         LEASES,
         "WHERE id = :node AND beat = :beat;",
         "WHERE id = :node AND beat <= beat + :beat;",
-        (suite("tests/store/contract", "-k", "bury or leases"),),
+        (contract("leases", "test_who_has_renewed_since_is_not_buried", "sqlite"),),
     ),
     Bug(
         "lease-counts-from-the-answer",
@@ -188,7 +184,7 @@ BUGS: Final = (
         NODE,
         "            self._asked_at = asked_at\n            self.renewed()",
         "            self._asked_at = self._world.monotonic()\n            self.renewed()",
-        (suite("tests/runtime/test_node.py", "tests/objects"),),
+        (suite("tests/runtime/test_node.py", "tests/objects/test_races.py"),),
     ),
     Bug(
         "no-fencing-in-doubt",
@@ -197,7 +193,7 @@ BUGS: Final = (
         NODE,
         "        if late_s > FENCE_SHARE * self._lease_s and not self.in_doubt:",
         "        if late_s > 1000 * self._lease_s and not self.in_doubt:",
-        (suite("tests/runtime/test_node.py", "tests/engine/test_leases.py"),),
+        (suite("tests/runtime/test_node.py"),),
     ),
     Bug(
         "buried-and-goes-on",
@@ -215,7 +211,7 @@ BUGS: Final = (
         UPKEEP,
         "orphans = {(id, epoch) for id, epoch in rows if id not in held}",
         "orphans = {(id, epoch) for id, epoch in rows if not id}",
-        (simulation("chains"),),
+        (suite("tests/runtime/test_reconciler.py"),),
     ),
     Bug(
         "lost-claims-run-on",
@@ -242,7 +238,7 @@ BUGS: Final = (
         COMMITTER,
         "        self._answers[settlement.id] = future\n        self.put(settlement, queue, program)",
         "        future.set_result(True)\n        self.put(settlement, queue, program)",
-        (simulation("chains"),),
+        (suite("tests/engine/test_machines.py::test_the_step_before_is_committed_while_the_next_one_runs"),),
     ),
     Bug(
         "shutdown-drops-claims",
@@ -260,7 +256,7 @@ BUGS: Final = (
         "_runtime/executor.py",
         "        if run.why is not Why.LOST:\n            self.sink.release(",
         "        if run.why is Why.LOST:\n            self.sink.release(",
-        (suite("tests/engine/test_drain.py"),),
+        (suite("tests/runtime/test_executor.py"),),
     ),
     Bug(
         "no-polling",
@@ -269,7 +265,7 @@ BUGS: Final = (
         "_runtime/lane.py",
         "                    self._rung = True\n                    pause_s = min",
         "                    self._rung = False\n                    pause_s = min",
-        (simulation("chains"),),
+        (suite("tests/runtime/test_lane.py::test_polling_finds_what_nobody_rang_for"),),
     ),
     Bug(
         "paused-queue-is-claimed",
@@ -278,7 +274,7 @@ BUGS: Final = (
         CLAIMS,
         "        AND NOT EXISTS (SELECT 1 FROM {schema}_queues WHERE name = :queue)\n    ORDER BY priority",
         "    ORDER BY priority",
-        (suite("tests/store/contract", "-k", "sqlite and pause"),),
+        (contract("claims", "test_nobody_takes_from_a_paused_queue", "sqlite"),),
     ),
     Bug(
         "unknown-programs-claimed",
@@ -288,18 +284,6 @@ BUGS: Final = (
         "        AND program || '@' || version IN (SELECT value FROM json_each(:known)) AND crashes <= :crashes_max\n"
         "        AND NOT EXISTS",
         "        AND :known IS NOT NULL AND crashes <= :crashes_max\n        AND NOT EXISTS",
-        (suite("tests/engine/test_unknown_programs.py"),),
-    ),
-    Bug(
-        "retry-at-once",
-        "An attempt that failed is followed by the next at once, without its wait.",
-        "F8",
-        "_kernel/settle.py",
-        "status = states.SCHEDULED if delay_s > 0 or limited else states.READY",
-        "status = states.SCHEDULED if limited else states.READY",
-        (
-            suite("tests/store/contract", "-k", "sqlite and delay"),
-            suite("tests/engine/test_attempts.py"),
-        ),
+        (contract("claims", "test_programs_that_the_node_does_not_know_are_left", "sqlite"),),
     ),
 )

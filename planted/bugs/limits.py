@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from planted.bug import Bug, simulation, suite
+from planted.bug import Bug, contract, simulation, suite
 
 LIMITS: Final = "_store/sqlite/sql/limits.sql"
 RULES: Final = "_kernel/limits.py"
@@ -62,7 +62,7 @@ BUGS: Final = (
         "_runtime/committer.py",
         "if freed := {KEY + item.frees for item in settlements if item.frees is not None}:",
         "if freed := {KEY + item.frees for item in settlements if item.frees == ''}:",
-        (suite("tests/engine/test_keys.py", "tests/engine/test_limits.py"),),
+        (suite("tests/engine/test_keys.py"),),
     ),
     Bug(
         "admitted-past-the-gate",
@@ -73,7 +73,7 @@ BUGS: Final = (
         "ELSE 'blocked' END,\n",
         "SET status = CASE WHEN concurrency_key = '' AND rate_limit IS NULL AND paused_us IS NULL THEN 'ready' "
         "ELSE 'ready' END,\n",
-        (suite("tests/store/contract/test_limits.py", "-k", "sqlite"),),
+        (contract("limits", "test_what_has_a_limit_is_not_ready_before_it_is_admitted", "sqlite"),),
     ),
     Bug(
         "bucket-never-fills",
@@ -109,6 +109,6 @@ BUGS: Final = (
         "_store/sqlite/limits.py",
         "tokens=bucket.tokens - verdict.spent.get(rate, 0.0)",
         "tokens=bucket.tokens - 0.0",
-        (suite("tests/store/contract/test_limits.py", "-k", "sqlite and tokens"),),
+        (contract("limits", "test_tokens_are_taken_with_the_claim_and_come_back_with_time", "sqlite"),),
     ),
 )

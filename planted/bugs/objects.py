@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from planted.bug import Bug, simulation, suite
+from planted.bug import Bug, contract, simulation, suite
 
 OBJECTS: Final = "_store/sqlite/sql/objects.sql"
 ALARMS: Final = "_store/sqlite/sql/alarms.sql"
@@ -20,7 +20,7 @@ BUGS: Final = (
         "+{schema}_objects.node = :node\n"
         "    AND {schema}_objects.epoch = w.epoch AND {schema}_objects.commits < w.number;",
         "{schema}_objects.commits < w.number;",
-        (simulation("counters"),),
+        (contract("objects", "test_only_the_owner_saves_and_only_under_its_epoch", "sqlite"),),
     ),
     Bug(
         "save-counted-by-nobody",
@@ -29,7 +29,7 @@ BUGS: Final = (
         OBJECTS,
         "    AND {schema}_objects.epoch = w.epoch AND {schema}_objects.commits < w.number;",
         "    AND {schema}_objects.epoch = w.epoch AND {schema}_objects.commits <= w.number;",
-        (suite("tests/store/contract/test_objects.py", "-k", "sqlite"),),
+        (contract("objects", "test_what_an_earlier_try_has_done_is_not_done_again", "sqlite"),),
     ),
     Bug(
         "effects-of-a-refused-save",
@@ -39,7 +39,10 @@ BUGS: Final = (
         "WHERE o.node = :node AND o.epoch = json_extract(w.value, '$[2]') "
         "AND o.commits < json_extract(w.value, '$[3]');",
         "WHERE o.epoch > 0;",
-        (simulation("counters"), suite("tests/store/contract/test_objects.py", "-k", "sqlite")),
+        (
+            simulation("counters"),
+            contract("alarms", "test_a_stale_commit_moves_sets_and_cancels_nothing", "sqlite"),
+        ),
     ),
     Bug(
         "taken-from-the-living",
@@ -49,7 +52,7 @@ BUGS: Final = (
         "WHERE o.node IS NULL OR o.node = excluded.node OR NOT EXISTS "
         "(SELECT 1 FROM {schema}_nodes AS n WHERE n.id = o.node)",
         "WHERE o.epoch > 0",
-        (simulation("counters"),),
+        (contract("objects", "test_another_living_owner_keeps_it", "sqlite"),),
     ),
     Bug(
         "taken-under-the-same-epoch",
@@ -58,7 +61,10 @@ BUGS: Final = (
         OBJECTS,
         "SET node = excluded.node, epoch = o.epoch + 1,",
         "SET node = excluded.node, epoch = o.epoch,",
-        (simulation("counters"), suite("tests/store/contract/test_objects.py", "-k", "sqlite")),
+        (
+            simulation("counters"),
+            contract("objects", "test_who_wants_what_it_owns_makes_its_own_old_writes_come_too_late", "sqlite"),
+        ),
     ),
     Bug(
         "answer-before-save",
@@ -76,7 +82,10 @@ BUGS: Final = (
         RESIDENT,
         "            self.in_flight.late.append(reply)\n",
         "            reply.give()\n",
-        (simulation("counters"), suite("tests/objects/test_races.py")),
+        (
+            simulation("counters"),
+            suite("tests/objects/test_races.py"),
+        ),
     ),
     Bug(
         "read-without-sureness",
@@ -85,7 +94,12 @@ BUGS: Final = (
         RESIDENT,
         "        if not self._house.is_sure() and not await self._house.confirm(self):\n",
         "        if not self._house.is_sure() and self.gone:\n",
-        (simulation("counters"), suite("tests/objects/test_races.py")),
+        (
+            simulation("counters"),
+            suite(
+                "tests/objects/test_races.py::test_a_node_whose_lease_is_in_doubt_asks_who_owns_the_object_before_it_answers"
+            ),
+        ),
     ),
     Bug(
         "answer-without-sureness",
@@ -94,7 +108,12 @@ BUGS: Final = (
         RESIDENT,
         "        elif self._house.is_sure() or await self._house.confirm(self):\n",
         "        elif not self.gone:\n",
-        (simulation("counters"), suite("tests/objects/test_races.py")),
+        (
+            simulation("counters"),
+            suite(
+                "tests/objects/test_races.py::test_a_node_whose_lease_is_in_doubt_asks_who_owns_the_object_before_it_answers"
+            ),
+        ),
     ),
     Bug(
         "failed-handler-leaves-state",
@@ -115,7 +134,10 @@ BUGS: Final = (
         "    json_extract(value, '$[9]')",
         "json_extract(value, '$[4]'), json_extract(value, '$[5]'), NULL, json_extract(value, '$[7]'),\n"
         "    json_extract(value, '$[9]')",
-        (simulation("counters"),),
+        (
+            simulation("counters"),
+            contract("calls", "test_a_key_stands_for_one_call_of_one_object", "sqlite"),
+        ),
     ),
     Bug(
         "answered-twice",
@@ -124,7 +146,7 @@ BUGS: Final = (
         POSTED,
         "{schema}_calls.id = w.id\n    AND +answered_us IS NULL;",
         "{schema}_calls.id = w.id;",
-        (suite("tests/store/contract/test_calls.py", "-k", "sqlite"),),
+        (contract("calls", "test_the_first_answer_stays", "sqlite"),),
     ),
     Bug(
         "listed-and-served-again",
@@ -133,16 +155,11 @@ BUGS: Final = (
         RESIDENT,
         "            return item.seen > self.owned_since and self._house.monotonic() < item.until\n",
         "            return self._house.monotonic() < item.until\n",
-        (suite("tests/objects/test_races.py"),),
-    ),
-    Bug(
-        "alarm-gone-before-its-state",
-        "An alarm is deleted as it begins to ring: what it does is lost with its process.",
-        "O6",
-        RESIDENT,
-        "            self._moved(item, after_ring(item.alarm, self._house.now_us()))",
-        "            self._put_off().moved.append(after_ring(item.alarm, self._house.now_us()))",
-        (simulation("counters"), suite("tests/objects/test_alarms.py")),
+        (
+            suite(
+                "tests/objects/test_races.py::test_a_call_that_another_owner_has_answered_since_it_was_listed_is_not_taken"
+            ),
+        ),
     ),
     Bug(
         "alarm-never-done",
@@ -163,7 +180,7 @@ BUGS: Final = (
         "    SELECT a.type, a.id, a.name, a.revision FROM json_each(:finished) JOIN {schema}_alarms AS a\n"
         "        ON a.type = json_extract(value, '$[0]') AND a.id = json_extract(value, '$[1]')\n"
         "            AND a.name = json_extract(value, '$[2]'));",
-        (suite("tests/store/contract/test_alarms.py", "-k", "sqlite"),),
+        (contract("alarms", "test_an_alarm_that_is_set_again_while_it_rings_stays", "sqlite"),),
     ),
     Bug(
         "stopped-and-not-released",
@@ -173,7 +190,7 @@ BUGS: Final = (
         "            if not self.gone:\n"
         "                await self._house.release(self, is_done=item.call is not None)\n",
         "",
-        (suite("tests/objects/test_lifecycle.py"),),
+        (suite("tests/objects/test_lifecycle.py::test_a_stopped_object_is_nobodys_and_keeps_its_state"),),
     ),
     Bug(
         "objects-kept-by-the-closed",
@@ -182,6 +199,6 @@ BUGS: Final = (
         "_runtime/objects/keeper.py",
         "            if await self._store.objects.release(node, None):\n",
         "            if not node:\n",
-        (suite("tests/objects/test_lifecycle.py"),),
+        (suite("tests/objects/test_lifecycle.py::test_a_closed_engine_owns_nothing"),),
     ),
 )

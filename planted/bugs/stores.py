@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from planted.bug import Bug, suite
+from planted.bug import Bug, contract, suite
 
 CLAIMS: Final = "_store/postgres/sql/claims.sql"
 WRITER: Final = "_store/sqlite/writer.py"
-CONTRACT: Final = "tests/store/contract"
-RACES: Final = f"{CONTRACT}/test_races.py"
 
 BUGS: Final = (
     Bug(
@@ -19,7 +17,7 @@ BUGS: Final = (
         WRITER,
         'self._patiently(connection.execute, "BEGIN IMMEDIATE")',
         'self._patiently(connection.execute, "BEGIN")',
-        (suite("tests/store/test_sqlite.py"),),
+        (suite("tests/store/test_sqlite.py::test_processes_share_one_new_file_without_a_busy_error"),),
     ),
     Bug(
         "half-a-failed-group-committed",
@@ -28,7 +26,7 @@ BUGS: Final = (
         WRITER,
         'connection.execute("ROLLBACK")',
         'connection.execute("COMMIT")',
-        (suite("tests/store/test_sqlite.py"),),
+        (suite("tests/store/test_sqlite.py::test_one_bad_write_does_not_take_its_neighbours_along"),),
     ),
     Bug(
         "postgres-commit-without-epoch",
@@ -37,7 +35,7 @@ BUGS: Final = (
         CLAIMS,
         "AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';\n\n-- name: commit_full",
         "AND i.id = o.id AND i.status = 'running';\n\n-- name: commit_full",
-        (suite(f"{CONTRACT}/test_claims.py", "-k", "postgres and stale"),),
+        (contract("claims", "test_a_stale_claim_changes_nothing", "postgres and done"),),
     ),
     Bug(
         "postgres-full-commit-without-epoch",
@@ -49,7 +47,7 @@ BUGS: Final = (
         "\n    AND (o.status <> 'running'",
         "AND i.id = o.id AND i.status = 'running'\n    AND (o.commits IS NULL OR i.commits = o.commits)"
         "\n    AND (o.status <> 'running'",
-        (suite(f"{CONTRACT}/test_claims.py", f"{CONTRACT}/test_children.py", "-k", "postgres and (stale or lost)"),),
+        (contract("claims", "test_a_stale_claim_changes_nothing", "postgres and waiting"),),
     ),
     Bug(
         "postgres-effects-without-lock",
@@ -58,7 +56,7 @@ BUGS: Final = (
         CLAIMS,
         "    ORDER BY i.id\n    FOR NO KEY UPDATE OF i\n) AS l;",
         "    ORDER BY i.id\n) AS l;",
-        (suite(RACES, "-k", "postgres"),),
+        (contract("races", "test_a_spawn_and_a_reclaim_have_one_winner", "postgres"),),
     ),
     Bug(
         "postgres-delivery-without-lock",
@@ -67,7 +65,7 @@ BUGS: Final = (
         "_store/postgres/sql/signals.sql",
         "ORDER BY i.id\nFOR NO KEY UPDATE OF i;",
         "ORDER BY i.id;",
-        (suite(RACES, "-k", "postgres"),),
+        (suite("tests/store/test_postgres.py::test_a_signal_waits_for_a_park_that_is_under_way"),),
     ),
     Bug(
         "postgres-park-without-second-look",
@@ -76,7 +74,7 @@ BUGS: Final = (
         "_store/postgres/effects.py",
         "queues |= await _recheck(transaction, [item for item in written if item.status == WAITING and item.awaits])",
         "queues |= set()",
-        (suite(RACES, f"{CONTRACT}/test_signals.py", "-k", "postgres"),),
+        (suite("tests/store/test_postgres.py::test_a_park_waits_for_a_signal_that_is_under_way"),),
     ),
     Bug(
         "postgres-used-signals-unfenced",
@@ -85,7 +83,7 @@ BUGS: Final = (
         "_store/postgres/effects.py",
         "await _consume(transaction, written)",
         "await _consume(transaction, batch)",
-        (suite(f"{CONTRACT}/test_signals.py", "-k", "postgres and lost"),),
+        (contract("signals", "test_a_lost_claim_uses_nothing_up", "postgres"),),
     ),
     Bug(
         "postgres-parents-not-locked",
@@ -94,7 +92,7 @@ BUGS: Final = (
         "_store/postgres/sql/effects.sql",
         "    AND p.id = c.parent AND p.spawns = c.round AND p.status = 'waiting' AND p.pending IS NOT NULL\nRETURNING",
         "    AND p.id = c.parent AND p.status = 'waiting' AND p.pending IS NOT NULL\nRETURNING",
-        (suite(f"{CONTRACT}/test_children.py", RACES, "-k", "postgres and (round or children)"),),
+        (contract("children", "test_only_the_round_that_is_waited_for_counts", "postgres"),),
     ),
     Bug(
         "postgres-deadlocks-not-repeated",
@@ -103,10 +101,7 @@ BUGS: Final = (
         "_store/postgres/faults.py",
         '_IN_THE_WAY: Final = frozenset({"40001", "40P01", "55P03"})',
         '_IN_THE_WAY: Final = frozenset({"40001", "55P03"})',
-        (
-            suite("tests/store/test_postgres.py", "-k", "deadlock or way or serializ"),
-            suite("tests/store/test_postgres.py"),
-        ),
+        (suite("tests/store/test_postgres.py::test_a_deadlock_is_tried_again"),),
     ),
     Bug(
         "postgres-statements-without-transaction",
@@ -115,7 +110,7 @@ BUGS: Final = (
         "_store/postgres/links.py",
         "async with connection.transaction():",
         "if connection is not None:",
-        (suite(RACES, f"{CONTRACT}/test_objects.py", "-k", "postgres"),),
+        (contract("objects", "test_a_commit_that_breaks_off_anywhere_has_written_nothing", "postgres"),),
     ),
     Bug(
         "postgres-signal-without-conflict",
@@ -124,7 +119,7 @@ BUGS: Final = (
         "_store/postgres/sql/signals.sql",
         "    AS g (id, instance, name, payload, dedup_key)\nON CONFLICT DO NOTHING\n",
         "    AS g (id, instance, name, payload, dedup_key)\n",
-        (suite(f"{CONTRACT}/test_signals.py", "-k", "postgres and (again or dedup)"),),
+        (contract("signals", "test_a_dedup_key_counts_once_for_each_instance", "postgres"),),
     ),
     Bug(
         "postgres-save-without-epoch",
@@ -134,7 +129,7 @@ BUGS: Final = (
         "AND o.id BETWEEN w.id AND w.id AND o.node IS NOT DISTINCT FROM :node\n"
         "    AND o.epoch = ANY (ARRAY[w.epoch]) AND o.commits < w.commit",
         "AND o.id BETWEEN w.id AND w.id AND (o.node IS NOT NULL OR :node::text IS NULL)\n    AND o.commits < w.commit",
-        (suite(f"{CONTRACT}/test_objects.py", "-k", "postgres and (owner or save)"),),
+        (contract("objects", "test_only_the_owner_saves_and_only_under_its_epoch", "postgres"),),
     ),
     Bug(
         "postgres-slot-too-many",
@@ -143,6 +138,6 @@ BUGS: Final = (
         "_store/postgres/sql/limits.sql",
         "ARRAY(SELECT i.slot FROM {schema}.instances AS i WHERE i.concurrency_key = k.key AND i.slot IS NOT NULL)",
         "ARRAY(SELECT i.slot FROM {schema}.instances AS i WHERE i.concurrency_key = k.key AND i.slot < 0)",
-        (suite(f"{CONTRACT}/test_limits.py", "-k", "postgres and slot"),),
+        (contract("limits", "test_a_gate_admits_as_many_as_it_has_slots", "postgres"),),
     ),
 )

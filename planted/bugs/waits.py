@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from planted.bug import Bug, simulation, suite
+from planted.bug import Bug, contract, simulation, suite
 
 SIGNALS: Final = "_store/sqlite/sql/signals.sql"
 EFFECTS: Final = "_store/sqlite/sql/effects.sql"
@@ -37,7 +37,7 @@ BUGS: Final = (
         SIGNALS,
         "\n        AND s.id NOT IN (SELECT value FROM json_each(json_extract(p.value, '$[2]'))));",
         ");",
-        (suite("tests/engine/test_signals.py", "tests/store/contract/test_signals.py"),),
+        (contract("signals", "test_a_signal_that_came_first_counts_once", "sqlite"),),
     ),
     Bug(
         "all-mail-used-up",
@@ -64,7 +64,10 @@ BUGS: Final = (
         SIGNALS,
         "    json_extract(value, '$[3]'), json_extract(value, '$[4]'), :now_us\n",
         "    json_extract(value, '$[3]'), NULL, :now_us\n",
-        (simulation("boxes"), suite("tests/store/contract/test_signals.py", "-k", "sqlite and dedup")),
+        (
+            simulation("boxes"),
+            contract("signals", "test_a_dedup_key_counts_once_for_each_instance", "sqlite"),
+        ),
     ),
     Bug(
         "used-signals-forgotten",
@@ -73,7 +76,7 @@ BUGS: Final = (
         SIGNALS,
         "    AND consumed_us < :old_us;",
         "    AND consumed_us >= :old_us;",
-        (suite("tests/store/contract/test_signals.py", "-k", "sqlite"),),
+        (contract("signals", "test_a_signal_sent_again_after_a_lost_reply_is_not_delivered_twice", "sqlite"),),
     ),
     Bug(
         "dedup-keys-forgotten",
@@ -82,7 +85,10 @@ BUGS: Final = (
         SIGNALS,
         "AND dedup_key IS NULL\n    AND consumed_us < :old_us;",
         "AND consumed_us <= :old_us + 60000000;",
-        (simulation("boxes"), suite("tests/store/contract/test_signals.py", "-k", "sqlite")),
+        (
+            simulation("boxes"),
+            contract("signals", "test_a_dedup_key_is_remembered_after_its_signal_was_used_up", "sqlite"),
+        ),
     ),
     Bug(
         "mail-for-the-dead",
@@ -91,25 +97,7 @@ BUGS: Final = (
         "_store/post.py",
         "if n in targets and targets[n].status not in FINAL]",
         "if n in targets]",
-        (suite("tests/store/contract/test_signals.py", "-k", "sqlite"),),
-    ),
-    Bug(
-        "claims-without-mail",
-        "A claim does not say that there are signals: its step waits for what is there.",
-        "C1",
-        SIGNALS,
-        "SET mail = 1 WHERE id IN (SELECT value FROM json_each(:ids)) AND mail = 0;",
-        "SET mail = 1 WHERE id IN (SELECT value FROM json_each(:ids)) AND mail = 0 AND status = 'waiting';",
-        (simulation("boxes"),),
-    ),
-    Bug(
-        "signal-with-a-new-id",
-        "A signal that is sent again after a lost answer has another id, and counts twice.",
-        "C6",
-        "_runtime/intake.py",
-        "            lambda batch: signals.send(batch),",
-        "            lambda batch: signals.send([type(s)(world.new_id(), *s.__reduce__()[1][1:]) for s in batch]),",
-        (simulation("boxes"), suite("tests/engine/test_lost_replies.py")),
+        (contract("signals", "test_nothing_is_stored_for_what_has_ended", "sqlite"),),
     ),
     Bug(
         "start-with-a-new-id",
@@ -118,7 +106,10 @@ BUGS: Final = (
         "_runtime/intake.py",
         "            lambda rows: instances.add(rows),",
         "            lambda rows: [setattr(r, 'id', world.new_id()) for r in rows] and instances.add(rows),",
-        (simulation("chains"), suite("tests/engine/test_lost_replies.py")),
+        (
+            simulation("chains"),
+            suite("tests/engine/test_lost_replies.py::test_a_start_whose_reply_was_lost_is_started_once"),
+        ),
     ),
     Bug(
         "deadline-of-a-wait-ignored",
@@ -127,7 +118,10 @@ BUGS: Final = (
         TIMERS,
         "WHERE wake_us IS NOT NULL AND wake_us <= :now_us ORDER BY wake_us\n",
         "WHERE wake_us IS NOT NULL AND wake_us <= :now_us AND awaits IS NULL ORDER BY wake_us\n",
-        (simulation("boxes"), suite("tests/store/contract/test_signals.py", "-k", "sqlite and deadline")),
+        (
+            simulation("boxes"),
+            contract("signals", "test_a_wait_ends_at_its_deadline", "sqlite"),
+        ),
     ),
     Bug(
         "deadline-of-a-wait-stays",
@@ -136,7 +130,7 @@ BUGS: Final = (
         SIGNALS,
         "    due_us = :now_us, wake_us = NULL\n",
         "    due_us = :now_us\n",
-        (suite("tests/store/contract/test_signals.py", "-k", "sqlite and deadline"),),
+        (contract("signals", "test_a_signal_takes_the_deadline_away", "sqlite"),),
     ),
     Bug(
         "timekeeper-skips-the-exact-moment",
@@ -145,7 +139,10 @@ BUGS: Final = (
         TIMERS,
         "    WHERE status = 'scheduled' AND due_us <= :now_us ORDER BY due_us LIMIT :limit",
         "    WHERE status = 'scheduled' AND due_us < :now_us ORDER BY due_us LIMIT :limit",
-        (simulation("chains"), suite("tests/store/contract/test_timers.py", "-k", "sqlite")),
+        (
+            simulation("chains"),
+            contract("timers", "test_a_row_is_promoted_exactly_when_due", "sqlite"),
+        ),
     ),
     Bug(
         "barrier-lowered-twice",
@@ -163,7 +160,10 @@ BUGS: Final = (
         EFFECTS,
         "WHERE p.spawns = c.round AND p.status = 'waiting'",
         "WHERE p.status = 'waiting'",
-        (simulation("families"), suite("tests/store/contract/test_children.py", "-k", "sqlite and round")),
+        (
+            simulation("families"),
+            contract("children", "test_only_the_round_that_is_waited_for_counts", "sqlite"),
+        ),
     ),
     Bug(
         "woken-by-each-child",
@@ -194,22 +194,13 @@ BUGS: Final = (
         (simulation("families"),),
     ),
     Bug(
-        "spawned-again",
-        "Children have no place of their own: a parent that runs again spawns them again.",
-        "D3",
-        "_kernel/settle.py",
-        "            made.round = claim.round + 1",
-        "            made.round = claim.round + claim.epoch",
-        (simulation("families"), suite("tests/store/contract/test_children.py")),
-    ),
-    Bug(
         "cancel-keeps-epoch",
         "Whoever runs what is cancelled can still commit.",
         "D9",
         INSTANCES,
         "SET status = 'cancelled', epoch = epoch + 1, node = NULL",
         "SET status = 'cancelled', node = NULL",
-        (suite("tests/engine/test_operations.py", "tests/store/contract/test_instances.py"),),
+        (contract("instances", "test_cancelling_a_running_row_makes_its_commit_stale", "sqlite"),),
     ),
     Bug(
         "cancel-of-what-has-ended",
@@ -218,7 +209,7 @@ BUGS: Final = (
         INSTANCES,
         "    AND status IN ('scheduled', 'ready', 'blocked', 'running', 'waiting', 'quarantined');",
         "    AND status <> 'cancelled';",
-        (suite("tests/store/contract/test_instances.py", "-k", "sqlite and cancel"),),
+        (contract("instances", "test_cancel_leaves_what_has_ended", "sqlite"),),
     ),
     Bug(
         "prune-what-lives",
@@ -227,7 +218,7 @@ BUGS: Final = (
         "_store/sqlite/sql/upkeep.sql",
         "WHERE id IN (SELECT value FROM json_each(:ids)) AND finished_us IS NOT NULL;\n\n-- name: removable",
         "WHERE id IN (SELECT value FROM json_each(:ids));\n\n-- name: removable",
-        (suite("tests/store/contract/test_upkeep.py", "-k", "sqlite"),),
+        (contract("upkeep", "test_a_retried_row_is_not_deleted", "sqlite"),),
     ),
     Bug(
         "prune-children-of-the-living",
@@ -236,7 +227,7 @@ BUGS: Final = (
         "_store/sqlite/sql/upkeep.sql",
         "WHERE p.id = i.parent AND (p.finished_us IS NULL OR i.step = '~errand')))\n    ORDER BY i.expires_us",
         "WHERE p.id = i.parent AND (p.finished_us < 0 OR i.step = '~errand')))\n    ORDER BY i.expires_us",
-        (suite("tests/store/contract/test_children.py", "-k", "sqlite and prune"),),
+        (contract("children", "test_children_are_pruned_after_their_parent_has_ended", "sqlite"),),
     ),
     Bug(
         "two-who-fire",
@@ -245,7 +236,10 @@ BUGS: Final = (
         "_store/sqlite/sql/schedules.sql",
         "WHERE name = :name AND revision = :revision;",
         "WHERE name = :name AND revision >= :revision;",
-        (simulation("ticks"), suite("tests/store/contract/test_schedules.py", "-k", "sqlite")),
+        (
+            simulation("ticks"),
+            contract("schedules", "test_firing_from_an_older_row_does_nothing", "sqlite"),
+        ),
     ),
     Bug(
         "ticks-without-keys",
@@ -254,7 +248,7 @@ BUGS: Final = (
         "_kernel/looks.py",
         "correlation_key=None if tick is None else tick_key(row.name, tick),",
         "correlation_key=None if tick is None else tick_key(row.name, tick) + id,",
-        (suite("tests/store/contract/test_schedules.py", "-k", "sqlite"),),
+        (contract("schedules", "test_a_tick_of_a_schedule_that_was_made_again_has_no_second_run", "sqlite"),),
     ),
     Bug(
         "fired-and-not-decided",
@@ -263,7 +257,10 @@ BUGS: Final = (
         "_kernel/looks.py",
         "decided=made.decided, next_tick=made.next_tick",
         "decided=row.decided, next_tick=made.next_tick",
-        (simulation("ticks"), suite("tests/engine/test_schedules.py")),
+        (
+            simulation("ticks"),
+            suite("tests/engine/test_schedules.py"),
+        ),
     ),
     Bug(
         "one-tick-after-an-outage",
@@ -281,6 +278,9 @@ BUGS: Final = (
         "_kernel/schedules.py",
         'policy.window_s if policy.catch_up == "all" else 0.0',
         'policy.window_s if policy.catch_up == "each" else 0.0',
-        (simulation("ticks"), suite("tests/kernel/test_schedules.py")),
+        (
+            simulation("ticks"),
+            suite("tests/kernel/test_schedules.py::test_after_an_outage_the_policy_says_what_fires"),
+        ),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from planted.bug import Bug, simulation, suite
+from planted.bug import Bug, contract, simulation, suite
 
 CALLS: Final = "workflows/calls.py"
 FLOW: Final = "workflows/flow.py"
@@ -20,7 +20,7 @@ BUGS: Final = (
         "AND {schema}_instances.status = 'running'\n"
         "    AND {schema}_instances.commits = o.commits AND (paused_us",
         "WHERE {schema}_instances.id = o.id AND {schema}_instances.status = 'running'\n    AND (paused_us",
-        (simulation("trips"),),
+        (contract("claims", "test_what_is_recorded_by_a_claim_that_has_been_replaced_changes_nothing", "sqlite"),),
     ),
     Bug(
         "recorded-twice",
@@ -29,7 +29,7 @@ BUGS: Final = (
         "_store/sqlite/sql/journal.sql",
         "WHERE {schema}_journal.status <> 'done';",
         "WHERE {schema}_journal.key <> '';",
-        (suite("tests/workflows/test_steps.py"),),
+        (suite("tests/workflows/test_steps.py::test_a_process_that_wakes_up_too_late_records_nothing"),),
     ),
     Bug(
         "told-before-recorded",
@@ -65,7 +65,10 @@ BUGS: Final = (
         "workflows/book.py",
         "heapq.heappush(self._recalled, (number, self._recalls, resolve))",
         "heapq.heappush(self._recalled, (0, self._recalls, resolve))",
-        (simulation("trips"), suite("tests/workflows/test_branches.py", "tests/workflows/test_model_steps.py")),
+        (
+            simulation("trips"),
+            suite("tests/workflows/test_model_steps.py"),
+        ),
     ),
     Bug(
         "undone-oldest-first",
@@ -74,7 +77,7 @@ BUGS: Final = (
         CALLS,
         "key=lambda call: call.number, reverse=True)",
         "key=lambda call: call.number)",
-        (suite("tests/workflows/test_compensation.py"),),
+        (suite("tests/workflows/test_compensation.py::test_what_was_done_is_undone_newest_first"),),
     ),
     Bug(
         "undone-under-another-key",
@@ -83,7 +86,10 @@ BUGS: Final = (
         FLOW,
         'key = f"{UNDO}{call.key}/{undo.outlast_step_name}#1"',
         'key = f"{UNDO}{call.key}/{undo.outlast_step_name}#{self._activation.claim.epoch}"',
-        (simulation("trips"), suite("tests/workflows/test_compensation.py")),
+        (
+            simulation("trips"),
+            suite("tests/workflows/test_compensation.py"),
+        ),
     ),
     Bug(
         "failure-not-recorded",
@@ -92,7 +98,10 @@ BUGS: Final = (
         FLOW,
         '            self._book.put(self._book.entry(FAILURE, "failure", "failed", error=text))\n',
         "            pass\n",
-        (simulation("trips"), suite("tests/workflows/test_compensation.py")),
+        (
+            simulation("trips"),
+            suite("tests/workflows/test_compensation.py"),
+        ),
     ),
     Bug(
         "attempts-forgotten",
@@ -101,7 +110,11 @@ BUGS: Final = (
         CALLS,
         "            call.attempt = note.attempt\n",
         "            call.attempt = 0\n",
-        (suite("tests/workflows/test_steps.py"),),
+        (
+            suite(
+                "tests/workflows/test_steps.py::test_failed_attempts_wait_without_a_worker_and_count_through_suspension"
+            ),
+        ),
     ),
     Bug(
         "sleep-begins-anew",
@@ -110,7 +123,10 @@ BUGS: Final = (
         FLOW,
         "wait.due_at = self._real.time() + note.left_s",
         "wait.due_at = None if wait.timeout_s is None else self._real.time() + wait.timeout_s",
-        (simulation("trips"), suite("tests/workflows/test_waits.py")),
+        (
+            simulation("trips"),
+            suite("tests/workflows/test_waits.py"),
+        ),
     ),
     Bug(
         "resident-of-another-claim",
@@ -119,7 +135,10 @@ BUGS: Final = (
         RESIDENTS,
         "return claim.epoch == place.epoch + 1 and claim.commits == place.commits",
         "return claim.epoch > place.epoch",
-        (simulation("trips"), suite("tests/runtime/test_residents.py")),
+        (
+            simulation("trips"),
+            suite("tests/runtime/test_residents.py"),
+        ),
     ),
     Bug(
         "resident-of-a-refused-park",
@@ -146,7 +165,10 @@ BUGS: Final = (
         FLOW,
         '            id: str = decode_any(note.value or "{}")["id"]\n            return id, None\n',
         "            pass\n",
-        (simulation("trips"), suite("tests/workflows/test_children.py")),
+        (
+            simulation("trips"),
+            suite("tests/workflows/test_children.py::test_a_crash_starts_no_child_twice"),
+        ),
     ),
     Bug(
         "news-of-a-child-lost",
