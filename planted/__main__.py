@@ -12,7 +12,7 @@ from threading import Lock
 
 from planted.bug import KINDS, Bug, Kind
 from planted.bugs import BUGS
-from planted.hunt import Catch, Unfit, catch_of, check_copies_are_used, hunt
+from planted.hunt import Catch, Unfit, catch_of, check_copies_are_used, hunt, red
 from planted.table import as_page, as_text
 from planted.workshop import OutOfDate
 
@@ -47,7 +47,9 @@ def main() -> int:
     print(f"\n{as_text(catches)}")
     if chosen.page is not None:
         chosen.page.write_text(as_page(catches))
-    return 0 if len(catches) == len(bugs) and all(each.hunter for each in catches) else 1
+    wrong = red(catches)
+    print("\n".join(wrong))
+    return 0 if not wrong and len(catches) == len(bugs) and all(each.hunter for each in catches) else 1
 
 
 class Results:

@@ -11,8 +11,8 @@ from planted.hunt import Catch
 _PAGE = """# Planted bugs
 
 A check that never fails proves nothing. So we plant bugs on purpose, one at a time, in a copy of our own code and SQL,
-and see who notices: the simulation, the interleavings of Postgres transactions, or the suite. Each hunter is asked the
-same question without the bug as well, and must be content there.
+and see who notices: the simulation, the interleavings of Postgres transactions, or the suite. All that
+finds a bug is asked the same without it as well, and must be content there.
 
 `make planted` plants them all and fails if one lives; `make planted ARGS="NAME --seeds 10"` plants one. The bugs are in
 `planted/bugs/`, this page is written by `python -m planted --page docs/internals/planted-bugs.md`, and the letters name

@@ -73,7 +73,7 @@ BUGS: Final = (
         RESIDENT,
         "        if self.pending is not None:\n            self.pending.replies.append(reply)\n",
         "        if self.pending is not None:\n            reply.give()\n",
-        (simulation("counters"),),
+        (simulation("counters"), suite("tests/objects/test_races.py")),
     ),
     Bug(
         "late-answer-at-once",
