@@ -73,7 +73,7 @@ class _Finding:
 
 
 def hunt(bug: Bug, seeds: int, kinds: Collection[Kind] = KINDS) -> Catch:
-    """Plants the bug and asks its hunters. What they say is worth nothing where they are red without it, too: see `red`.
+    """Plants the bug and asks its hunters. What they say is worth nothing where they say it without, too: see `red`.
 
     Args:
         seeds: Of the simulation, at most.
@@ -112,7 +112,7 @@ def red(catches: Iterable[Catch]) -> list[str]:
             seeds[each.hunter] = max(seeds.get(each.hunter, 0), each.seeds or 1)
         elif "::" in each.clue:
             tests.add(each.clue)
-    asked = [(hunter, count) for hunter, count in seeds.items()]
+    asked = list(seeds.items())
     if tests:
         asked.append((Hunter("suite", tuple(sorted(tests))), 1))
     found = [(hunter, _ask(hunter, SOURCES, first=0, seeds=count)) for hunter, count in asked]

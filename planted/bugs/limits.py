@@ -62,7 +62,7 @@ BUGS: Final = (
         "_runtime/committer.py",
         "if freed := {KEY + item.frees for item in settlements if item.frees is not None}:",
         "if freed := {KEY + item.frees for item in settlements if item.frees == ''}:",
-        (suite("tests/engine/test_keys.py"),),
+        (suite("tests/runtime/test_committer.py::test_what_frees_a_slot_lets_the_next_in_at_once"),),
     ),
     Bug(
         "admitted-past-the-gate",

@@ -29,7 +29,7 @@ BUGS: Final = (
         OBJECTS,
         "    AND {schema}_objects.epoch = w.epoch AND {schema}_objects.commits < w.number;",
         "    AND {schema}_objects.epoch = w.epoch AND {schema}_objects.commits <= w.number;",
-        (contract("objects", "test_what_an_earlier_try_has_done_is_not_done_again", "sqlite"),),
+        (contract("objects", "test_saving_again_after_a_lost_reply_is_no_loss_and_no_second_write", "sqlite"),),
     ),
     Bug(
         "effects-of-a-refused-save",
