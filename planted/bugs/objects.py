@@ -110,9 +110,7 @@ BUGS: Final = (
         "        elif not self.gone:\n",
         (
             simulation("counters"),
-            suite(
-                "tests/objects/test_races.py::test_a_node_whose_lease_is_in_doubt_asks_who_owns_the_object_before_it_answers"
-            ),
+            suite("tests/objects/test_races.py::test_a_node_in_doubt_asks_before_it_answers_what_changed_nothing"),
         ),
     ),
     Bug(
@@ -191,14 +189,5 @@ BUGS: Final = (
         "                await self._house.release(self, is_done=item.call is not None)\n",
         "",
         (suite("tests/objects/test_lifecycle.py::test_a_stopped_object_is_nobodys_and_keeps_its_state"),),
-    ),
-    Bug(
-        "objects-kept-by-the-closed",
-        "An engine that is closed gives its objects to nobody.",
-        "O7",
-        "_runtime/objects/keeper.py",
-        "            if await self._store.objects.release(node, None):\n",
-        "            if not node:\n",
-        (suite("tests/objects/test_lifecycle.py::test_a_closed_engine_owns_nothing"),),
     ),
 )

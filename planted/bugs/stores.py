@@ -26,7 +26,7 @@ BUGS: Final = (
         WRITER,
         'connection.execute("ROLLBACK")',
         'connection.execute("COMMIT")',
-        (suite("tests/store/test_sqlite.py::test_one_bad_write_does_not_take_its_neighbours_along"),),
+        (contract("objects", "test_a_commit_that_breaks_off_anywhere_has_written_nothing", "sqlite"),),
     ),
     Bug(
         "postgres-commit-without-epoch",
@@ -47,7 +47,7 @@ BUGS: Final = (
         "\n    AND (o.status <> 'running'",
         "AND i.id = o.id AND i.status = 'running'\n    AND (o.commits IS NULL OR i.commits = o.commits)"
         "\n    AND (o.status <> 'running'",
-        (contract("claims", "test_a_stale_claim_changes_nothing", "postgres and waiting"),),
+        (contract("children", "test_a_lost_claim_spawns_nothing", "postgres"),),
     ),
     Bug(
         "postgres-effects-without-lock",
@@ -130,14 +130,5 @@ BUGS: Final = (
         "    AND o.epoch = ANY (ARRAY[w.epoch]) AND o.commits < w.commit",
         "AND o.id BETWEEN w.id AND w.id AND (o.node IS NOT NULL OR :node::text IS NULL)\n    AND o.commits < w.commit",
         (contract("objects", "test_only_the_owner_saves_and_only_under_its_epoch", "postgres"),),
-    ),
-    Bug(
-        "postgres-slot-too-many",
-        "Slots that are in use are not counted.",
-        "E2",
-        "_store/postgres/sql/limits.sql",
-        "ARRAY(SELECT i.slot FROM {schema}.instances AS i WHERE i.concurrency_key = k.key AND i.slot IS NOT NULL)",
-        "ARRAY(SELECT i.slot FROM {schema}.instances AS i WHERE i.concurrency_key = k.key AND i.slot < 0)",
-        (contract("limits", "test_a_gate_admits_as_many_as_it_has_slots", "postgres"),),
     ),
 )
