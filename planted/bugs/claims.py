@@ -23,6 +23,15 @@ BUGS: Final = (
         (contract("claims", "test_a_stale_claim_changes_nothing", "sqlite"),),
     ),
     Bug(
+        "step-without-epoch",
+        "An outcome of a machine is written whoever holds the claim by now.",
+        "A1",
+        CLAIMS,
+        "{schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running'\n    AND (o.commits IS NULL",
+        "{schema}_instances.status = 'running'\n    AND (o.commits IS NULL",
+        (contract("claims", "test_a_step_of_a_claim_that_has_been_replaced_changes_nothing", "sqlite"),),
+    ),
+    Bug(
         "commit-of-what-does-not-run",
         "An outcome is written to a row that was given back meanwhile.",
         "A1",

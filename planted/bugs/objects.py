@@ -23,15 +23,6 @@ BUGS: Final = (
         (contract("objects", "test_only_the_owner_saves_and_only_under_its_epoch", "sqlite"),),
     ),
     Bug(
-        "save-counted-by-nobody",
-        "The state of an object is written again by a repetition that comes late.",
-        "O1",
-        OBJECTS,
-        "    AND {schema}_objects.epoch = w.epoch AND {schema}_objects.commits < w.number;",
-        "    AND {schema}_objects.epoch = w.epoch AND {schema}_objects.commits <= w.number;",
-        (contract("objects", "test_saving_again_after_a_lost_reply_is_no_loss_and_no_second_write", "sqlite"),),
-    ),
-    Bug(
         "effects-of-a-refused-save",
         "Alarms are moved and calls answered for a state that was not written.",
         "O2",

@@ -47,7 +47,7 @@ BUGS: Final = (
         "\n    AND (o.status <> 'running'",
         "AND i.id = o.id AND i.status = 'running'\n    AND (o.commits IS NULL OR i.commits = o.commits)"
         "\n    AND (o.status <> 'running'",
-        (contract("children", "test_a_lost_claim_spawns_nothing", "postgres"),),
+        (contract("claims", "test_a_step_of_a_claim_that_has_been_replaced_changes_nothing", "postgres"),),
     ),
     Bug(
         "postgres-effects-without-lock",

@@ -415,6 +415,18 @@ async def test_a_batch_in_which_some_go_on_and_others_end(given: Given) -> None:
     assert (await given.store.claims.commit([recorded(goes_on, Recorded((entry,)))])).stale == []
 
 
+async def test_a_step_of_a_claim_that_has_been_replaced_changes_nothing(given: Given) -> None:
+    claim = await given.claim()
+    await given.store.claims.release([(claim.id, claim.epoch)])
+    await given.taken(node="bob")
+    before = await given.read(claim.id)
+    outcome = settle(claim, Moved("pay", '{"n":1}'), retention_s=None)
+
+    assert (await given.store.claims.commit([outcome])).stale == [claim.id]
+
+    assert await given.read(claim.id) == before
+
+
 async def test_a_step_after_which_its_claim_goes_on_counts_once(given: Given) -> None:
     claim = await given.claim()
     first = settle(claim, Moved("pay", '{"n":1}'), retention_s=None, ahead=True)
