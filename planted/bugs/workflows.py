@@ -92,29 +92,13 @@ BUGS: Final = (
         ),
     ),
     Bug(
-        "failure-not-recorded",
-        "That a workflow has failed is not recorded before it is undone: run again, it goes on instead.",
-        "W5",
-        FLOW,
-        '            self._book.put(self._book.entry(FAILURE, "failure", "failed", error=text))\n',
-        "            pass\n",
-        (
-            simulation("trips"),
-            suite("tests/workflows/test_compensation.py"),
-        ),
-    ),
-    Bug(
         "attempts-forgotten",
         "A step that is retried begins to count anew in every activation.",
         "W4",
         CALLS,
         "            call.attempt = note.attempt\n",
         "            call.attempt = 0\n",
-        (
-            suite(
-                "tests/workflows/test_steps.py::test_failed_attempts_wait_without_a_worker_and_count_through_suspension"
-            ),
-        ),
+        (suite("tests/workflows/test_model_steps.py"),),
     ),
     Bug(
         "sleep-begins-anew",
