@@ -215,18 +215,6 @@ BUGS: Final = (
         ),
     ),
     Bug(
-        "fired-and-not-decided",
-        "A schedule fires, and does not remember which ticks it has decided.",
-        "F5",
-        "_kernel/looks.py",
-        "decided=made.decided, next_tick=made.next_tick",
-        "decided=row.decided, next_tick=made.next_tick",
-        (
-            simulation("ticks"),
-            suite("tests/engine/test_schedules.py"),
-        ),
-    ),
-    Bug(
         "one-tick-after-an-outage",
         "After an outage only the first of the ticks that were missed has a run.",
         "F6",

@@ -29,7 +29,7 @@ BUGS: Final = (
         "_store/sqlite/sql/journal.sql",
         "WHERE {schema}_journal.status <> 'done';",
         "WHERE {schema}_journal.key <> '';",
-        (suite("tests/workflows/test_steps.py::test_a_process_that_wakes_up_too_late_records_nothing"),),
+        (contract("claims", "test_what_is_recorded_stays_as_it_is", "sqlite"),),
     ),
     Bug(
         "told-before-recorded",
@@ -38,7 +38,7 @@ BUGS: Final = (
         "_runtime/executor.py",
         "        if not await self.sink.durable(recorded(claim, outcome), run.queue, claim.program):\n",
         "        self.sink.put(recorded(claim, outcome), run.queue, claim.program)\n        if run.why is not None:\n",
-        (simulation("trips"),),
+        (suite("tests/workflows/test_steps.py::test_each_step_is_committed_before_the_next_begins"),),
     ),
     Bug(
         "recorded-results-ignored",
@@ -56,7 +56,7 @@ BUGS: Final = (
         "_runtime/executor.py",
         "            run.why = run.why or Why.LOST\n            raise asyncio.CancelledError\n        claim.commits",
         "            return\n        claim.commits",
-        (simulation("trips"),),
+        (suite("tests/workflows/test_steps.py::test_a_process_that_wakes_up_too_late_records_nothing"),),
     ),
     Bug(
         "told-in-another-order",

@@ -415,6 +415,16 @@ async def test_a_batch_in_which_some_go_on_and_others_end(given: Given) -> None:
     assert (await given.store.claims.commit([recorded(goes_on, Recorded((entry,)))])).stale == []
 
 
+async def test_what_is_recorded_stays_as_it_is(given: Given) -> None:
+    claim = await given.claim()
+    for value in ("1", "2"):
+        entry = Entry("a#1", "step", "done", 1, value=value)
+        assert (await given.store.claims.commit([recorded(claim, Recorded((entry,)))])).stale == []
+        claim.commits += 1
+
+    assert [note.value for note in await given.store.journal.notes([claim.id])] == ["1"]
+
+
 async def test_a_step_of_a_claim_that_has_been_replaced_changes_nothing(given: Given) -> None:
     claim = await given.claim()
     await given.store.claims.release([(claim.id, claim.epoch)])
