@@ -157,7 +157,7 @@ BUGS: Final = (
         ALARMS,
         "DELETE FROM {schema}_alarms\nWHERE (type, id, name, revision) IN (",
         "DELETE FROM {schema}_alarms\nWHERE attempt > 0 AND (type, id, name, revision) IN (",
-        (simulation("counters"),),
+        (contract("alarms", "test_what_rang_is_done_due_again_or_failed_for_good", "sqlite"),),
     ),
     Bug(
         "alarm-revision-ignored",

@@ -50,27 +50,6 @@ BUGS: Final = (
         (simulation("trips"),),
     ),
     Bug(
-        "refused-record-goes-on",
-        "A run whose record was refused goes on as if it held its claim.",
-        "W1",
-        "_runtime/executor.py",
-        "            run.why = run.why or Why.LOST\n            raise asyncio.CancelledError\n        claim.commits",
-        "            return\n        claim.commits",
-        (suite("tests/workflows/test_steps.py::test_a_process_that_wakes_up_too_late_records_nothing"),),
-    ),
-    Bug(
-        "told-in-another-order",
-        "Recorded results are told in the order in which the code asks, not in which they were recorded.",
-        "W3",
-        "workflows/book.py",
-        "heapq.heappush(self._recalled, (number, self._recalls, resolve))",
-        "heapq.heappush(self._recalled, (0, self._recalls, resolve))",
-        (
-            simulation("trips"),
-            suite("tests/workflows/test_model_steps.py"),
-        ),
-    ),
-    Bug(
         "undone-oldest-first",
         "Compensations run in the order of what they undo.",
         "W5",
