@@ -241,14 +241,15 @@ async def test_a_lease_counts_from_when_its_renewal_was_asked_for(given: Given, 
     def slowly(node: str) -> bool:
         alive = renew(node)
         clock.now += LEASE_S  # the answer is a lease long under way: others may have taken over by now.
+        watched.node._stop.set()  # it is the last one.
         return alive
 
     watched.renew = slowly  # type: ignore[method-assign]
     await watched.node.open()
     assert watched.node.is_sure
 
-    await eventually_async(lambda: watched.renewals > 0)
-    await watched.node.close()
     await watched.node.join()
 
+    assert watched.renewals == 1
     assert not watched.node.is_sure
+    await watched.node.close()
