@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV UV_PYTHON PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix bench chaos crash-record sim lock clean
+.PHONY: help setup demo test check fix bench chaos crash-record sim planted lock clean
 
 help: ## List the commands.
 	@echo "usage: make COMMAND [PYTHON=python3.12] [ARGS=...]"
@@ -63,6 +63,9 @@ sim: $(STAMP) ## Simulate clusters on virtual time, from seeds. ARGS="--seeds 10
 
 crash-record: $(STAMP) ## Run the rows of docs/crash-record.md; two hours. ARGS="--scale 0.1 --rows R1,R12".
 	@$(BIN)/python -m chaos record $(ARGS)
+
+planted: $(STAMP) ## Plant bugs in copies of our code, one by one: each must be found; half an hour. ARGS="--help".
+	@$(BIN)/python -m planted $(ARGS)
 
 lock: $(STAMP) ## Resolve uv.lock again after pyproject.toml changed.
 	@$(BIN)/uv lock --python $(BIN)/python

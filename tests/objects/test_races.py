@@ -180,6 +180,19 @@ async def test_a_node_whose_lease_is_in_doubt_asks_who_owns_the_object_before_it
     assert await soon(two_box.get()) == 2
 
 
+async def test_a_node_in_doubt_asks_before_it_answers_what_changed_nothing(engines: Engines, table: Table) -> None:
+    one, two = await engines.open(), await engines.open()
+    box = one.object(Box, "a")
+    await box.add(1)
+    bury(one, table)
+    assert await soon(two.object(Box, "a").add(1)) == 2
+    doubt(one)
+
+    with pytest.raises(errors.OwnershipLost):
+        await soon(box.add(0))
+    assert await soon(box.add(0)) == 2
+
+
 async def test_a_handler_that_ignores_the_loss_of_its_object_leaves_nothing(engines: Engines, table: Table) -> None:
     one, two = await engines.open(), await engines.open()
     adding = asyncio.create_task(one.object(Box, "a").add_slowly(5))

@@ -13,7 +13,7 @@ from outlast._runtime.events import Events
 from outlast._runtime.waiters import Waiters
 from outlast.errors import StoreError, StoreUnavailable
 from tests.runtime.stage import Clock, Heard, Rings, ids_of, soon, turns
-from tests.store.given import Given, settlement
+from tests.store.given import NODE, Given, settlement
 
 BATCH_MAX = 10
 
@@ -150,6 +150,23 @@ async def test_each_outcome_wakes_whom_it_concerns(
     assert await given.status(claim.id) == status
     assert rings.woken == woken
     assert rings.bell.rung == [rung + (claim.id if rung == "f:" else "")]
+
+
+async def test_what_frees_a_slot_lets_the_next_in_at_once(given: Given, committer: Committer, rings: Rings) -> None:
+    rows = [given.new(concurrency_key="a") for _ in range(2)]
+    await given.store.instances.add(rows)
+    while (await given.store.timers.promote(10)).promoted:
+        pass
+    (claim,) = await given.store.claims.take("default", NODE, ["greet@1"], 10, 5.0)
+    assert await given.store.claims.take("default", NODE, ["greet@1"], 10, 5.0) == []
+    outcome = settlement(claim)
+    outcome.frees = claim.concurrency_key
+
+    committer.put(outcome, "default")
+    await soon(committer.settled())
+
+    assert await given.store.instances.totals() == {"done": 1, "ready": 1}
+    assert "queue" in rings.woken
 
 
 async def test_what_was_not_run_goes_back_and_others_are_told(given: Given, committer: Committer, rings: Rings) -> None:

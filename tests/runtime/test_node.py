@@ -232,3 +232,24 @@ async def test_a_process_that_was_frozen_doubts_before_it_is_told(given: Given, 
     assert watched.node.claims_as == watched.node.id
     await watched.node.close()
     await watched.node.join()
+
+
+async def test_a_lease_counts_from_when_its_renewal_was_asked_for(given: Given, events: Events, clock: Clock) -> None:
+    watched = Watched(given, events, clock)
+    renew = watched.renew
+
+    def slowly(node: str) -> bool:
+        alive = renew(node)
+        clock.now += LEASE_S  # the answer is a lease long under way: others may have taken over by now.
+        watched.node._stop.set()  # it is the last one.
+        return alive
+
+    watched.renew = slowly  # type: ignore[method-assign]
+    await watched.node.open()
+    assert watched.node.is_sure
+
+    await watched.node.join()
+
+    assert watched.renewals == 1
+    assert not watched.node.is_sure
+    await watched.node.close()

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from outlast._kernel.outcomes import Recorded
-from outlast._kernel.settle import recorded
+from outlast._kernel.outcomes import Moved, Recorded
+from outlast._kernel.settle import recorded, settle
 from outlast._model import Claim, Entry
 from outlast._store.contract import Store
 from tests.store.conftest import OpenStore
@@ -413,6 +413,45 @@ async def test_a_batch_in_which_some_go_on_and_others_end(given: Given) -> None:
     goes_on.commits += 1
     entry = Entry("b#1", "step", "done", 2, value="2")
     assert (await given.store.claims.commit([recorded(goes_on, Recorded((entry,)))])).stale == []
+
+
+async def test_what_is_recorded_stays_as_it_is(given: Given) -> None:
+    claim = await given.claim()
+    for value in ("1", "2"):
+        entry = Entry("a#1", "step", "done", 1, value=value)
+        assert (await given.store.claims.commit([recorded(claim, Recorded((entry,)))])).stale == []
+        claim.commits += 1
+
+    assert [note.value for note in await given.store.journal.notes([claim.id])] == ["1"]
+
+
+async def test_a_step_of_a_claim_that_has_been_replaced_changes_nothing(given: Given) -> None:
+    claim = await given.claim()
+    await given.store.claims.release([(claim.id, claim.epoch)])
+    await given.taken(node="bob")
+    before = await given.read(claim.id)
+    outcome = settle(claim, Moved("pay", '{"n":1}'), retention_s=None)
+
+    assert (await given.store.claims.commit([outcome])).stale == [claim.id]
+
+    assert await given.read(claim.id) == before
+
+
+async def test_a_step_after_which_its_claim_goes_on_counts_once(given: Given) -> None:
+    claim = await given.claim()
+    first = settle(claim, Moved("pay", '{"n":1}'), retention_s=None, ahead=True)
+    assert (await given.store.claims.commit([first])).stale == []
+    assert (await given.store.claims.commit([first])).stale == []  # its reply was lost.
+    assert given.database.peek(claim.id, "commits") == 1
+    claim.commits += 1
+    second = settle(claim, Moved("ship", '{"n":2}'), retention_s=None, ahead=True)
+    assert (await given.store.claims.commit([second])).stale == []
+
+    assert (await given.store.claims.commit([first])).stale == [claim.id]
+
+    row = await given.read(claim.id)
+    assert (row.step, row.state) == ("ship", '{"n":2}')
+    assert given.database.peek(claim.id, "commits") == 2
 
 
 async def test_what_is_recorded_by_a_claim_that_has_been_replaced_changes_nothing(given: Given) -> None:

@@ -1,0 +1,134 @@
+"""What only a real database shows: transactions, locks and their order."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from planted.bug import Bug, contract, suite
+
+CLAIMS: Final = "_store/postgres/sql/claims.sql"
+WRITER: Final = "_store/sqlite/writer.py"
+
+BUGS: Final = (
+    Bug(
+        "begin-without-immediate",
+        "A transaction on SQLite begins by reading, and meets a writer when it wants to write.",
+        "H1",
+        WRITER,
+        'self._patiently(connection.execute, "BEGIN IMMEDIATE")',
+        'self._patiently(connection.execute, "BEGIN")',
+        (suite("tests/store/test_sqlite.py::test_processes_share_one_new_file_without_a_busy_error"),),
+    ),
+    Bug(
+        "half-a-failed-group-committed",
+        "When one of those who share a transaction fails, what the others had written in it is committed.",
+        "H4",
+        WRITER,
+        'connection.execute("ROLLBACK")',
+        'connection.execute("COMMIT")',
+        (contract("objects", "test_a_commit_that_breaks_off_anywhere_has_written_nothing", "sqlite"),),
+    ),
+    Bug(
+        "postgres-commit-without-epoch",
+        "An outcome is written whoever holds the claim by now.",
+        "A1",
+        CLAIMS,
+        "AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';\n\n-- name: commit_full",
+        "AND i.id = o.id AND i.status = 'running';\n\n-- name: commit_full",
+        (contract("claims", "test_a_stale_claim_changes_nothing", "postgres and done"),),
+    ),
+    Bug(
+        "postgres-full-commit-without-epoch",
+        "An outcome of a machine is written whoever holds the claim by now.",
+        "A1",
+        CLAIMS,
+        "AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running'\n"
+        "    AND (o.commits IS NULL OR i.commits = o.commits)"
+        "\n    AND (o.status <> 'running'",
+        "AND i.id = o.id AND i.status = 'running'\n    AND (o.commits IS NULL OR i.commits = o.commits)"
+        "\n    AND (o.status <> 'running'",
+        (contract("claims", "test_a_step_of_a_claim_that_has_been_replaced_changes_nothing", "postgres"),),
+    ),
+    Bug(
+        "postgres-effects-without-lock",
+        "A batch looks which claims are its own, and does not lock them before it acts on that.",
+        "A2",
+        CLAIMS,
+        "    ORDER BY i.id\n    FOR NO KEY UPDATE OF i\n) AS l;",
+        "    ORDER BY i.id\n) AS l;",
+        (contract("races", "test_a_spawn_and_a_reclaim_have_one_winner", "postgres"),),
+    ),
+    Bug(
+        "postgres-delivery-without-lock",
+        "A signal does not lock its reader: each misses the other.",
+        "C1",
+        "_store/postgres/sql/signals.sql",
+        "ORDER BY i.id\nFOR NO KEY UPDATE OF i;",
+        "ORDER BY i.id;",
+        (suite("tests/store/test_postgres.py::test_a_signal_waits_for_a_park_that_is_under_way"),),
+    ),
+    Bug(
+        "postgres-park-without-second-look",
+        "A signal that came while its reader was about to wait wakes nobody.",
+        "C1",
+        "_store/postgres/effects.py",
+        "queues |= await _recheck(transaction, [item for item in written if item.status == WAITING and item.awaits])",
+        "queues |= set()",
+        (suite("tests/store/test_postgres.py::test_a_park_waits_for_a_signal_that_is_under_way"),),
+    ),
+    Bug(
+        "postgres-used-signals-unfenced",
+        "Signals are used up for an outcome that was refused.",
+        "C9",
+        "_store/postgres/effects.py",
+        "await _consume(transaction, written)",
+        "await _consume(transaction, batch)",
+        (contract("signals", "test_a_lost_claim_uses_nothing_up", "postgres"),),
+    ),
+    Bug(
+        "postgres-parents-not-locked",
+        "Children that end at once count on what each of them has read of their parent.",
+        "D1",
+        "_store/postgres/sql/effects.sql",
+        "    AND p.id = c.parent AND p.spawns = c.round AND p.status = 'waiting' AND p.pending IS NOT NULL\nRETURNING",
+        "    AND p.id = c.parent AND p.status = 'waiting' AND p.pending IS NOT NULL\nRETURNING",
+        (contract("children", "test_only_the_round_that_is_waited_for_counts", "postgres"),),
+    ),
+    Bug(
+        "postgres-deadlocks-not-repeated",
+        "A transaction that the database has given up to end a deadlock is not tried again.",
+        "B12",
+        "_store/postgres/faults.py",
+        '_IN_THE_WAY: Final = frozenset({"40001", "40P01", "55P03"})',
+        '_IN_THE_WAY: Final = frozenset({"40001", "55P03"})',
+        (suite("tests/store/test_postgres.py::test_a_deadlock_is_tried_again"),),
+    ),
+    Bug(
+        "postgres-statements-without-transaction",
+        "The statements of an outcome are committed one by one.",
+        "B2",
+        "_store/postgres/links.py",
+        "async with connection.transaction():",
+        "if connection is not None:",
+        (contract("objects", "test_a_commit_that_breaks_off_anywhere_has_written_nothing", "postgres"),),
+    ),
+    Bug(
+        "postgres-signal-without-conflict",
+        "A signal sent again is an error instead of a repetition.",
+        "C6",
+        "_store/postgres/sql/signals.sql",
+        "    AS g (id, instance, name, payload, dedup_key)\nON CONFLICT DO NOTHING\n",
+        "    AS g (id, instance, name, payload, dedup_key)\n",
+        (contract("signals", "test_a_dedup_key_counts_once_for_each_instance", "postgres"),),
+    ),
+    Bug(
+        "postgres-save-without-epoch",
+        "The state of an object is written by whoever has owned it once.",
+        "O1",
+        "_store/postgres/sql/objects.sql",
+        "AND o.id BETWEEN w.id AND w.id AND o.node IS NOT DISTINCT FROM :node\n"
+        "    AND o.epoch = ANY (ARRAY[w.epoch]) AND o.commits < w.commit",
+        "AND o.id BETWEEN w.id AND w.id AND (o.node IS NOT NULL OR :node::text IS NULL)\n    AND o.commits < w.commit",
+        (contract("objects", "test_only_the_owner_saves_and_only_under_its_epoch", "postgres"),),
+    ),
+)
