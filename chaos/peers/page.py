@@ -1,0 +1,137 @@
+"""The page about the peers, and the data that it is made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from chaos.peers import duty, stage
+from chaos.peers.adapters import CONCURRENCY, NAMES, SHORT_S
+
+_COLUMNS: Final = (
+    "System",
+    "Never finished",
+    "Open in its database",
+    "Finished more than once",
+    "Run again, per kill",
+    "Run again though nobody had died",
+    "Recovery, median and slowest, s",
+    "Jobs per second under kills",
+    "All done after, s",
+)
+_HEAD: Final = f"""# Peers under the same kills
+
+What happens to jobs when workers are killed, for Outlast and for others that keep jobs in Postgres: one workload, one
+nemesis, one checker, the same machine. This page is made by `python -m chaos.peers --page`, from the data beside it. It
+claims nothing beyond these runs: one run each, on one machine, of one kind of work. All of these systems
+promise at least one execution, so a job that runs again after a kill is no fault; one that never finishes is.
+
+## What is done
+
+* {stage.WORKERS} worker processes on one Postgres of their own, each with up to {CONCURRENCY} jobs at a time. A job is asynchronous code
+  that writes `begin`, sleeps {duty.NAP_S[0] * 1000:g} to {duty.NAP_S[1] * 1000:g} ms, and writes `end`, into a file outside the database.
+* {stage.JOBS_PER_KILL} jobs are handed in; {stage.GAP_S * 1000:g} ms later, or when a worker is in the middle of a job, a random one of those is killed
+  with SIGKILL, and another takes its place at once. Then the next {stage.JOBS_PER_KILL}. A supervisor that takes longer to replace workers
+  would make recoveries longer where the replacement does the recovery (DBOS).
+* After the last kill the four live workers go on until the database calls every job done, or until patience ends.
+* Everybody's workers are forked from a process that has imported everything: slow imports cost nobody anything.
+
+Rows named `short` have the same work with recovery set to about {SHORT_S} s, where there is a setting for it: a hundred times the
+longest job. Everything that is not named under *Settings* is at its default.
+
+"""
+_WORDS: Final = """
+* *Never finished*: the work never ran to its end within the wait. *Open in its database*: jobs that the system itself does
+  not call done by then.
+* *Finished more than once*: the work ran to its end, and later again: the process died before the end was recorded, or
+  somebody else took the job while it still ran.
+* *Run again, per kill*: runs beyond each job's first. A kill interrupts up to ten jobs.
+* *Run again though nobody had died*: a run began while every process which had run the job before was still alive.
+* *Recovery*: from a kill until a job that it interrupted began again. Jobs that never began again are not in it.
+* *Jobs per second under kills*: first ends until the last kill. New jobs come with the kills, and a kill waits for work to
+  hit, so this says how quickly fresh workers get to work; it is no measure of what a system can do undisturbed.
+"""
+_AGAIN: Final = f"""
+## Again
+
+In a checkout, with Python 3.12 or newer, into an environment of its own:
+
+```
+python3.13 -m venv peers-venv
+peers-venv/bin/pip install '.[postgres]' 'psycopg[binary,pool]' dbos procrastinate oban absurd-sdk absurdctl
+peers-venv/bin/python -m chaos.peers {" ".join(NAMES)} --kills 40 --seed 7 --page docs/internals/peers.md
+```
+
+One name alone replaces its row. `procrastinate` and `oban` at their defaults need `--patience 720` to come to an end.
+"""
+
+
+def keep(page: Path, found: Mapping[str, Any]) -> None:
+    """Adds a run to the page's data; it replaces an earlier one of that name."""
+    data = _read(page)
+    data[found["name"]] = dict(found)
+    ordered = {name: data[name] for name in NAMES if name in data}
+    page.with_suffix(".json").write_text(json.dumps(ordered, indent=2) + "\n")
+
+
+def write(page: Path) -> None:
+    """Makes the page from its data."""
+    runs = list(_read(page).values())
+    page.write_text(_HEAD + "\n".join(_table(runs)) + "\n" + _WORDS + "\n".join(_circumstances(runs)) + "\n" + _AGAIN)
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """One run, for a terminal."""
+    return "\n".join(f"{word:20} {value}" for word, value in found.items()) + "\n"
+
+
+def _read(page: Path) -> dict[str, dict[str, Any]]:
+    try:
+        data: dict[str, dict[str, Any]] = json.loads(page.with_suffix(".json").read_text())
+    except FileNotFoundError:
+        return {}
+    return data
+
+
+def _table(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "| " + " | ".join(_COLUMNS) + " |"
+    yield "|---" + "|--:" * (len(_COLUMNS) - 1) + "|"
+    for run in runs:
+        cells = (
+            run["name"],
+            run["never_finished"],
+            run["open_in_database"],
+            run["finished_twice"],
+            f"{run['rerun_per_kill']:.1f}",
+            run["rerun_alive"],
+            f"{_seconds(run['recovery_median_s'])} · {_seconds(run['recovery_s'])}",
+            run["jobs_per_s"],
+            f"{run['all_done_s']:.0f}" if run["all_done_s"] is not None else f"not within {run['waited_s']:.0f}",
+        )
+        yield "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _circumstances(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "## Settings"
+    yield ""
+    yield "| System | Versions | Settings | Run |"
+    yield "|---|---|---|---|"
+    for run in runs:
+        versions = ", ".join(f"{package} {version}" for package, version in run["packages"].items())
+        load = " to ".join(f"{value:g}" for value in run["load"])
+        died = f"; {run['left_by_themselves']} workers ended by themselves" if run["left_by_themselves"] else ""
+        yield (
+            f"| {run['name']} | {versions} | {run['settings']} | {run['date']} UTC; {run['jobs']} jobs; {run['kills']} kills,"
+            f" {run['kills_in_work']} of them in the middle of work, {run['interrupted']} runs cut off{died};"
+            f" waited {run['waited_s']:.0f} of at most {run['patience_s']:.0f} s; seed {run['seed']}; load {load} |"
+        )
+    for place in sorted({f"Python {run['python']}, {run['postgres']}, {run['cpus']} CPUs" for run in runs}):
+        yield f"\n{place}."
+    if any(max(run["load"]) > run["cpus"] for run in runs):
+        yield "Other work ran on this machine meanwhile: the load is above its number of CPUs. Times are inflated by that, for all."
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
