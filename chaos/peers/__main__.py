@@ -22,7 +22,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="of every decision; printed in any case")
     parser.add_argument("--patience", type=float, default=300.0, help="seconds after the last kill; default: 300")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each")
-    parser.add_argument("--page", type=Path, help="write this page, with what it holds already; its data goes beside it")
+    parser.add_argument(
+        "--page", type=Path, help="write this page, with what it holds already; its data goes beside it"
+    )
     chosen = parser.parse_args()
     for name in chosen.names:
         if name not in NAMES:

@@ -25,33 +25,36 @@ _HEAD: Final = f"""# Peers under the same kills
 
 What happens to jobs when workers are killed, for Outlast and for others that keep jobs in Postgres: one workload, one
 nemesis, one checker, the same machine. This page is made by `python -m chaos.peers --page`, from the data beside it. It
-claims nothing beyond these runs: one run each, on one machine, of one kind of work. All of these systems
-promise at least one execution, so a job that runs again after a kill is no fault; one that never finishes is.
+claims nothing beyond these runs: one run each, on one machine, of one kind of work. All of these systems promise at
+least one execution, so a job that runs again after a kill is no fault; one that never finishes is.
 
 ## What is done
 
-* {stage.WORKERS} worker processes on one Postgres of their own, each with up to {CONCURRENCY} jobs at a time. A job is asynchronous code
-  that writes `begin`, sleeps {duty.NAP_S[0] * 1000:g} to {duty.NAP_S[1] * 1000:g} ms, and writes `end`, into a file outside the database.
-* {stage.JOBS_PER_KILL} jobs are handed in; {stage.GAP_S * 1000:g} ms later, or when a worker is in the middle of a job, a random one of those is killed
-  with SIGKILL, and another takes its place at once. Then the next {stage.JOBS_PER_KILL}. A supervisor that takes longer to replace workers
-  would make recoveries longer where the replacement does the recovery (DBOS).
-* After the last kill the four live workers go on until the database calls every job done, or until patience ends.
-* Everybody's workers are forked from a process that has imported everything: slow imports cost nobody anything.
+* {stage.WORKERS} worker processes on a Postgres of their own, each with up to {CONCURRENCY} jobs at a time. A job is
+  asynchronous code that writes `begin`, sleeps {duty.NAP_S[0] * 1000:g} to {duty.NAP_S[1] * 1000:g} ms, and writes
+  `end`, into a file outside the database.
+* {stage.JOBS_PER_KILL} jobs are handed in. When {stage.GAP_S * 1000:g} ms have passed and a worker is in the middle of
+  a job, a random one of those that are is killed with SIGKILL, and another takes its place at once. Then come the next
+  {stage.JOBS_PER_KILL}. Where the replacement is what recovers (DBOS), a supervisor that takes longer would make
+  recoveries longer.
+* After the last kill the live workers go on until the database calls every job done, or until patience ends.
+* Workers are forked from a process that has imported everything: slow imports cost nobody anything.
 
-Rows named `short` have the same work with recovery set to about {SHORT_S} s, where there is a setting for it: a hundred times the
-longest job. Everything that is not named under *Settings* is at its default.
+Rows called `short` are the same with recovery set to about {SHORT_S} s, a hundred times the longest job, where there is
+a setting for it. What is not named under *Settings* is at its default.
 
 """
 _WORDS: Final = """
-* *Never finished*: the work never ran to its end within the wait. *Open in its database*: jobs that the system itself does
-  not call done by then.
-* *Finished more than once*: the work ran to its end, and later again: the process died before the end was recorded, or
+* *Never finished*: the work never ran to its end within the wait. *Open in its database*: jobs that the system itself
+  does not call done by then.
+* *Finished more than once*: the work ran to its end, and later again: its process died before the end was recorded, or
   somebody else took the job while it still ran.
 * *Run again, per kill*: runs beyond each job's first. A kill interrupts up to ten jobs.
-* *Run again though nobody had died*: a run began while every process which had run the job before was still alive.
+* *Run again though nobody had died*: a run began while every process that had run the job before was still alive.
 * *Recovery*: from a kill until a job that it interrupted began again. Jobs that never began again are not in it.
-* *Jobs per second under kills*: first ends until the last kill. New jobs come with the kills, and a kill waits for work to
-  hit, so this says how quickly fresh workers get to work; it is no measure of what a system can do undisturbed.
+* *Jobs per second under kills*: jobs finished until the last kill. New ones come with the kills, and a kill waits for
+  work to hit: this says how soon fresh workers get to work, not what a system can do undisturbed.
+
 """
 _AGAIN: Final = f"""
 ## Again
@@ -123,14 +126,14 @@ def _circumstances(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         load = " to ".join(f"{value:g}" for value in run["load"])
         died = f"; {run['left_by_themselves']} workers ended by themselves" if run["left_by_themselves"] else ""
         yield (
-            f"| {run['name']} | {versions} | {run['settings']} | {run['date']} UTC; {run['jobs']} jobs; {run['kills']} kills,"
-            f" {run['kills_in_work']} of them in the middle of work, {run['interrupted']} runs cut off{died};"
+            f"| {run['name']} | {versions} | {run['settings']} | {run['date']} UTC; {run['jobs']} jobs; {run['kills']}"
+            f" kills, {run['kills_in_work']} of them in the middle of work, {run['interrupted']} runs cut off{died};"
             f" waited {run['waited_s']:.0f} of at most {run['patience_s']:.0f} s; seed {run['seed']}; load {load} |"
         )
     for place in sorted({f"Python {run['python']}, {run['postgres']}, {run['cpus']} CPUs" for run in runs}):
         yield f"\n{place}."
     if any(max(run["load"]) > run["cpus"] for run in runs):
-        yield "Other work ran on this machine meanwhile: the load is above its number of CPUs. Times are inflated by that, for all."
+        yield "\nOther work ran on this machine meanwhile, as the load says. Times are longer for that, for all."
 
 
 def _seconds(value: float | None) -> str:

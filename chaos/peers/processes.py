@@ -1,4 +1,4 @@
-"""Processes that are forked from one which has imported everything and opened nothing: quick to start, for everybody."""
+"""Processes, forked from one that has imported everything and opened nothing: quick to start, for everybody."""
 
 from __future__ import annotations
 

@@ -113,7 +113,10 @@ class Crew:
 
 
 def run(name: str, adapter: Adapter, *, kills: int, seed: int, patience_s: float) -> dict[str, Any]:
-    """One whole run on a Postgres of its own, and what came of it. Raises: RuntimeError: the system could not be driven."""
+    """One whole run on a Postgres of its own, and what came of it.
+
+    Raises: RuntimeError: the system could not be driven.
+    """
     load_before = os.getloadavg()[0]
     began = time.time()
     with tempfile.TemporaryDirectory(prefix="outlast-peers-") as folder, PostgresServer() as server:
@@ -134,9 +137,7 @@ def run(name: str, adapter: Adapter, *, kills: int, seed: int, patience_s: float
     }
 
 
-def _play(
-    adapter: Adapter, url: str, folder: Path, kills: int, dice: Random, patience_s: float
-) -> dict[str, Any]:
+def _play(adapter: Adapter, url: str, folder: Path, kills: int, dice: Random, patience_s: float) -> dict[str, Any]:
     log = folder / "submit.log"
     processes.finish(partial(adapter.prepare, url), log)
     crew = Crew(adapter, url, folder)

@@ -1,4 +1,4 @@
-"""One module for each system, with a class `Adapter`. Each needs its own package, so only the one asked for is imported."""
+"""One module for each system, with a class `Adapter`. Each needs its package, so only the one asked for is imported."""
 
 from __future__ import annotations
 

@@ -21,9 +21,11 @@ class Adapter:
 
     def __init__(self, short: bool) -> None:
         self._claim = {"claim_timeout": SHORT_S} if short else {}
-        self.settings = f"`concurrency={CONCURRENCY}`; `claim_timeout=" + (
-            f"{SHORT_S}`" if short else "120` (default)"
-        ) + ", `max_attempts=5` (default), polled every 0.25 s (default)"
+        self.settings = (
+            f"`concurrency={CONCURRENCY}`; `claim_timeout="
+            + (f"{SHORT_S}`" if short else "120` (default)")
+            + ", `max_attempts=5` (default), polled every 0.25 s (default)"
+        )
 
     def prepare(self, url: str) -> None:
         """Runs the schema that its tool brings along, and makes the queue."""

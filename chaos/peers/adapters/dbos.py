@@ -1,4 +1,4 @@
-"""DBOS, self-hosted and without its Conductor service: whoever starts under an executor's name recovers its workflows."""
+"""DBOS, self-hosted, without its Conductor service: whoever starts under an executor's name recovers its workflows."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Adapter:
 
     def __init__(self, short: bool) -> None:
         self.settings = (
-            f"a queue with `worker_concurrency={CONCURRENCY}`, polled every second (default); an `executor_id` per worker,"
-            " which its replacement has, too; no Conductor"
+            f"a queue with `worker_concurrency={CONCURRENCY}`, polled every second (default); an `executor_id` per"
+            " worker, which its replacement has, too; no Conductor"
         )
 
     def prepare(self, url: str) -> None:
