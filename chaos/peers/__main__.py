@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 
@@ -18,7 +19,8 @@ def main() -> None:
     """Runs what the command line asks for."""
     parser = argparse.ArgumentParser(prog="chaos.peers", description="Kill workers of Outlast and of its peers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument("--kills", type=int, default=40, help=f"with {stage.JOBS_PER_KILL} jobs for each; default: 40")
+    parser.add_argument("--kills", type=int, default=40, help=f"with {stage.CHUNK} jobs for each; default: 40")
+    parser.add_argument("--freezes", type=int, help=f"instead of kills, freeze {stage.FROZEN} workers so many times")
     parser.add_argument("--seed", type=int, help="of every decision; printed in any case")
     parser.add_argument("--patience", type=float, default=300.0, help="seconds after the last kill; default: 300")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each")
@@ -30,8 +32,11 @@ def main() -> None:
         if name not in NAMES:
             parser.error(f"no system is called {name!r}; there are {', '.join(NAMES)}")
     seed = SystemRandom().randrange(2**32) if chosen.seed is None else chosen.seed
+    nemesis = partial(stage.kill, kills=chosen.kills)
+    if chosen.freezes:
+        nemesis = partial(stage.freeze, rounds=chosen.freezes)
     for name in chosen.names:
-        found = stage.run(name, adapter(name), kills=chosen.kills, seed=seed, patience_s=chosen.patience)
+        found = stage.run(name, adapter(name), nemesis, seed=seed, patience_s=chosen.patience)
         print(json.dumps(found) if chosen.json else page.as_text(found), flush=True)
         if chosen.page:
             page.keep(chosen.page, found)

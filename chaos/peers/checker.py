@@ -46,6 +46,43 @@ class Verdict:
     first_ends_us: Sequence[int]
 
 
+class Freeze(NamedTuple):
+    """A worker that stood still, from when until when."""
+
+    worker: str
+    since_us: int
+    until_us: int
+
+
+class Frozen(NamedTuple):
+    """What came of jobs whose worker stood still in the middle of them.
+
+    Attributes:
+        jobs: How many.
+        taken_over: How many of them others began before it went on.
+        slowest_s: From the freeze until the last of those began.
+    """
+
+    jobs: int
+    taken_over: int
+    slowest_s: float | None
+
+
+def judge_freezes(histories: Mapping[str, Iterable[Event]], freezes: Iterable[Freeze]) -> Frozen:
+    """What others did with the jobs of workers that stood still."""
+    runs = list(_runs(histories))
+    jobs, takeovers = 0, []
+    for worker, since_us, until_us in freezes:
+        for number, run in runs:
+            ended_us = until_us if run.ended_us is None else run.ended_us
+            if run.worker != worker or not run.began_us <= since_us < until_us <= ended_us:
+                continue
+            jobs += 1
+            begins = [again.began_us for other, again in runs if other == number and again.worker != worker]
+            takeovers += [(at_us - since_us) / 1e6 for at_us in sorted(begins) if since_us < at_us < until_us][:1]
+    return Frozen(jobs, len(takeovers), max(takeovers, default=None))
+
+
 def judge(numbers: Iterable[int], histories: Mapping[str, Iterable[Event]], deaths_us: Mapping[str, int]) -> Verdict:
     """Holds what was promised against what was done.
 

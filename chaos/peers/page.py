@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,9 +33,9 @@ least one execution, so a job that runs again after a kill is no fault; one that
 * {stage.WORKERS} worker processes on a Postgres of their own, each with up to {CONCURRENCY} jobs at a time. A job is
   asynchronous code that writes `begin`, sleeps {duty.NAP_S[0] * 1000:g} to {duty.NAP_S[1] * 1000:g} ms, and writes
   `end`, into a file outside the database.
-* {stage.JOBS_PER_KILL} jobs are handed in. When {stage.GAP_S * 1000:g} ms have passed and a worker is in the middle of
-  a job, a random one of those that are is killed with SIGKILL, and another takes its place at once. Then come the next
-  {stage.JOBS_PER_KILL}. Where the replacement is what recovers (DBOS), a supervisor that takes longer would make
+* {stage.CHUNK} jobs are handed in. As soon as a worker is in the middle of a job, or up to 20 ms later, a random one
+  of those that are is killed with SIGKILL, and another takes its place at once. {stage.GAP_S * 1000:g} ms later come
+  the next {stage.CHUNK}. Where the replacement is what recovers (DBOS), a supervisor that takes longer would make
   recoveries longer.
 * After the last kill the live workers go on until the database calls every job done, or until patience ends.
 * Workers are forked from a process that has imported everything: slow imports cost nobody anything.
@@ -52,9 +52,28 @@ _WORDS: Final = """
 * *Run again, per kill*: runs beyond each job's first. A kill interrupts up to ten jobs.
 * *Run again though nobody had died*: a run began while every process that had run the job before was still alive.
 * *Recovery*: from a kill until a job that it interrupted began again. Jobs that never began again are not in it.
+  Procrastinate's at the documented setting is anything from half a minute to ten and a half, as the kills fall
+  before or after the task's moment.
 * *Jobs per second under kills*: jobs finished until the last kill. New ones come with the kills, and a kill waits for
   work to hit: this says how soon fresh workers get to work, not what a system can do undisturbed.
 
+"""
+_FREEZE_COLUMNS: Final = (
+    "System",
+    "Workers frozen",
+    "Jobs they were in",
+    "Begun elsewhere meanwhile",
+    "The slowest of those, s",
+    "Finished more than once",
+    "Never finished",
+    "Open in its database",
+)
+_FREEZES: Final = f"""## Freezes
+
+The same workers and jobs, but {stage.FROZEN} workers in the middle of jobs get SIGSTOP at once, and SIGCONT
+{stage.FREEZE_S:g} s later: to everybody else they were dead, and then they are back. Who begins their jobs elsewhere finishes them twice,
+for code cannot be called back; who does not lets them wait for as long as the process stands still. Both are honest.
+What the late worker may still write into the database is not looked at here.
 """
 _AGAIN: Final = f"""
 ## Again
@@ -67,22 +86,26 @@ peers-venv/bin/pip install '.[postgres]' 'psycopg[binary,pool]' dbos procrastina
 peers-venv/bin/python -m chaos.peers {" ".join(NAMES)} --kills 40 --seed 7 --page docs/internals/peers.md
 ```
 
-One name alone replaces its row. `procrastinate` and `oban` at their defaults need `--patience 720` to come to an end.
+`--freezes 2` makes the other table. One name alone replaces its row.
+`procrastinate` and `oban` at their defaults need `--patience 720` to come to an end.
 """
 
 
 def keep(page: Path, found: Mapping[str, Any]) -> None:
-    """Adds a run to the page's data; it replaces an earlier one of that name."""
+    """Adds a run to the page's data; it replaces an earlier one of its kind and name."""
     data = _read(page)
-    data[found["name"]] = dict(found)
-    ordered = {name: data[name] for name in NAMES if name in data}
+    data["freezes" if "freezes" in found else "kills"][found["name"]] = dict(found)
+    ordered = {kind: {name: runs[name] for name in NAMES if name in runs} for kind, runs in data.items()}
     page.with_suffix(".json").write_text(json.dumps(ordered, indent=2) + "\n")
 
 
 def write(page: Path) -> None:
     """Makes the page from its data."""
-    runs = list(_read(page).values())
-    page.write_text(_HEAD + "\n".join(_table(runs)) + "\n" + _WORDS + "\n".join(_circumstances(runs)) + "\n" + _AGAIN)
+    data = _read(page)
+    kills, freezes = list(data["kills"].values()), list(data["freezes"].values())
+    frozen = [_FREEZES, *_table(_FREEZE_COLUMNS, map(_freeze_row, freezes))] if freezes else []
+    killed = [_HEAD, *_table(_COLUMNS, map(_kill_row, kills)), _WORDS]
+    page.write_text("\n".join([*killed, *frozen, "", *_circumstances([*kills, *freezes]), _AGAIN]))
 
 
 def as_text(found: Mapping[str, Any]) -> str:
@@ -94,46 +117,75 @@ def _read(page: Path) -> dict[str, dict[str, Any]]:
     try:
         data: dict[str, dict[str, Any]] = json.loads(page.with_suffix(".json").read_text())
     except FileNotFoundError:
-        return {}
+        return {"kills": {}, "freezes": {}}
     return data
 
 
-def _table(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    yield "| " + " | ".join(_COLUMNS) + " |"
-    yield "|---" + "|--:" * (len(_COLUMNS) - 1) + "|"
-    for run in runs:
-        cells = (
-            run["name"],
-            run["never_finished"],
-            run["open_in_database"],
-            run["finished_twice"],
-            f"{run['rerun_per_kill']:.1f}",
-            run["rerun_alive"],
-            f"{_seconds(run['recovery_median_s'])} · {_seconds(run['recovery_s'])}",
-            run["jobs_per_s"],
-            f"{run['all_done_s']:.0f}" if run["all_done_s"] is not None else f"not within {run['waited_s']:.0f}",
-        )
-        yield "| " + " | ".join(map(str, cells)) + " |"
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    yield _row(columns)
+    yield "|---" + "|--:" * (len(columns) - 1) + "|"
+    yield from map(_row, rows)
+
+
+def _row(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _kill_row(run: Mapping[str, Any]) -> Sequence[object]:
+    return (
+        run["name"],
+        run["never_finished"],
+        run["open_in_database"],
+        run["finished_twice"],
+        f"{run['rerun_per_kill']:.1f}",
+        run["rerun_alive"],
+        f"{_seconds(run['recovery_median_s'])} · {_seconds(run['recovery_s'])}",
+        run["jobs_per_s"],
+        f"{run['all_done_s']:.0f}" if run["all_done_s"] is not None else f"not within {run['waited_s']:.0f}",
+    )
+
+
+def _freeze_row(run: Mapping[str, Any]) -> Sequence[object]:
+    return (
+        run["name"],
+        run["freezes"],
+        run["frozen_jobs"],
+        run["taken_over"],
+        _seconds(run["takeover_s"]),
+        run["finished_twice"],
+        run["never_finished"],
+        run["open_in_database"],
+    )
 
 
 def _circumstances(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "## Settings"
     yield ""
-    yield "| System | Versions | Settings | Run |"
-    yield "|---|---|---|---|"
-    for run in runs:
-        versions = ", ".join(f"{package} {version}" for package, version in run["packages"].items())
-        load = " to ".join(f"{value:g}" for value in run["load"])
-        died = f"; {run['left_by_themselves']} workers ended by themselves" if run["left_by_themselves"] else ""
-        yield (
-            f"| {run['name']} | {versions} | {run['settings']} | {run['date']} UTC; {run['jobs']} jobs; {run['kills']}"
-            f" kills, {run['kills_in_work']} of them in the middle of work, {run['interrupted']} runs cut off{died};"
-            f" waited {run['waited_s']:.0f} of at most {run['patience_s']:.0f} s; seed {run['seed']}; load {load} |"
-        )
+    rows = ((run["name"], _versions(run), run["settings"], _about(run)) for run in runs)
+    yield from _table(("System", "Versions", "Settings", "Run"), rows)
     for place in sorted({f"Python {run['python']}, {run['postgres']}, {run['cpus']} CPUs" for run in runs}):
         yield f"\n{place}."
     if any(max(run["load"]) > run["cpus"] for run in runs):
         yield "\nOther work ran on this machine meanwhile, as the load says. Times are longer for that, for all."
+
+
+def _versions(run: Mapping[str, Any]) -> str:
+    return ", ".join(f"{package} {version}" for package, version in run["packages"].items())
+
+
+def _about(run: Mapping[str, Any]) -> str:
+    said = [f"{run['date']} UTC", f"{run['jobs']} jobs"]
+    if "kills" in run:
+        said += [
+            f"{run['kills']} kills, {run['kills_in_work']} in the middle of work, {run['interrupted']} runs cut off"
+        ]
+        said += [f"waited {run['waited_s']:.0f} of at most {run['patience_s']:.0f} s"]
+    else:
+        said += [f"{run['freezes']} freezes"]
+    if run["left_by_themselves"]:
+        said += [f"{run['left_by_themselves']} workers ended by themselves"]
+    load = " to ".join(f"{value:g}" for value in run["load"])
+    return "; ".join([*said, f"seed {run['seed']}", f"load {load}"])
 
 
 def _seconds(value: float | None) -> str:

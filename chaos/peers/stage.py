@@ -1,4 +1,4 @@
-"""The run: four workers, a kill now and then in the middle of work, and then patience."""
+"""The run: four workers, faults in the middle of work, and then patience until nothing is open."""
 
 from __future__ import annotations
 
@@ -7,112 +7,85 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
-from itertools import chain, count
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 import psycopg
 
-from chaos.history import Event, Reader, now_us
-from chaos.peers import duty, processes
+from chaos.history import now_us
+from chaos.peers import processes
 from chaos.peers.adapters import Adapter
-from chaos.peers.checker import judge
+from chaos.peers.checker import Freeze, judge, judge_freezes
+from chaos.peers.crew import Crew
 from harness.postgres import PostgresServer
 
 WORKERS: Final = 4
 GAP_S: Final = 0.15
 """Between one kill and the next, at least."""
-JOBS_PER_KILL: Final = 50
-"""Handed in after each kill, so that the next one finds work to hit."""
-_BUSY_S: Final = 60.0
-"""How long is waited for a worker that runs a job."""
-_DELAY_S: Final = 0.02
-"""A kill comes up to this long after a worker was seen at work, so that it hits all moments of a job."""
+CHUNK: Final = 50
+"""Jobs handed in before each fault, so that it finds work to hit."""
+FREEZE_S: Final = 15.0
+"""How long a worker stands still: three times what the short settings wait."""
+FROZEN: Final = 2
+"""Workers that stand still at the same time."""
 _LOOK_S: Final = 0.5
 
 
-@dataclass
-class Worker:
-    """One worker process: what it runs at the moment, and all that it wrote down."""
+class Play:
+    """What all runs share: the workers, jobs handed in by processes of their own, and the waiting.
 
-    name: str
-    place: int
-    pid: int
-    reader: Reader
-    events: list[Event] = field(default_factory=list)
-    running: set[str] = field(default_factory=set)
-
-    def look(self) -> bool:
-        """Reads what is new in its history; says whether it is in the middle of a job."""
-        for event in self.reader.news():
-            self.events.append(event)
-            change = self.running.add if event.word == "begin" else self.running.discard
-            change(event.fields[0])
-        return bool(self.running)
-
-
-class Crew:
-    """The workers of one run, the dead ones too."""
+    Attributes:
+        crew: The workers.
+        began_us: When the first of them was started.
+        jobs: How many jobs were handed in.
+    """
 
     def __init__(self, adapter: Adapter, url: str, folder: Path) -> None:
-        self._adapter, self._url, self._folder = adapter, url, folder
-        self._names = (f"worker-{number}" for number in count(1))
-        self.alive: list[Worker] = []
-        self.dead: list[Worker] = []
-        self.deaths_us: dict[str, int] = {}
-        self.left = 0
+        self._adapter, self._url = adapter, url
+        self._log = folder / "submit.log"
+        self._submitters: list[int] = []
+        processes.finish(partial(adapter.prepare, url), self._log)
+        self.jobs = 0
+        self.began_us = now_us()
+        self.crew = Crew(adapter, url, folder)
+        for place in range(WORKERS):
+            self.crew.hire(place)
 
-    def hire(self, place: int) -> None:
-        """Starts a worker at that place."""
-        name = next(self._names)
-        history = self._folder / f"{name}.history"
+    def submit(self) -> None:
+        """Hands in some jobs, and does not wait for that."""
+        numbers = range(self.jobs, self.jobs + CHUNK)
+        self._submitters.append(processes.fork(partial(self._adapter.submit, self._url, numbers), self._log))
+        self.jobs += CHUNK
 
-        def work() -> None:
-            duty.write_to(history)
-            self._adapter.work(self._url, place)
+    def await_end(self, patience_s: float) -> int:
+        """Waits until the database calls all jobs done, or patience ends; returns how many it does not.
 
-        pid = processes.fork(work, self._folder / f"{name}.log")
-        self.alive.append(Worker(name, place, pid, Reader(history)))
+        Raises: RuntimeError: jobs could not be handed in.
+        """
+        deadline = time.monotonic() + patience_s
+        for pid in self._submitters:
+            processes.check(pid, self._log)
+        while (left := self._count_open()) and time.monotonic() < deadline:
+            self.crew.tend()
+            time.sleep(_LOOK_S)
+        return left
 
-    def replace(self, worker: Worker) -> None:
-        """Kills it and starts another."""
-        processes.kill(worker.pid)
-        self._bury(worker)
-
-    def busy(self) -> list[Worker]:
-        """Those in the middle of a job."""
-        return [worker for worker in list(self.alive) if worker.look()]
-
-    def tend(self) -> None:
-        """Replaces those that have ended by themselves, as every supervisor does."""
-        for worker in list(self.alive):
-            if processes.is_gone(worker.pid):
-                self.left += 1
-                self._bury(worker)
-
-    def dismiss(self) -> None:
-        """Ends them all."""
-        for worker in self.alive:
-            processes.kill(worker.pid)
-
-    def histories(self) -> dict[str, list[Event]]:
-        """What each has written down."""
-        for worker in chain(self.alive, self.dead):
-            worker.look()
-        return {worker.name: worker.events for worker in chain(self.alive, self.dead)}
-
-    def _bury(self, worker: Worker) -> None:
-        self.deaths_us[worker.name] = now_us()
-        self.alive.remove(worker)
-        self.dead.append(worker)
-        self.hire(worker.place)
+    def _count_open(self) -> int:
+        with psycopg.connect(self._url) as connection:
+            row = connection.execute(self._adapter.OPEN).fetchone()
+            assert row is not None
+            left: int = row[0]
+            return left
 
 
-def run(name: str, adapter: Adapter, *, kills: int, seed: int, patience_s: float) -> dict[str, Any]:
+Nemesis = Callable[[Play, Random, float], dict[str, Any]]
+"""Does what it does to a play, waits, and says what came of it."""
+
+
+def run(name: str, adapter: Adapter, nemesis: Nemesis, *, seed: int, patience_s: float) -> dict[str, Any]:
     """One whole run on a Postgres of its own, and what came of it.
 
     Raises: RuntimeError: the system could not be driven.
@@ -120,7 +93,11 @@ def run(name: str, adapter: Adapter, *, kills: int, seed: int, patience_s: float
     load_before = os.getloadavg()[0]
     began = time.time()
     with tempfile.TemporaryDirectory(prefix="outlast-peers-") as folder, PostgresServer() as server:
-        found = _play(adapter, server.url("postgres"), Path(folder), kills, Random(seed), patience_s)
+        play = Play(adapter, server.url("postgres"), Path(folder))
+        try:
+            found = nemesis(play, Random(seed), patience_s)
+        finally:
+            play.crew.dismiss()
         about = server.describe()
     return {
         "name": name,
@@ -133,42 +110,32 @@ def run(name: str, adapter: Adapter, *, kills: int, seed: int, patience_s: float
         "settings": adapter.settings,
         "seed": seed,
         "patience_s": patience_s,
+        "jobs": play.jobs,
+        "left_by_themselves": play.crew.left,
         **found,
     }
 
 
-def _play(adapter: Adapter, url: str, folder: Path, kills: int, dice: Random, patience_s: float) -> dict[str, Any]:
-    log = folder / "submit.log"
-    processes.finish(partial(adapter.prepare, url), log)
-    crew = Crew(adapter, url, folder)
-    submitters: list[int] = []
-    began_us = now_us()
-    try:
-        for place in range(WORKERS):
-            crew.hire(place)
-        effective = 0
-        for number in range(kills):
-            chunk = range(number * JOBS_PER_KILL, (number + 1) * JOBS_PER_KILL)
-            submitters.append(processes.fork(partial(adapter.submit, url, chunk), log))
-            time.sleep(GAP_S)
-            effective += _strike(crew, dice)
-        last_kill_us = now_us()
-        for pid in submitters:
-            processes.check(pid, log)
-        open_jobs = _await(lambda: _count_open(adapter, url), crew, last_kill_us + patience_s * 1e6)
-        waited_s = (now_us() - last_kill_us) / 1e6
-    finally:
-        crew.dismiss()
-    jobs = kills * JOBS_PER_KILL
-    verdict = judge(range(jobs), crew.histories(), crew.deaths_us)
-    early = sum(at_us <= last_kill_us for at_us in verdict.first_ends_us)
+def kill(play: Play, dice: Random, patience_s: float, *, kills: int) -> dict[str, Any]:
+    """SIGKILL of one worker after the other, each in the middle of a job, and another in its place."""
+    crew = play.crew
+    effective = 0
+    for _ in range(kills):
+        time.sleep(GAP_S)
+        play.submit()
+        victim = dice.choice(crew.await_busy(dice) or crew.alive)
+        crew.replace(victim)
+        effective += victim.look()
+    last_us = now_us()
+    left = play.await_end(patience_s)
+    waited_s = (now_us() - last_us) / 1e6
+    verdict = judge(range(play.jobs), crew.histories(), crew.deaths_us)
+    lasted_s = (last_us - play.began_us) / 1e6
     return {
-        "jobs": jobs,
         "kills": kills,
         "kills_in_work": effective,
-        "left_by_themselves": crew.left,
         "never_finished": verdict.never_finished,
-        "open_in_database": open_jobs,
+        "open_in_database": left,
         "finished_twice": verdict.finished_twice,
         "interrupted": verdict.interrupted,
         "rerun": verdict.rerun,
@@ -176,41 +143,42 @@ def _play(adapter: Adapter, url: str, folder: Path, kills: int, dice: Random, pa
         "rerun_alive": verdict.rerun_alive,
         "recovery_s": _rounded(verdict.recovery_s),
         "recovery_median_s": _rounded(verdict.recovery_median_s),
-        "kills_s": round((last_kill_us - began_us) / 1e6, 1),
-        "jobs_per_s": round(early / ((last_kill_us - began_us) / 1e6)),
-        "all_done_s": round((verdict.ended_us - began_us) / 1e6, 1) if not verdict.never_finished else None,
+        "kills_s": round(lasted_s, 1),
+        "jobs_per_s": round(sum(at_us <= last_us for at_us in verdict.first_ends_us) / lasted_s),
+        "all_done_s": None if verdict.never_finished else round((verdict.ended_us - play.began_us) / 1e6, 1),
         "waited_s": round(waited_s, 1),
     }
 
 
-def _strike(crew: Crew, dice: Random) -> bool:
-    """Kills a worker, if there is one in the middle of a job; says whether it still was."""
-    deadline = time.monotonic() + _BUSY_S
-    while not crew.busy():
-        crew.tend()
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.001)
-    time.sleep(dice.uniform(0, _DELAY_S))
-    victim = dice.choice(crew.busy() or crew.alive)
-    crew.replace(victim)
-    return victim.look()
-
-
-def _await(count_open: Callable[[], int], crew: Crew, deadline_us: float) -> int:
-    """Waits until the database calls all jobs done, or patience ends; returns how many it does not."""
-    while (left := count_open()) and now_us() < deadline_us:
-        crew.tend()
-        time.sleep(_LOOK_S)
-    return left
-
-
-def _count_open(adapter: Adapter, url: str) -> int:
-    with psycopg.connect(url) as connection:
-        row = connection.execute(adapter.OPEN).fetchone()
-        assert row is not None
-        left: int = row[0]
-        return left
+def freeze(play: Play, dice: Random, patience_s: float, *, rounds: int) -> dict[str, Any]:
+    """SIGSTOP of two workers in the middle of jobs, and SIGCONT a while later."""
+    crew = play.crew
+    freezes: list[Freeze] = []
+    for _ in range(rounds):
+        time.sleep(GAP_S)
+        play.submit()
+        victims = crew.await_busy(dice)[:FROZEN]
+        since_us = now_us()
+        for victim in victims:
+            crew.freeze(victim)
+        time.sleep(FREEZE_S)
+        freezes += [Freeze(victim.name, since_us, now_us()) for victim in victims]
+        for victim in victims:
+            crew.thaw(victim)
+    left = play.await_end(patience_s)
+    histories = crew.histories()
+    verdict = judge(range(play.jobs), histories, crew.deaths_us)
+    frozen = judge_freezes(histories, freezes)
+    return {
+        "freezes": len(freezes),
+        "frozen_jobs": frozen.jobs,
+        "taken_over": frozen.taken_over,
+        "takeover_s": _rounded(frozen.slowest_s),
+        "never_finished": verdict.never_finished,
+        "open_in_database": left,
+        "finished_twice": verdict.finished_twice,
+        "rerun": verdict.rerun,
+    }
 
 
 def _rounded(seconds: float | None) -> float | None:

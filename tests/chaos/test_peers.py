@@ -3,16 +3,21 @@
 from collections.abc import Sequence
 
 from chaos.history import Event
-from chaos.peers.checker import Verdict, judge
+from chaos.peers.checker import Freeze, Frozen, Verdict, judge, judge_freezes
 
 
-def verdict(*lines: str, jobs: Sequence[int] = (1,), deaths_us: dict[str, int] | None = None) -> Verdict:
-    """From lines such as `5 one begin 1`: the moment, the worker, the word, the job."""
+def told(*lines: str) -> dict[str, list[Event]]:
+    """Histories from lines such as `5 one begin 1`: the moment, the worker, the word, the job."""
     histories: dict[str, list[Event]] = {}
     for line in lines:
         at, worker, word, number = line.split(" ")
         histories.setdefault(worker, []).append(Event(int(at), word, [number]))
-    return judge(jobs, histories, deaths_us or {})
+    return histories
+
+
+def verdict(*lines: str, jobs: Sequence[int] = (1,), deaths_us: dict[str, int] | None = None) -> Verdict:
+    """What the checker says of them."""
+    return judge(jobs, told(*lines), deaths_us or {})
 
 
 def test_work_that_runs_once_to_its_end_is_nothing_to_speak_of() -> None:
@@ -61,3 +66,13 @@ def test_one_worker_may_run_a_job_twice() -> None:
     found = verdict("1 one begin 1", "2 one begin 1", "3 one end 1")
 
     assert (found.rerun, found.rerun_alive, found.finished_twice, found.never_finished) == (1, 1, 0, 0)
+
+
+def test_jobs_of_a_frozen_worker_are_those_it_was_in_and_taken_over_before_it_went_on() -> None:
+    histories = told(
+        *("1 one begin 1", "1 one begin 2", "1 one begin 3", "2 one end 3", "5000000 two begin 1", "5000001 two end 1"),
+        *("9000006 one end 1", "9000006 one end 2", "9000007 two begin 2", "9000008 two end 2"),
+    )
+
+    assert judge_freezes(histories, [Freeze("one", 3, 9_000_005)]) == Frozen(2, 1, 4.999997)
+    assert judge_freezes(histories, [Freeze("two", 3, 9_000_005)]) == Frozen(0, 0, None)
