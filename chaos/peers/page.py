@@ -52,11 +52,22 @@ _WORDS: Final = """
 * *Run again, per kill*: runs beyond each job's first. A kill interrupts up to ten jobs.
 * *Run again though nobody had died*: a run began while every process that had run the job before was still alive.
 * *Recovery*: from a kill until a job that it interrupted began again. Jobs that never began again are not in it.
-  Procrastinate's at the documented setting is anything from half a minute to ten and a half, as the kills fall
-  before or after the task's moment.
 * *Jobs per second under kills*: jobs finished until the last kill. New ones come with the kills, and a kill waits for
   work to hit: this says how soon fresh workers get to work, not what a system can do undisturbed.
 
+## Who waits for what
+
+* Outlast: a process is dead when another has watched its lease stay unchanged for the whole of it, by the watcher's own
+  clock. Here the watchers are killed, too, so the first to die wait until somebody lives for long enough: the kills'
+  seconds come on top of the lease. Workers that never live for a lease recover nothing.
+* DBOS: whoever starts under the name of a dead executor recovers its workflows at once. Under another name, or when
+  nobody starts, somebody has to ask for it, which is what Conductor does; it was not part of this.
+* Procrastinate: a periodic task, which its documentation has every ten minutes, looks for workers without a heartbeat.
+  By these settings that is anything from half a minute to ten and a half, as the kills fall before or after its moment.
+* Oban: the leader looks for jobs of a certain age, whether their worker lives or not. A leader that is killed is
+  replaced at the others' next election, by default one every 30 s.
+* Absurd: a claim that is not extended ends after a certain time, whether its worker lives or not, and the next look for
+  work finds it.
 """
 _FREEZE_COLUMNS: Final = (
     "System",
@@ -71,9 +82,9 @@ _FREEZE_COLUMNS: Final = (
 _FREEZES: Final = f"""## Freezes
 
 The same workers and jobs, but {stage.FROZEN} workers in the middle of jobs get SIGSTOP at once, and SIGCONT
-{stage.FREEZE_S:g} s later: to everybody else they were dead, and then they are back. Who begins their jobs elsewhere finishes them twice,
-for code cannot be called back; who does not lets them wait for as long as the process stands still. Both are honest.
-What the late worker may still write into the database is not looked at here.
+{stage.FREEZE_S:g} s later: to everybody else they were dead, and then they are back. Who begins their jobs elsewhere
+may finish them twice; who does not lets them wait for as long as the process stands still. What the late worker may
+still write into the database is not looked at here.
 """
 _AGAIN: Final = f"""
 ## Again
@@ -121,9 +132,9 @@ def _read(page: Path) -> dict[str, dict[str, Any]]:
     return data
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]], others: str = "|--:") -> Iterator[str]:
     yield _row(columns)
-    yield "|---" + "|--:" * (len(columns) - 1) + "|"
+    yield "|---" + others * (len(columns) - 1) + "|"
     yield from map(_row, rows)
 
 
@@ -162,7 +173,7 @@ def _circumstances(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "## Settings"
     yield ""
     rows = ((run["name"], _versions(run), run["settings"], _about(run)) for run in runs)
-    yield from _table(("System", "Versions", "Settings", "Run"), rows)
+    yield from _table(("System", "Versions", "Settings", "Run"), rows, "|---")
     for place in sorted({f"Python {run['python']}, {run['postgres']}, {run['cpus']} CPUs" for run in runs}):
         yield f"\n{place}."
     if any(max(run["load"]) > run["cpus"] for run in runs):
