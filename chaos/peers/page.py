@@ -81,10 +81,11 @@ _FREEZE_COLUMNS: Final = (
 )
 _FREEZES: Final = f"""## Freezes
 
-The same workers and jobs, but {stage.FROZEN} workers in the middle of jobs get SIGSTOP at once, and SIGCONT
+The same workers and jobs, but up to {stage.FROZEN} workers in the middle of jobs get SIGSTOP at once, and SIGCONT
 {stage.FREEZE_S:g} s later: to everybody else they were dead, and then they are back. Who begins their jobs elsewhere
 may finish them twice; who does not lets them wait for as long as the process stands still. What the late worker may
-still write into the database is not looked at here.
+still write into the database is not looked at here. Work that had ended, but was not recorded when the freeze came,
+counts as finished more than once, too, if others ran it again.
 """
 _AGAIN: Final = f"""
 ## Again
@@ -177,7 +178,7 @@ def _circumstances(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for place in sorted({f"Python {run['python']}, {run['postgres']}, {run['cpus']} CPUs" for run in runs}):
         yield f"\n{place}."
     if any(max(run["load"]) > run["cpus"] for run in runs):
-        yield "\nOther work ran on this machine meanwhile, as the load says. Times are longer for that, for all."
+        yield "\nOther work ran on this machine, runs that mostly wait among it, as the load says. Times are longer for that, for all."
 
 
 def _versions(run: Mapping[str, Any]) -> str:
