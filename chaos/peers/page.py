@@ -178,7 +178,7 @@ def _circumstances(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for place in sorted({f"Python {run['python']}, {run['postgres']}, {run['cpus']} CPUs" for run in runs}):
         yield f"\n{place}."
     if any(max(run["load"]) > run["cpus"] for run in runs):
-        yield "\nOther work ran on this machine, runs that mostly wait among it, as the load says. Times are longer for that, for all."
+        yield "\nOther work ran on this machine, as the load says, waiting runs among it. Times are longer for all."
 
 
 def _versions(run: Mapping[str, Any]) -> str:
