@@ -97,7 +97,7 @@ ROWS: Final = (
         "Clocks that jump",
         "200 jumps of the database's clock by up to an hour, 200 of workers' by up to a day: nothing lost, nothing "
         "doubled, no claim taken from the living",
-        (Part("clocks-postgres"),),
+        _both("clocks"),
     ),
     Row(
         "R10",

@@ -245,7 +245,7 @@ BUGS: Final = (
         "The next step begins while the last one is on its way to the database.",
         "B5",
         COMMITTER,
-        "        self._answers[settlement.id] = future\n        self.put(settlement, queue, program)",
+        "        self._answers[settlement.id, settlement.epoch] = future\n        self.put(settlement, queue, program)",
         "        future.set_result(True)\n        self.put(settlement, queue, program)",
         (suite("tests/engine/test_machines.py::test_the_step_before_is_committed_while_the_next_one_runs"),),
     ),

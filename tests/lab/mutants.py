@@ -162,6 +162,11 @@ MUTANTS: dict[str, Mutant] = {
                 r"AND o\.node IS NOT DISTINCT FROM (\$\d+)\s+AND o\.epoch = ANY \(ARRAY\[w\.epoch\]\)",
                 r"AND \1::text IS NOT NULL",
             ),
+            Change(
+                "save_object",
+                r"AND o\.node IS NOT DISTINCT FROM (\$\d+) AND o\.epoch = (\$\d+)",
+                r"AND \1::text IS NOT NULL",
+            ),
         ),
     ),
     "no-look-at-owner": Mutant(
