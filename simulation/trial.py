@@ -69,6 +69,7 @@ class Trial:
         self.scene = Scene(self.universe, self.cluster, self.referee, random.Random(dice.getrandbits(60)))
         Scene.now = self.scene
         self.workloads = [WORKLOADS[name](self.scene, dice.randint(2, 16)) for name in chosen]
+        self.workloads[0].is_alone = len(chosen) == 1
         self._programs = [program for workload in self.workloads for program in workload.programs]
         self.plan = plan or draw_plan(dice)
         self.nemesis = Nemesis(self.plan, self.cluster, self.referee, random.Random(dice.getrandbits(60)), self._boot)

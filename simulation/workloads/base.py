@@ -22,6 +22,7 @@ class Workload:
         rates: Its rate limits, as the engine takes them.
         size: How much of it there is; a seed draws it.
         is_over: Whether the client has all it wanted.
+        is_alone: Whether the cluster works on nothing else.
     """
 
     programs: ClassVar[tuple[Any, ...]] = ()
@@ -34,7 +35,7 @@ class Workload:
     def __init__(self, scene: Scene, size: int) -> None:
         self.scene = scene
         self.size = size
-        self.is_over = False
+        self.is_over = self.is_alone = False
         self.dice = scene.dice
 
     async def act(self, engine: Engine) -> None:

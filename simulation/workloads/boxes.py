@@ -65,6 +65,9 @@ class Boxes(Workload):
         await self.pause(self.SPAN_S / 2)
         answer = await self.surely(lambda: engine.signal(id, "mail", number, dedup_key=str(number)))
         self.scene.referee.tell("sent", id, number, str(answer))
+        if number % 3 == 0:  # once more, by somebody who does not know; perhaps after it was read.
+            await self.pause(2.0)
+            await self.surely(lambda: engine.signal(id, "mail", number, dedup_key=str(number)))
 
     def check(self) -> Iterator[str]:
         for id, text, status, result in self.scene.query(

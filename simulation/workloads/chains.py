@@ -89,10 +89,24 @@ class Chains(Workload):
 
     programs = (work, last, ask, Chain)
     slots = KEYS
+    _bare_starts = 0
 
     async def act(self, engine: Engine) -> None:
-        await asyncio.gather(*(self._one(engine, n) for n in range(self.size)))
+        starts = [self._one(engine, n) for n in range(self.size)]
+        await asyncio.gather(*starts, *(self._bare(engine) for _ in range(self.size // 3)))
         self.is_over = True
+
+    async def _bare(self, engine: Engine) -> None:
+        """A start without any key, once: what was not acknowledged may be there, but never twice."""
+        await self.pause(self.SPAN_S)
+        self._bare_starts += 1
+        try:
+            handle = await engine.start(work.new(n=1, nap_s=0.05))
+        except StoreError:
+            return
+        result = await self.surely(lambda: handle.result(1000))
+        if result != 1:
+            self.scene.referee.accuse(f"a start without a key ({handle.id}) ended with {result}")
 
     async def _one(self, engine: Engine, n: int) -> None:
         await self.pause(self.SPAN_S)
@@ -110,6 +124,9 @@ class Chains(Workload):
             "SELECT id, program, status, commits, json_extract(state, '$.n') FROM outlast_instances"
             " WHERE correlation_key LIKE 'chain:%'"
         )
+        ((bare,),) = self.scene.query("SELECT count(*) FROM outlast_instances WHERE correlation_key IS NULL")
+        if bare > self._bare_starts and self.is_alone:
+            yield f"{self._bare_starts} starts without a key made {bare} instances"
         if len(rows) != self.size:
             yield f"{self.size} chains were started, {len(rows)} are there"
         for id, program, status, commits, n in rows:

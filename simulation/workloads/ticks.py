@@ -42,6 +42,12 @@ class Ticks(Workload):
         ran = Counter(key.partition("@")[2] for (key,) in rows)
         yield from (f"the tick of {moment} ran {count} times" for moment, count in ran.items() if count > 1)
         # Up to one lease before and after, whoever looks may do so by a clock of its own.
+        for decided_us, newest in self.scene.query(
+            "SELECT decided_us, (SELECT max(correlation_key) FROM outlast_instances WHERE program = 'sim.tick')"
+            " FROM outlast_schedules"
+        ):
+            if newest is not None and f"{instant(decided_us):%Y-%m-%dT%H:%M:%SZ}" < newest.partition("@")[2]:
+                yield f"a tick of {newest} ran, and ticks are decided up to {instant(decided_us)} only"
         moment = instant(BEGIN_US + int(self._from_s + 1) * 1_000_000)
         last = instant(BEGIN_US + int(self._to_s) * 1_000_000)
         while moment < last:

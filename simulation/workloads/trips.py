@@ -46,9 +46,14 @@ async def charge(n: int, reserved: int) -> int:
     """Fails at first, for some."""
     info = current_step()
     assert info is not None
+    run = _run()
+    if scene().held(info.id, "id") is not None and not scene().query(
+        "SELECT 1 FROM outlast_journal WHERE instance = ? AND key LIKE 'reserve%' AND value = ?", info.id, str(reserved)
+    ):
+        scene().referee.accuse(f"{info.id} goes on with {reserved}, which is not recorded")
     if n % 4 == 1 and info.attempt == 0:
         raise ValueError("not yet")
-    return _run()
+    return run
 
 
 @step
@@ -66,6 +71,13 @@ async def weigh(n: int) -> int:
 
 
 @step
+async def note(order: list[int]) -> list[int]:
+    """Writes down in which order the branches have ended their first steps."""
+    _run()
+    return [-1000, *(-1000 - number for number in order)]
+
+
+@step
 async def ship(n: int, told: list[int]) -> list[int]:
     """The last step: it is told what all others returned."""
     _run()
@@ -78,12 +90,13 @@ async def leg(n: int) -> int:
     return await pack(n, 0)
 
 
-async def _branch(n: int, place: int) -> list[int]:
+async def _branch(n: int, place: int, order: list[int]) -> list[int]:
     first = await pack(n, place)
+    order.append(first)  # in each run of the code, branches go on in the order in which they did at first.
     if place == 1:
         await sleep(0.3)
         return [first, await weigh(n), await pack(n, place)]
-    return [first, await pack(n, place)]
+    return [first, await pack(n, 2 - place)]
 
 
 class Lost(Exception):
@@ -95,13 +108,17 @@ async def trip(n: int) -> list[int]:
     """Everything a workflow has."""
     told = [await reserve(n)]
     told.append(await charge(n, told[0]))
-    for found in await parallel(_branch(n, 0), _branch(n, 1)):
+    order: list[int] = []
+    for found in await parallel(_branch(n, 0, order), _branch(n, 1, order), _branch(n, 2, order)):
         told += found
+    told += await note(order)
     told.append(await wait_for_signal("go"))
     if n % 3:
         told.append(await call_child(leg.new(n=n)))
     if n % 5 == 4:
         raise Lost(str(n))
+    if (await note(order))[1:] != told[told.index(-1000) + 1 :][: len(order)]:
+        raise RuntimeError(f"another order: {order}, {told}")
     return await ship(n, told)
 
 
