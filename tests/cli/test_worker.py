@@ -165,7 +165,9 @@ def test_a_job_started_by_the_module_runs_on_the_modules_engine(outlast: Outlast
     worker = start("worker", "app")
     worker.says("engine.started")
 
-    id = json.loads(outlast("start", "app:outer", "--wait", "10").out)
+    started = outlast("start", "app:outer", "--wait", "60")
+    assert started.code == 0, started.err
+    id = json.loads(started.out)
 
     eventually(lambda: status(outlast, "sqlite:///app.db", id) == "done")
     worker.send(signal.SIGTERM)
