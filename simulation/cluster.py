@@ -29,6 +29,7 @@ OPTIONS: Final[dict[str, Any]] = {
     "drain_timeout": 1.0,
     "max_crashes": 1_000_000,
     "telemetry": "off",
+    "log_capture": "off",
 }
 _RESTART_S: Final = 0.1
 

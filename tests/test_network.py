@@ -78,7 +78,7 @@ async def test_a_silent_connection_is_not_told_and_the_time_is_noted(primary: Po
     with Proxy(primary.port, marked={ADD: "add"}, decide=decide) as proxy:
         with pytest.raises(TimeoutError):
             await add(proxy.port, 200, command_timeout=0.2)
-        (link,) = proxy.links
+        link = proxy.links[0]  # a second one may have come, on which the driver asks to cancel.
         await eventually_async(lambda: link.given_up_at is not None)
 
     assert link.given_up_at is not None
