@@ -18,9 +18,9 @@ pytestmark = [
 
 
 NOT_EVERY_DAY = {
-    *("bad-rows-sqlite", "killers-postgres", "deaf-sqlite", "hoarders-postgres", "impatience-postgres"),
+    *("bad-rows-sqlite", "killers-postgres", "deaf-sqlite", "impatience-postgres"),
     *("starvation-sqlite", "soak-sqlite", "soak-postgres", "recoveries-postgres", "long-transaction-postgres"),
-    "pooled-postgres",
+    *("pooled-postgres", "hoarders-sqlite", "hoarders-postgres"),
 }
 """Those that take long, or prove on this store what they prove on the other one. `make crash-record` runs them all."""
 SEEDS_MAX = 5

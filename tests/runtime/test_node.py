@@ -163,6 +163,16 @@ async def test_a_buried_node_lets_go_registers_anew_and_is_well(given: Given, wa
     assert watched.node.claims_as == watched.node.id
 
 
+async def test_a_burial_that_is_heard_of_while_the_node_says_goodbye_changes_nothing(watched: Watched) -> None:
+    former = watched.node.id
+    await watched.node.close()
+
+    watched.node._bury(former)
+
+    assert watched.node.id == former
+    assert watched.told == []
+
+
 async def test_nothing_is_claimed_between_burial_and_the_new_name(given: Given, watched: Watched) -> None:
     go_on = asyncio.Event()
     real = given.store.leases.register

@@ -165,7 +165,7 @@ class Node:
 
     def _bury(self, node: str) -> None:
         """Others have taken over what this node held: it lets go and comes back under a new id."""
-        if node == self.id and not self._rising:
+        if node == self.id and not self._rising and not self._stop.is_set():
             self._rising = True
             self._burial = asyncio.get_running_loop().create_task(self._rise(), name="outlast-node")
 
