@@ -168,6 +168,7 @@ async def test_a_burial_that_is_heard_of_while_the_node_says_goodbye_changes_not
     await watched.node.close()
 
     watched.node._bury(former)
+    await asyncio.sleep(0)
 
     assert watched.node.id == former
     assert watched.told == []
