@@ -6,15 +6,15 @@ import asyncio
 import time
 from typing import Any, Final
 
-from bench import children, meter
+from bench import children
 from bench.child import Stage
 from bench.ends import Ends
 from bench.figures import Figures
 from bench.places import Database
+from bench.waking import CALLERS, park_and_wake
 from outlast import Engine, Queue, sleep, wait_for_signal, workflow
 
 N = 5_000
-CALLERS: Final = 500
 CONCURRENCY: Final = 500
 SETTINGS = f"Queue(concurrency={CONCURRENCY}), {CALLERS} senders at once; a unit is a workflow signalled and done"
 
@@ -39,26 +39,7 @@ def measure(database: Database, n: int) -> list[Figures]:
 
 async def wake(stage: Stage, *, url: str, n: int) -> None:
     """Parks all, then sends to all."""
-    engine = Engine(url, queues={"default": Queue(concurrency=CONCURRENCY)})
-    ends = Ends(engine, n)
-    async with engine:
-        before_mb = meter.rss_mb()
-        handles = await engine.start_many(waits.new() for _ in range(n))
-        while ends.steps < n:  # noqa: ASYNC110  # nobody tells.
-            await asyncio.sleep(0.01)
-        parked_mb = meter.rss_mb()
-        await stage.ask()
-        ends.begin()
-        left = iter(handles)
-
-        async def send() -> None:
-            for handle in left:
-                await engine.signal(handle, "go", 1)
-
-        await asyncio.gather(*(send() for _ in range(CALLERS)))
-        await ends.over.wait()
-        more = {"seconds": round(ends.seconds, 2), "rss_before_mb": before_mb, "rss_parked_mb": parked_mb}
-        await stage.ask(**ends.facts(n), more=more)
+    await park_and_wake(stage, (waits.new() for _ in range(n)), url=url, concurrency=CONCURRENCY, n=n)
 
 
 async def doze(stage: Stage, *, url: str, n: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from chaos.arena import Arena, stage
+from chaos.attrition import wear_down
 from chaos.report import Report
 
 
@@ -31,13 +32,11 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
 
     def act(arena: Arena) -> None:
         feeder = arena.feed(size.jobs, nap_s=(0.0, 0.06))
-        for _ in range(WORKERS):
-            arena.hire()
-        for number in range(1, size.kills + 1):
-            arena.allow(size.jobs * number // size.kills)
-            arena.wait(size.gap_s)
-            arena.kill(arena.busy()[0])
-            arena.hire()
+        wear_down(arena, size.jobs, workers=WORKERS, kills=size.kills, gap_s=size.gap_s, kill=_kill_a_busy_one)
         arena.finish(feeder, patience_s=120.0)
 
     return stage("kills", act, store=store, scale=scale, seed=seed, mutation=mutation)
+
+
+def _kill_a_busy_one(arena: Arena) -> None:
+    arena.kill(arena.busy()[0])

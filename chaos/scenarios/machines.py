@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from chaos.arena import Arena, stage
+from chaos.attrition import wear_down
 from chaos.report import Report
 from chaos.scenarios.freezes import freeze_some
 
@@ -35,15 +36,12 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
 
     def act(arena: Arena) -> None:
         feeder = arena.feed(size.chains, nap_s=NAP_S, program="chain")
-        for _ in range(WORKERS):
-            arena.hire()
-        for number in range(1, size.kills + 1):
-            arena.allow(size.chains * number // size.kills)
-            arena.wait(size.gap_s)
-            arena.strike()
-            arena.hire()
+
+        def freeze_now_and_then(number: int) -> None:
             if number % size.freeze_every == 0:
                 freeze_some(arena, FROZEN)
+
+        wear_down(arena, size.chains, workers=WORKERS, kills=size.kills, gap_s=size.gap_s, after=freeze_now_and_then)
         arena.finish(feeder, patience_s=180.0)
 
     return stage("machines", act, store=store, scale=scale, seed=seed, mutation=mutation)

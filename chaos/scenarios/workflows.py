@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from chaos.arena import Arena, stage
+from chaos.attrition import wear_down
 from chaos.evidence import Evidence
 from chaos.report import Report
 from chaos.trips import UNDO
@@ -34,13 +35,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
 
     def act(arena: Arena) -> None:
         feeder = arena.feed(size.trips, nap_s=NAP_S, program="trip")
-        for _ in range(WORKERS):
-            arena.hire()
-        for number in range(1, size.kills + 1):
-            arena.allow(size.trips * number // size.kills)
-            arena.wait(size.gap_s)
-            arena.strike()
-            arena.hire()
+        wear_down(arena, size.trips, workers=WORKERS, kills=size.kills, gap_s=size.gap_s)
         arena.finish(feeder, patience_s=300.0 if scale == "full" else 120.0)
         arena.more["undone"] = _undone(arena.evidence())
 
