@@ -60,7 +60,7 @@ def tree_cpu_s(pid: int) -> float:
         after = {child.pid for child in children(pid)}
         # A child that ends between two readings would be counted twice or not at all.
         if {child.pid for child in before} == after:
-            return sum(one.cpu_s for one in (*before, *([root] if root else [])))
+            return round(sum(one.cpu_s for one in (*before, *([root] if root else []))), 2)  # whole ticks.
 
 
 def kill(pid: int, number: signal.Signals) -> None:
