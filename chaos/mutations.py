@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
 import time
@@ -158,7 +159,19 @@ def trusts_memory(engine: Engine) -> None:
 
 
 def no_object_fence(engine: Engine) -> None:
-    """What an object's handlers left is written whoever owns it by now."""
+    """What an object's handlers left is written whoever owns it by now.
+
+    It is on its way for a moment, so that a process that is frozen has something on its way: what it has only gathered
+    it would not send afterwards, since its clock tells it that it is late.
+    """
+    objects: Any = engine._store.objects
+    save = objects.save
+
+    async def save_late(node: str, batch: Sequence[ObjectCommit]) -> Any:
+        await asyncio.sleep(0.02)
+        return await save(node, batch)
+
+    objects.save = save_late
     if engine._store.dialect == "sqlite":
         _rewrite(engine, "find_unsaved", _LITE_FIND_FENCE, r"WHERE \1 IS NOT NULL", noun="objects")
         _rewrite(engine, "save_objects", _LITE_SAVE_FENCE, r"AND \1 IS NOT NULL", noun="objects")
