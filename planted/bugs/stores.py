@@ -59,6 +59,16 @@ BUGS: Final = (
         (contract("races", "test_a_spawn_and_a_reclaim_have_one_winner", "postgres"),),
     ),
     Bug(
+        "postgres-record-without-epoch",
+        "What a step has given is recorded also for a claim that has been lost.",
+        "A1",
+        CLAIMS,
+        "AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running'\n"
+        "        AND (o.commits IS NULL OR i.commits = o.commits)\n",
+        "AND i.id = o.id AND i.status = 'running'\n        AND (o.commits IS NULL OR i.commits = o.commits)\n",
+        (contract("claims", "test_what_is_recorded_by_a_claim_that_has_been_replaced", "postgres"),),
+    ),
+    Bug(
         "postgres-delivery-without-lock",
         "A signal does not lock its reader: each misses the other.",
         "C1",

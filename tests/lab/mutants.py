@@ -200,10 +200,7 @@ MUTANTS: dict[str, Mutant] = {
         "outcomes of one claim are written whatever it has written already",
         "called",
         ("record", "record"),
-        (
-            Change("commit_recorded", r" AND i\.commits = o\.commits", ""),
-            Change("lock_ours", r" AND \(o\.commits IS NULL OR i\.commits = o\.commits\)", ""),
-        ),
+        (Change("commit_and_record", r"\s+AND \(o\.commits IS NULL OR i\.commits = o\.commits\)", ""),),
     ),
     "free-tokens": Mutant(
         "what has a rate limit takes no tokens",

@@ -149,6 +149,7 @@ INDEXES = {
     "commit": {"instances_pkey"},
     "commit_full": {"instances_pkey"},
     "commit_recorded": {"instances_pkey"},
+    "commit_and_record": {"instances_pkey"},
     "settled": {"instances_pkey"},
     "release": {"instances_pkey"},
     "report": {"instances_pkey"},

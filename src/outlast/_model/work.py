@@ -250,6 +250,23 @@ class Settlement(msgspec.Struct, gc=False):
         )
 
     @property
+    def is_short(self) -> bool:
+        """Whether it writes what a plain outcome does, or keeps the claim, and records something at most."""
+        return (
+            self.state is None
+            and self.step is None
+            and self.frees is None
+            and self.concurrency_key is None
+            and self.rate_limit is None
+            and self.status != "waiting"
+            and self.deadline_s is None
+            and self.wake_s is None
+            and self.children is None
+            and not (self.awaits or self.consumed or self.parent or self.started)
+            and not any(entry.kind == TAGS for entry in self.entries or ())
+        )
+
+    @property
     def has_effects(self) -> bool:
         """Whether it changes more than its own row."""
         effects = self.awaits or self.consumed or self.parent or self.entries or self.started

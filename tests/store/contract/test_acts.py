@@ -269,41 +269,40 @@ def kept(claim: Claim, **columns: Any) -> Settlement:
     return Settlement(claim.id, claim.epoch, "running", 0, commits=claim.commits, **columns)
 
 
-@pytest.mark.parametrize("effects", [False, True], ids=["a row", "with effects"])
+@pytest.mark.parametrize("what", ["a row", "a row and entries", "entries"])
 async def test_an_outcome_that_keeps_its_claim_is_written_and_told_that_it_is_paused(
-    given: Given, store: Store, effects: bool
+    given: Given, store: Store, what: str
 ) -> None:
     paused, free = await given.claimed(2)
     other = await given.claim()
     await pause(given, paused.id)
-    entries = [Entry("a#1", "step", "done", 1, value="1")] if effects else None
-    batch = [
-        kept(paused, step="b", state='{"n":1}', entries=entries),
-        kept(free, step="b", entries=entries),
-        settlement(other),
-    ]
+    entries = None if what == "a row" else [Entry("a#1", "step", "done", 1, value="1")]
+    row = {} if what == "entries" else {"step": "b", "state": '{"n":1}'}
+    batch = [kept(paused, entries=entries, **row), kept(free, entries=entries, **row), settlement(other)]
 
     first = await store.claims.commit(batch)
     repeated = await store.claims.commit(batch)  # its reply was lost.
 
     assert (first.stale, first.paused) == (repeated.stale, repeated.paused) == ([], (paused.id,))
     for claim in (paused, free):
-        row = await given.read(claim.id)
-        assert (row.status, row.step) == ("running", "b")
+        found = await given.read(claim.id)
+        assert (found.status, found.step) == ("running", row.get("step", "run"))
         assert given.database.peek(claim.id, "commits") == 1
-        assert [note.key for note in await store.journal.notes([claim.id])] == (["a#1"] if effects else [])
+        assert [note.key for note in await store.journal.notes([claim.id])] == (["a#1"] if entries else [])
     assert await given.status(other.id) == "done"
 
 
-async def test_a_stale_outcome_beside_a_paused_one_stays_stale(given: Given, store: Store) -> None:
+@pytest.mark.parametrize("row", [{"step": "b"}, {"entries": [Entry("a#1", "step", "done", 1, value="1")]}])
+async def test_a_stale_outcome_beside_a_paused_one_stays_stale(given: Given, store: Store, row: dict[str, Any]) -> None:
     paused, lost = await given.claimed(2)
     await pause(given, paused.id)
     await store.instances.cancel(lost.id, "{}", None)
 
-    committed = await store.claims.commit([kept(paused, step="b"), kept(lost, step="b")])
+    committed = await store.claims.commit([kept(paused, **row), kept(lost, **row)])
 
     assert (committed.stale, committed.paused) == ([lost.id], (paused.id,))
     assert await given.status(lost.id) == "cancelled"
+    assert {note.instance for note in await store.journal.notes([paused.id, lost.id])} <= {paused.id}
 
 
 async def test_a_node_is_told_which_of_its_claims_are_paused(given: Given, store: Store) -> None:

@@ -15,12 +15,15 @@ from outlast._store.contract import CRASHES_ANY
 from outlast._store.postgres.columns import named_columns
 from outlast._store.postgres.desk import Desk
 from outlast._store.postgres.effects import fences, settle_within
+from outlast._store.postgres.journal import entry_columns
 from outlast._store.postgres.limits import admit
 from outlast._store.rows import committed_of
 from outlast._store.turns import fair_share, turned
 
 _id = attrgetter("id")
 _plain = attrgetter("id", "epoch", "status", "attempt", "result", "error", "delay_s", "retention_s")
+_short = attrgetter("status", "attempt", "result", "error", "delay_s", "retention_s")
+_SHORT_COLUMNS: Final = ("statuses", "attempts", "results", "errors", "delays_s", "retentions_s")
 _COMMIT_COLUMNS: Final = (
     "ids",
     "epochs",
@@ -105,6 +108,11 @@ class Claims:
         if all(item.is_plain for item in batch):
             values = _plain_columns(batch)
             changed = await desk.run("commit", **values, now=desk.now())
+        elif all(item.is_short for item in batch):
+            values = {**_short_columns(batch), "now": desk.now()}
+            ((changed,),) = await desk.change("commit_and_record", **values, held=False)
+            if changed < len(batch) and any(item.status == RUNNING for item in batch):
+                await desk.change("commit_and_record", **values, held=True)  # of what is paused.
         else:
             if any(item.has_effects for item in batch):
                 others = [item for item in batch if not item.only_records]
@@ -134,6 +142,11 @@ class Claims:
 
 def _plain_columns(batch: Sequence[Settlement]) -> dict[str, Any]:
     return named_columns(_COMMIT_COLUMNS[:8], map(_plain, sorted(batch, key=_id)))
+
+
+def _short_columns(batch: Sequence[Settlement]) -> dict[str, Any]:
+    rows = named_columns(_SHORT_COLUMNS, map(_short, sorted(batch, key=_id)))
+    return {**rows, **fences(batch), **entry_columns(batch)}
 
 
 def _columns(batch: Sequence[Settlement]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import astuple
 
@@ -15,11 +15,11 @@ _COLUMNS: Final = (
     "instances",
     "keys",
     "kinds",
-    "statuses",
+    "entry_statuses",
     "numbers",
-    "attempts",
+    "entry_attempts",
     "values",
-    "errors",
+    "entry_errors",
     "durations_s",
     "wakes_s",
 )
@@ -50,8 +50,13 @@ class Journal:
         return [Asked(*row) for row in await self._desk.rows("pending", pending_max=limit)]
 
 
+def entry_columns(written: Sequence[Settlement]) -> dict[str, Any]:
+    """What outcomes bring to be recorded, as `record` takes it; all null when it is nothing."""
+    entries = sorted((item.id, *astuple(entry)) for item in written for entry in item.entries or ())
+    return named_columns(_COLUMNS, entries) if entries else dict.fromkeys(_COLUMNS)
+
+
 async def record_within(transaction: Transaction, written: Sequence[Settlement]) -> None:
     """Records what outcomes of this transaction bring."""
-    entries = sorted((item.id, *astuple(entry)) for item in written for entry in item.entries or ())
-    if entries:
-        await transaction.run("record", **named_columns(_COLUMNS, entries), now=transaction.now)
+    if any(item.entries for item in written):
+        await transaction.run("record", **entry_columns(written), now=transaction.now)

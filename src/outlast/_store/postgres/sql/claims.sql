@@ -163,6 +163,53 @@ FROM unnest(:ids::text::uuid[], :epochs::text::bigint[], :commits::text::bigint[
 WHERE i.id = ANY (:ids::text::uuid[]) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running' AND i.commits = o.commits
     AND (i.paused_at IS NULL OR :held::boolean);
 
+-- name: commit_and_record
+-- As commit, for claims that have recorded something, and end or go on. In one statement, which holds no lock while the
+-- process prepares the next one.
+-- takes: settlements as parallel arrays, sorted by id, the first three as texts; entries as record takes them; held as for
+-- commit_full; now or null
+-- gives: the count of rows changed, as commit
+-- index: primary key, the journal's own key
+WITH written AS (
+    UPDATE {schema}.instances AS i
+    SET status = CASE WHEN o.status = 'ready' AND i.paused_at IS NOT NULL THEN 'scheduled' ELSE o.status END,
+        attempt = o.attempt, result = o.result, error = COALESCE(o.error, i.error),
+        node = CASE WHEN o.status = 'running' THEN i.node END, slot = CASE WHEN o.status = 'running' THEN i.slot END,
+        awaits = CASE WHEN o.status IN ('ready', 'scheduled', 'quarantined') THEN i.awaits END, wake_at = NULL,
+        deadline_at = NULL, commit_epoch = i.epoch, commits = i.commits + 1,
+        due_at = CASE WHEN o.delay_s IS NULL THEN i.due_at
+            ELSE COALESCE(:now::timestamptz, now()) + o.delay_s * interval '1 second' END,
+        finished_at = CASE WHEN o.status IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
+            THEN COALESCE(:now, now()) END,
+        paused_at = CASE WHEN o.status NOT IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
+            THEN i.paused_at END,
+        expires_at = COALESCE(:now, now()) + o.retention_s * interval '1 second'
+    FROM unnest(:ids::text::uuid[], :epochs::text::bigint[], :commits::text::bigint[], :statuses::text[],
+            :attempts::integer[], :results::text[], :errors::text[], :delays_s::double precision[],
+            :retentions_s::double precision[])
+        AS o (id, epoch, commits, status, attempt, result, error, delay_s, retention_s)
+    WHERE i.id = ANY (:ids::text::uuid[]) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running'
+        AND (o.commits IS NULL OR i.commits = o.commits)
+        AND (o.status <> 'running' OR i.paused_at IS NULL OR :held::boolean)
+    RETURNING i.id
+), recorded AS (
+    INSERT INTO {schema}.journal AS j
+        (instance, key, kind, status, number, attempt, value, error, duration_s, wake_at, recorded_at)
+    SELECT e.instance, e.key, e.kind, e.status, e.number, e.attempt, e.value, e.error, e.duration_s,
+        COALESCE(:now, now()) + e.wake_s * interval '1 second', COALESCE(:now, now())
+    FROM unnest(:instances::uuid[], :keys::text[], :kinds::text[], :entry_statuses::text[], :numbers::integer[],
+            :entry_attempts::integer[], :values::text[], :entry_errors::text[], :durations_s::double precision[],
+            :wakes_s::double precision[])
+        AS e (instance, key, kind, status, number, attempt, value, error, duration_s, wake_s)
+    JOIN written AS w ON w.id = e.instance
+    ON CONFLICT (instance, key) DO UPDATE
+    SET status = EXCLUDED.status, number = EXCLUDED.number, attempt = EXCLUDED.attempt, value = EXCLUDED.value,
+        error = EXCLUDED.error, duration_s = EXCLUDED.duration_s, wake_at = EXCLUDED.wake_at,
+        recorded_at = EXCLUDED.recorded_at
+    WHERE j.status <> 'done'
+)
+SELECT count(*) FROM written;
+
 -- name: lock_ours
 -- takes: ids, epochs and commits of a batch as texts of parallel arrays, sorted by id
 -- gives: one array of the ids of those whose claim is ours, locked: what commit will write in the same transaction, and

@@ -5,8 +5,8 @@
 INSERT INTO {schema}.journal AS j (instance, key, kind, status, number, attempt, value, error, duration_s, wake_at, recorded_at)
 SELECT e.instance, e.key, e.kind, e.status, e.number, e.attempt, e.value, e.error, e.duration_s,
     COALESCE(:now::timestamptz, now()) + e.wake_s * interval '1 second', COALESCE(:now, now())
-FROM unnest(:instances::uuid[], :keys::text[], :kinds::text[], :statuses::text[], :numbers::integer[], :attempts::integer[],
-        :values::text[], :errors::text[], :durations_s::double precision[], :wakes_s::double precision[])
+FROM unnest(:instances::uuid[], :keys::text[], :kinds::text[], :entry_statuses::text[], :numbers::integer[], :entry_attempts::integer[],
+        :values::text[], :entry_errors::text[], :durations_s::double precision[], :wakes_s::double precision[])
     AS e (instance, key, kind, status, number, attempt, value, error, duration_s, wake_s)
 ON CONFLICT (instance, key) DO UPDATE
 SET status = EXCLUDED.status, number = EXCLUDED.number, attempt = EXCLUDED.attempt, value = EXCLUDED.value, error = EXCLUDED.error,
