@@ -122,6 +122,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(OBJECTS, "_types", {})
     monkeypatch.setattr(OBJECTS, "_names", [])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for name in ("app", "shop"):  # of somebody who did not clean up behind himself.
+        monkeypatch.delitem(sys.modules, name, raising=False)
     yield place
     forget(place)
 

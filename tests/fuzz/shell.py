@@ -63,6 +63,8 @@ class Shell:
         finally:
             os.chdir(before)
             sys.path[:] = path
+            for name in ("app", "broken"):  # others have modules of these names, too.
+                sys.modules.pop(name, None)
 
     def case(self, dice: Random) -> None:
         """One command."""
