@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from outlast._model import Claim, Redo, Settlement
+from outlast._model import Claim, Entry, Redo, Settlement
 from tests.lab.check import Rows
 from tests.lab.scenes.scene import Scene, cancel, living, operation, promote, rare, reap, send, settle, take
 from tests.lab.stepping import Actor
@@ -158,6 +158,14 @@ class Cousins(Scene):
     @operation
     async def all_done(self, who: Actor) -> Any:
         return await settle(who, *self._batch(3, 2, 1, 0))
+
+    @operation
+    async def all_record(self, who: Actor) -> Any:
+        entry = Entry("step#1", "step", "done", 1, value="1")
+        claims = [self.children[place % 2][place // 2] for place in (3, 0, 2, 1)]
+        return await settle(
+            who, *[Settlement(claim.id, claim.epoch, "running", 0, commits=0, entries=[entry]) for claim in claims]
+        )
 
     @operation
     async def stop_first(self, who: Actor) -> Any:
