@@ -8,10 +8,14 @@ import logging
 import multiprocessing
 import os
 import signal
+import sqlite3
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
+from chaos.record import lines
+from chaos.report import versions
 from simulation.total import Total
 from simulation.trial import WORKLOADS, run
 
@@ -31,6 +35,7 @@ def main() -> int:
     parser.add_argument("--twice", action="store_true", help="run each seed twice: the histories must be the same")
     parser.add_argument("--go-on", action="store_true", help="do not stop at the first violation")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON instead of a summary")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="add a line for the crash record to this file")
     parser.add_argument("--hashes", action="store_true", help="print the hash of each seed's history")
     chosen = parser.parse_args()
     names = tuple(chosen.workloads.split(",")) if chosen.workloads else None
@@ -40,7 +45,35 @@ def main() -> int:
         parser.error("--jobs and --seeds are at least 1")
     total = _simulate(chosen, names)
     print(json.dumps(total.as_dict()) if chosen.json else total.as_text(), flush=True)
+    if chosen.record:
+        _record(chosen.record, total, twice=chosen.twice, seed=chosen.seed)
     return 1 if total.violations else 0
+
+
+def _record(path: Path, total: Total, *, twice: bool, seed: int) -> None:
+    lines.append(
+        path,
+        "R13",
+        f"{total.seeds:,} seeds{', each twice, with equal hashes' if twice else ''}: `{lines.words()}`",
+        seed=seed,
+        versions=versions("sqlite", sqlite3.sqlite_version),
+        operations=total.transactions,
+        commits=total.commits,
+        faults_injected=total.hits,
+        faults_effective=total.hits,
+        violations=total.violations,
+        duration_s=total.real_s,
+        more={
+            "crashes": total.crashes,
+            "of them in the middle of work": total.hits,
+            "crashes per second of a core": round(total.crashes / max(total.cpu_s, 1e-9)),
+            "transactions": total.transactions,
+            "claims": total.claims,
+            "lost messages": total.lost,
+            "hours of virtual time": round(total.virtual_s / 3600, 1),
+            **{f"faults, {kind}": count for kind, count in sorted(total.faults.items()) if kind != "calm"},
+        },
+    )
 
 
 def _simulate(chosen: argparse.Namespace, names: tuple[str, ...] | None) -> Total:

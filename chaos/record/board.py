@@ -143,7 +143,7 @@ ROWS: Final = (
         "R19",
         "Malformed input",
         "1,000,000 cases: no traceback, no hang",
-        elsewhere="no harness throws malformed input at all borders yet",
+        elsewhere=_ADDED,
     ),
     Row(
         "R20",

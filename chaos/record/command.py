@@ -37,7 +37,7 @@ def main(arguments: Sequence[str], scenarios: Collection[str], *, run: RunRound 
         added = [entry for path in chosen.add for entry in read_lines(path)]
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    commit = _commit()  # of what is run, whatever is committed meanwhile.
+    commit = current_commit()  # of what is run, whatever is committed meanwhile.
     record = Record(chosen.out)
     for entry in added:
         entry.date, entry.commit = entry.date or _now(), entry.commit or commit
@@ -69,7 +69,7 @@ class Record:
         """Writes both with one more entry."""
         entries = merged(read(self._json), [entry])
         write(self._json, entries)
-        self._page.write_text(render(entries, date=_now(), commit=_commit(), machine=_machine()))
+        self._page.write_text(render(entries, date=_now(), commit=current_commit(), machine=_machine()))
 
 
 def run_row(row: Row, scale: str, seed: int, *, known: set[str], run: RunRound) -> tuple[Entry, bool]:
@@ -109,7 +109,7 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _commit() -> str:
+def current_commit() -> str:
     """The commit of this code, with `+` if files have changed since, those of the record aside."""
     try:
         commit = _git("rev-parse", "--short=10", "HEAD")

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from chaos.__main__ import SCENARIOS, TIMED
+from chaos.record import lines
 from chaos.record.board import ROWS
 from chaos.record.command import main
-from chaos.record.entries import Entry, read
+from chaos.record.entries import Entry, read, read_lines
 from chaos.record.runs import NoReport, RunRound
 from chaos.report import Report
 
@@ -166,3 +167,15 @@ def test_a_result_that_cannot_be_read_is_refused(
 
     assert "line 1" in capsys.readouterr().err
     assert not (tmp_path / "crash-record.json").exists()
+
+
+def test_what_another_command_has_run_is_a_line_that_the_record_takes(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    lines.append(path, "R19", "`python -m tests.fuzz`", seed=3, operations=10, violations=1, said=["x"])
+    lines.append(path, "R13", "2 seeds", operations=20, more={"crashes": 5})
+
+    first, second = read_lines(path)
+
+    assert (first.row, first.seed, first.operations, first.violations, first.said) == ("R19", 3, 10, 1, ["x"])
+    assert (second.row, second.more, second.verdict) == ("R13", {"crashes": 5}, "passed")
+    assert all([first.versions["outlast"], first.date, first.commit])

@@ -5,7 +5,13 @@ import asyncio
 import sys
 import time
 from contextlib import nullcontext
+from pathlib import Path
 
+import asyncpg
+
+from chaos.record import lines
+from chaos.record.entries import SAID_MAX
+from chaos.report import versions
 from harness import postgres
 from tests.lab.lab import open_lab
 from tests.lab.mutants import MUTANTS
@@ -46,6 +52,14 @@ async def run_races(url: str, count: int, seed: int, mutant: str | None) -> int:
     return lost
 
 
+async def _version(url: str) -> str:
+    connection = await asyncpg.connect(url)
+    try:
+        return str(await connection.fetchval("SHOW server_version")).partition(" ")[0]
+    finally:
+        await connection.close()
+
+
 def shown(tally: Tally) -> str:
     """The counts."""
     return (
@@ -72,6 +86,7 @@ def main() -> int:
     parser.add_argument("--pair", help="only these operations, with commas")
     parser.add_argument("--short", action="store_true", help="leave out operations that are much like others")
     parser.add_argument("--stop", action="store_true", help="end a scene at its first violation")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="add a line for the crash record to this file")
     given = parser.parse_args()
     plan = Plan(
         None if given.full else given.cap,
@@ -86,12 +101,34 @@ def main() -> int:
     with postgres.obtain(durable=False) as server, server.fresh_database() as url:
         if given.races:
             return 1 if asyncio.run(run_races(url, given.races, given.seed, given.mutant)) else 0
+        began = time.monotonic()
+        version = asyncio.run(_version(url))
         total = asyncio.run(run(url, given.scenes or list(SCENES), plan, given.mutant, pair))
     print(f"\nin all: {shown(total)}")
     for finding in total.findings:
         print(f"  {finding}")
     for names in sorted(total.deadlocked):
         print(f"  deadlock: {names}")
+    if given.record:
+        lines.append(
+            given.record,
+            "R15",
+            f"`{lines.words()}`",
+            seed=given.seed,
+            versions=versions("postgres", version),
+            operations=total.plays,
+            violations=total.broken,
+            said=total.findings[:SAID_MAX],
+            duration_s=time.monotonic() - began,
+            more={
+                "groups of operations": total.groups,
+                "interleavings": total.plays,
+                "statements": total.statements,
+                "in which one waited": total.blocked,
+                "deadlocks": total.deadlocks,
+                "groups with more orders than were run": total.cut,
+            },
+        )
     return 1 if total.broken else 0
 
 
