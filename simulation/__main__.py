@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="instead: as many as there is time for")
     parser.add_argument("--workloads", help=f"of {', '.join(sorted(WORKLOADS))}, with commas (default: the seed draws)")
     parser.add_argument("--jobs", type=int, default=1, help="processes that share the seeds (default: 1)")
+    parser.add_argument("--storm", action="store_true", help="nothing but deaths, hundreds a second")
     parser.add_argument("--twice", action="store_true", help="run each seed twice: the histories must be the same")
     parser.add_argument("--go-on", action="store_true", help="do not stop at the first violation")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON instead of a summary")
@@ -112,8 +113,12 @@ def _work(chosen: argparse.Namespace, names: tuple[str, ...] | None, place: int,
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then says how far it came.
     started, seed = time.monotonic(), chosen.seed + place
     while seed < chosen.seed + chosen.seeds if chosen.seconds is None else time.monotonic() - started < chosen.seconds:
-        verdict = run(seed, names)
-        if chosen.twice and not verdict.violations and (again := run(seed, names).digest) != verdict.digest:
+        verdict = run(seed, names, storm=chosen.storm)
+        if (
+            chosen.twice
+            and not verdict.violations
+            and (again := run(seed, names, storm=chosen.storm).digest) != verdict.digest
+        ):
             verdict.violations.append(f"the same seed gave another history: {verdict.digest}, then {again}")
         verdicts.put(verdict)
         seed += chosen.jobs

@@ -27,6 +27,7 @@ class Plan:
         restart_s: The longest time until a worker that has died is there again.
         struck, stilled: Shares of commits after which the process dies, or freezes, at once, the answer unheard.
         weather: What befalls messages.
+        spared: Workers to which nothing happens.
     """
 
     kill_s: float
@@ -40,6 +41,22 @@ class Plan:
     struck: float
     stilled: float
     weather: Weather
+    spared: int = 0
+
+
+def draw_storm(dice: random.Random) -> Plan:
+    """A plan of deaths and nothing else, hundreds a second: processes hardly open before they are killed.
+
+    One is spared: who never lives as long as a lease cannot know that another one is dead.
+    """
+    return Plan(
+        *(0.004 * 5 ** dice.random(), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        restart_s=dice.choice((0.002, 0.005, 0.01)),
+        struck=0.5 * dice.random(),
+        stilled=0.0,
+        weather=Weather(latency_s=dice.choice((0.0002, 0.001))),
+        spared=1,
+    )
 
 
 def draw_plan(dice: random.Random) -> Plan:
@@ -150,7 +167,8 @@ class Nemesis:
         self._referee.tell("fault", kind, who)
 
     def _victim(self) -> Process | None:
-        found = [each for each in self._cluster.alive() if each.name in WORKERS and not each.is_still]
+        targets = WORKERS[self._plan.spared :]
+        found = [each for each in self._cluster.alive() if each.name in targets and not each.is_still]
         return self._dice.choice(found) if found else None
 
     def _kill(self) -> None:
@@ -158,7 +176,7 @@ class Nemesis:
             self._end(victim, "kill")
 
     def _strike(self, issuer: Any) -> None:
-        if issuer is None or issuer.name not in WORKERS or not issuer.is_alive or issuer.is_still:
+        if issuer is None or issuer.name not in WORKERS[self._plan.spared :] or not issuer.is_alive or issuer.is_still:
             return
         throw = self._dice.random()
         if throw < self._plan.struck:

@@ -13,6 +13,7 @@ class Verdict:
 
     Attributes:
         workloads: What the cluster worked on.
+        storm: Whether all that befell it were deaths, many of them.
         digest: Of the history: the same seed gives the same.
         violations: What must not be.
         tail: The last events that matter to the first violation.
@@ -25,6 +26,7 @@ class Verdict:
 
     seed: int
     workloads: tuple[str, ...] = ()
+    storm: bool = False
     digest: str = ""
     violations: list[str] = field(default_factory=list)
     tail: list[str] = field(default_factory=list)
@@ -42,6 +44,7 @@ class Verdict:
     def as_text(self) -> str:
         """For people: what is wrong, what led to it, and how to see it again."""
         again = f"python -m simulation --seed {self.seed} --seeds 1 --workloads {','.join(self.workloads)}"
+        again += " --storm" if self.storm else ""
         return "\n".join([f"seed {self.seed}: VIOLATION", *self.violations[:5], *self.tail, f"again: {again}"])
 
 

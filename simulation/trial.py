@@ -7,13 +7,14 @@ import random
 import sys
 import time
 import traceback
+import warnings
 from functools import partial
 from typing import Any, Final
 
 from outlast import Engine
 from simulation.cluster import OPTIONS, Cluster, Process, simulated
 from simulation.database import Database, Weather
-from simulation.nemesis import WORKERS, Nemesis, Plan, draw_plan
+from simulation.nemesis import WORKERS, Nemesis, draw_plan, draw_storm
 from simulation.referee import Referee
 from simulation.scene import Scene
 from simulation.total import Verdict
@@ -38,6 +39,8 @@ WORKLOADS: Final[dict[str, type[Workload]]] = {
 }
 FAULTS_S: Final = 15.0
 """Virtual seconds of faults."""
+STORM_S: Final = 6.0
+"""The same, where they come by the hundred a second."""
 CALM_S: Final = 240.0
 """When faults are over, everything must have ended within so many virtual seconds."""
 
@@ -48,12 +51,12 @@ class Trial:
     Args:
         seed: Of every decision.
         names: Workloads; None: the seed draws one to three.
-        plan: What befalls the cluster; None: the seed draws it.
+        storm: Whether all that befalls the cluster are deaths, many of them.
     """
 
-    def __init__(self, seed: int, names: tuple[str, ...] | None = None, plan: Plan | None = None) -> None:
+    def __init__(self, seed: int, names: tuple[str, ...] | None = None, *, storm: bool = False) -> None:
         dice = random.Random(seed)
-        self.verdict = Verdict(seed)
+        self.verdict = Verdict(seed, storm=storm)
         self.universe = Universe(random.Random(dice.getrandbits(60)))
         self.database = Database(self.universe, random.Random(dice.getrandbits(60)), Weather())
         chosen = names or tuple(sorted(dice.sample(sorted(WORKLOADS), dice.choice((1, 1, 2, 3)))))
@@ -71,7 +74,7 @@ class Trial:
         self.workloads = [WORKLOADS[name](self.scene, dice.randint(2, 16)) for name in chosen]
         self.workloads[0].is_alone = len(chosen) == 1
         self._programs = [program for workload in self.workloads for program in workload.programs]
-        self.plan = plan or draw_plan(dice)
+        self.plan = (draw_storm if storm else draw_plan)(dice)
         self.nemesis = Nemesis(self.plan, self.cluster, self.referee, random.Random(dice.getrandbits(60)), self._boot)
 
     def _boot(self, name: str) -> Process:
@@ -110,7 +113,7 @@ class Trial:
         return verdict
 
     def _live(self) -> None:
-        universe, referee = self.universe, self.referee
+        universe, referee, verdict = self.universe, self.referee, self.verdict
         with simulated():
             first = self._boot(WORKERS[0])
             universe.run(lambda: first.is_open, limit_s=10.0)
@@ -121,7 +124,7 @@ class Trial:
                 client = self.cluster.start(f"client-{type(workload).__name__}", workload.programs, queues={})
                 client.spawn_open(partial(self._act, workload))
             self.nemesis.begin()
-            universe.run(lambda: bool(referee.violations), limit_s=FAULTS_S)
+            universe.run(lambda: bool(referee.violations), limit_s=STORM_S if verdict.storm else FAULTS_S)
             self.nemesis.stop()
             for name in WORKERS:
                 if not self.cluster.processes[name].is_alive:
@@ -146,19 +149,22 @@ def _words(violation: str) -> list[str]:
     return [word.strip("(),.:") for word in violation.split() if len(word) > 8]
 
 
-def run(seed: int, names: tuple[str, ...] | None = None) -> Verdict:
+def run(seed: int, names: tuple[str, ...] | None = None, *, storm: bool = False) -> Verdict:
     """Runs one seed, cleanly."""
     former = sys.unraisablehook
     gc.freeze()  # what was there before need not be looked at each time.
     gc.disable()  # a dead process's coroutines must not be closed while others run.
     try:
-        trial = Trial(seed, names)
+        trial = Trial(seed, names, storm=storm)
         verdict = trial.run()
         del trial
         del Scene.now
-        # They are closed now, all at once; what their `finally` says of loops that run no more is of no interest.
+        # They are closed now, all at once; what their `finally` says of loops that run no more is of no interest, nor
+        # that some had not begun.
         sys.unraisablehook = lambda error: None
-        gc.collect()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
+            gc.collect()
     finally:
         sys.unraisablehook = former
         gc.enable()

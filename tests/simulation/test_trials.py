@@ -25,6 +25,16 @@ def test_a_cluster_breaks_no_promise(workload: str, seed: int) -> None:
     assert sum(verdict.faults.values()) > 1  # the calm at the end is one.
 
 
+@pytest.mark.parametrize("workload", ["trips", "counters"])
+def test_a_storm_of_deaths_breaks_no_promise(workload: str) -> None:
+    verdict = run(1, (workload,), storm=True)
+
+    assert verdict.violations == [], verdict.as_text()
+    assert verdict.crashes > 100
+    assert verdict.hits > 50
+    assert verdict.faults.keys() <= {"kill", "strike", "calm"}
+
+
 def test_the_same_seed_gives_the_same_history_in_another_process() -> None:
     command = [sys.executable, "-m", "simulation", "--seed", "20", "--seeds", "3", "--hashes"]
 
