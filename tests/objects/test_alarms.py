@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -212,6 +212,37 @@ async def test_alarms_are_set_from_outside_also_for_an_object_that_was_never_cal
     await RANG.reaches(1)
     await until(lambda: engine.list_objects(Bell))
     await until(lambda: _rang(engine, bell, ["ring"]))
+
+
+class Sealed(Object, name="alarms.Sealed"):
+    seal: ClassVar[str] = ""
+
+    async def after_load(self) -> None:
+        if self.seal:
+            raise ValueError(self.seal)
+
+    @handler
+    async def set(self) -> None:
+        self.schedule_alarm("ring", 1)
+
+    @alarm
+    async def ring(self) -> None:
+        RANG.add()
+
+
+async def test_draining_ends_with_the_error_of_an_object_that_cannot_be_loaded(
+    hand: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = hand.object(Sealed, "a")
+    await sealed.set()
+    await hand.stop_object(sealed)
+    monkeypatch.setattr(Sealed, "seal", "the key is lost")
+
+    with pytest.raises(Exception, match="the key is lost"):
+        await drain_alarms(hand)
+
+    monkeypatch.undo()
+    assert await drain_alarms(hand) == 1
 
 
 async def test_its_handler_may_set_it_again(hand: Engine) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from outlast._codec import decode_any, encode
 from outlast._kernel.objects import Orders
 from outlast._model import AlarmRow, NewCall
+from outlast._store.contract import Store
 from outlast._world import SystemWorld, instant
 from outlast.config import duration_s
 from outlast.engine import ALARMS_MAX, Engine, kind_of
@@ -259,7 +260,7 @@ async def drain_alarms(
 
     Returns: How often one rang.
 
-    Raises: TooManySteps, EngineStateError.
+    Raises: TooManySteps, EngineStateError; why an object cannot be loaded.
     """
     hand = hand_of(engine)
     rung = 0
@@ -276,14 +277,18 @@ async def drain_alarms(
                 "Ring it with fire_alarm, or leave out what is due later (with_scheduled=False)."
             )
         first = alarms[0]
-        (row,) = [
-            row for row in await hand.store.alarms.list(first.type, first.id, ALARMS_MAX) if row.name == first.name
-        ]
+        (row,) = await _rows(hand.store, first)
         kind = engine._types.find(first.type)
         assert kind is not None
-        await asyncio.gather(hand.crew.keeper.ring(kind, row), return_exceptions=True)
+        (error,) = await asyncio.gather(hand.crew.keeper.ring(kind, row), return_exceptions=True)
+        if isinstance(error, Exception) and await _rows(hand.store, first) == [row]:
+            raise error  # the handler has not even begun: the object cannot be loaded.
         rung += 1
         await hand.serve_calls()
+
+
+async def _rows(store: Store, alarm: PendingAlarm) -> list[AlarmRow]:
+    return [row for row in await store.alarms.list(alarm.type, alarm.id, ALARMS_MAX) if row.name == alarm.name]
 
 
 async def assert_eventually(
