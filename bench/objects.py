@@ -97,7 +97,7 @@ async def touched(stage: Stage, *, url: str, n: int) -> None:
         begun = 0
         for name, share in (("rss_tenth_mb", 0.1), ("rss_half_mb", 0.5), ("rss_end_mb", 1.0)):
             until = int(n * share)
-            await _all(until - begun, lambda number, begun=begun: engine.object(Counter, str(begun + number)).add())  # type: ignore[misc]
+            await _all(until - begun, lambda number, begun=begun: engine.object(Counter, str(begun + number)).add())
             begun = until
             rss_mb[name] = meter.rss_mb()
         grown = (rss_mb["rss_end_mb"] or 0.0) - (rss_mb["rss_half_mb"] or 0.0)

@@ -66,7 +66,7 @@ class Cell(Object, name=TYPE, hibernate_after=0.3, shutdown_after=0.6, call_time
     @handler
     async def pass_on(self, token: str, to: str) -> None:
         self.passed.append(token)
-        await self.object(Cell, to).mark.send(token)  # type: ignore[attr-defined]
+        await self.object(Cell, to).mark.send(token)
 
     @handler
     async def arm(self, token: str, delay_s: float) -> None:

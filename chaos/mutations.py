@@ -141,7 +141,7 @@ def forgets_journal(engine: Engine) -> None:
     async def hand_some(journal: Journal, taken: Iterable[Claim], stayed: Residents) -> None:
         await hand_notes(journal, [claim for claim in taken if next(count) % 5], stayed)
 
-    lane.hand_notes = hand_some
+    lane.hand_notes = hand_some  # type: ignore[assignment]
 
 
 def trusts_memory(engine: Engine) -> None:
@@ -154,8 +154,8 @@ def trusts_memory(engine: Engine) -> None:
         claim.left = dict.fromkeys(place.resident.timed, 0.0)
         return place.resident
 
-    residents._is_next = lambda claim, place: True  # type: ignore[assignment]
-    Residents.take = take  # type: ignore[method-assign]
+    residents._is_next = lambda claim, place: True
+    Residents.take = take  # type: ignore[assignment,method-assign]
 
 
 def no_object_fence(engine: Engine) -> None:
@@ -264,7 +264,8 @@ def blind_retry(engine: Engine) -> None:
 
 def local_commit(engine: Engine) -> None:
     """Commits are durable on the primary alone, however many replicas should have them first."""
-    links: Any = engine._store._links
+    store: Any = engine._store
+    links = store._links
     options = links.options
 
     def hasty(role: str, settings: dict[str, str]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class Pair(PostgresPlace):
                 " (SELECT timeline_id FROM pg_control_checkpoint())"
             ).fetchone()
             assert row is not None
-            return row
+            return tuple(row)
 
         def still() -> tuple[Any, ...] | None:
             before = state()

@@ -40,13 +40,20 @@ _configs: dict[str, Config] = {}
 @contextmanager
 def simulated() -> Iterator[None]:
     """Engines that a cluster makes inside live in it."""
-    former = store.Writer, crew.Node, life.SystemWorld, life.make_config
-    store.Writer, crew.Node = SimulatedWriter, SimulatedNode  # type: ignore[assignment,misc]
-    life.SystemWorld, life.make_config = _made.pop, _config  # type: ignore[assignment,misc]
+    stand_ins: list[tuple[Any, str, Any]] = [
+        (store, "Writer", SimulatedWriter),
+        (crew, "Node", SimulatedNode),
+        (life, "SystemWorld", _made.pop),
+        (life, "make_config", _config),
+    ]
+    former = [getattr(module, name) for module, name, _ in stand_ins]
+    for module, name, stand_in in stand_ins:
+        setattr(module, name, stand_in)
     try:
         yield
     finally:
-        store.Writer, crew.Node, life.SystemWorld, life.make_config = former  # type: ignore[misc]
+        for (module, name, _), real in zip(stand_ins, former, strict=True):
+            setattr(module, name, real)
 
 
 def _config(url: str | None, options: Any) -> Config:

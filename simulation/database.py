@@ -91,7 +91,8 @@ class Database:
 
         def arrive() -> None:
             if self.is_away:
-                value, error = None, _gone()
+                value: Any = None
+                error: BaseException | None = _gone()
             else:
                 self.issuer, before = getattr(loop, "owner", None), self.writes
                 value, error = self.transact(call, probe, writes=writes)

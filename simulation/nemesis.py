@@ -158,7 +158,7 @@ class Nemesis:
         universe = self._cluster.universe
         universe.at(universe.now + self._dice.expovariate(1 / mean_s), act)
 
-    def _later(self, longest_s: float, deed: Callable[[], None]) -> None:
+    def _later(self, longest_s: float, deed: Callable[[], object]) -> None:
         universe = self._cluster.universe
         universe.at(universe.now + longest_s * self._dice.random(), deed)
 

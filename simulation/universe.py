@@ -43,8 +43,8 @@ class ProcessLoop(asyncio.BaseEventLoop):
         self.universe = universe
         self.owner: Any = None
         self._kept: list[asyncio.Task[Any]] = []
-        self._thread_id = threading.get_ident()  # type: ignore[assignment]  # it counts as running.
-        self.set_task_factory(self._keep)  # type: ignore[arg-type]
+        self._thread_id = threading.get_ident()  # it counts as running.
+        self.set_task_factory(self._keep)
 
     def time(self) -> float:
         return self.universe.now

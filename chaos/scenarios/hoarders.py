@@ -25,8 +25,6 @@ WORKERS: Final = 3
 CONCURRENCY: Final = 5
 HOARD_US: Final = 600_000
 """What runs for so long is one."""
-HOARD_US: Final = 600_000
-"""What runs for so long is one."""
 AT_ONCE: Final = 1
 """The next one is started when so many are left that have not been run to their end, by whomever."""
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 from chaos import repertoire
 from chaos.arena import Arena, stage
@@ -157,7 +157,13 @@ def revive(path: Path) -> list[str]:
 
 
 async def _go_on(place: SqlitePlace) -> None:
-    options = {"queues": {"default": 50}, "lease": 0.5, "reap_interval": 0.1, "retention": None, "poll_interval": 0.05}
+    options: dict[str, Any] = {
+        "queues": {"default": 50},
+        "lease": 0.5,
+        "reap_interval": 0.1,
+        "retention": None,
+        "poll_interval": 0.05,
+    }
     async with Engine(place.url, programs=repertoire.PROGRAMS.values(), **options):
         deadline = time.monotonic() + _REVIVE_S
         await asyncio.to_thread(_await_done, place, deadline)

@@ -20,7 +20,7 @@ class Flaky(Exception):
 
 
 @job(name="sim.job", max_attempts=4, backoff=backoff.constant(0.3), retention=None)
-async def work(n: int, nap_s: float, ctx: Context) -> int:
+async def work(ctx: Context, n: int, nap_s: float) -> int:
     """Fails twice if its number says so."""
     scene().ran(ctx.id, f"work{ctx.attempt}")
     await asyncio.sleep(nap_s)
@@ -30,7 +30,7 @@ async def work(n: int, nap_s: float, ctx: Context) -> int:
 
 
 @job(name="sim.long", retention=None)
-async def last(n: int, nap_s: float, ctx: Context) -> int:
+async def last(ctx: Context, n: int, nap_s: float) -> int:
     """Lasts longer than a lease: whoever was frozen comes back while the next one is at it."""
     scene().ran(ctx.id, "last")
     await asyncio.sleep(nap_s)
@@ -38,7 +38,7 @@ async def last(n: int, nap_s: float, ctx: Context) -> int:
 
 
 @job(name="sim.asks", retention=None)
-async def ask(n: int, nap_s: float, ctx: Context) -> int:
+async def ask(ctx: Context, n: int, nap_s: float) -> int:
     """Starts another, from a worker, and waits for what comes of it."""
     scene().ran(ctx.id, "ask")
     engine: Engine = asyncio.get_running_loop().owner.engine  # type: ignore[attr-defined]

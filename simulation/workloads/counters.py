@@ -57,7 +57,7 @@ async def call(id: str, number: int) -> list[int] | None:
     engine: Engine = asyncio.get_running_loop().owner.engine  # type: ignore[attr-defined]
     while True:
         try:
-            return await engine.object(Register, id).add.with_options(idempotency_key=str(number))(number, 0.01)  # type: ignore[attr-defined, no-any-return]
+            return await engine.object(Register, id).add.with_options(idempotency_key=str(number))(number, 0.01)
         except Refused:
             return None
         except (CallError, StoreError):

@@ -11,7 +11,7 @@ from simulation.workloads.base import Workload
 
 
 @job(name="sim.child", max_attempts=2, backoff=backoff.constant(0.2), retention=None)
-async def child(n: int, nap_s: float, ctx: Context) -> int | Cancel:
+async def child(ctx: Context, n: int, nap_s: float) -> int | Cancel:
     """Some fail once, some for good, some give up."""
     scene().ran(ctx.id, f"child{ctx.attempt}")
     await asyncio.sleep(nap_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from chaos.peers import duty
 from chaos.peers.adapters import CONCURRENCY, SHORT_S
@@ -23,7 +24,7 @@ class Adapter:
     OPEN = "SELECT count(*) FROM outlast.instances WHERE status <> 'done'"
 
     def __init__(self, short: bool) -> None:
-        self._lease = {"lease": float(SHORT_S)} if short else {}
+        self._lease: dict[str, Any] = {"lease": float(SHORT_S)} if short else {}
         self.settings = f"concurrency {CONCURRENCY}; " + (f"`lease={SHORT_S}`" if short else "defaults (`lease=30`)")
 
     def prepare(self, url: str) -> None:
