@@ -191,8 +191,8 @@ BUGS: Final = (
         "A node thinks its lease began when the answer came, not when it was asked for.",
         "A13",
         NODE,
-        "            self._asked_at = asked_at\n            self.renewed()",
-        "            self._asked_at = self._world.monotonic()\n            self.renewed()",
+        "            self.renewed(asked_at)",
+        "            self.renewed(self._world.monotonic())",
         (suite("tests/runtime/test_node.py::test_a_lease_counts_from_when_its_renewal_was_asked_for"),),
     ),
     Bug(

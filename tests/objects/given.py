@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from outlast import Engine
+from outlast._runtime.node import Node
 from tests.engine.given import SOON_S, Table
 
 
@@ -86,9 +87,13 @@ def tell(engine: Engine) -> None:
     node_of(engine)._bury(node_of(engine).id)
 
 
+class _Unsure(Node):
+    is_sure = property(lambda node: False)  # type: ignore[assignment]
+
+
 def doubt(engine: Engine) -> None:
-    """The engine's lease is not good beyond doubt: its last renewal was asked for long ago."""
-    node_of(engine)._asked_at = float("-inf")
+    """The engine's lease is not good beyond doubt, as when it runs out while a handler runs."""
+    node_of(engine).__class__ = _Unsure
 
 
 async def until(is_so: Callable[[], bool]) -> None:

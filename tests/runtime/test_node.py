@@ -239,7 +239,7 @@ async def test_a_process_that_was_frozen_doubts_before_it_is_told(given: Given, 
     clock.now += LEASE_S
 
     assert watched.node.claims_as == ""
-    watched.node.renewed()
+    watched.node.renewed(clock.now)
     assert watched.node.claims_as == watched.node.id
     await watched.node.close()
     await watched.node.join()
@@ -263,4 +263,5 @@ async def test_a_lease_counts_from_when_its_renewal_was_asked_for(given: Given, 
 
     assert watched.renewals == 1
     assert not watched.node.is_sure
+    assert watched.node.claims_as == "", "nothing is begun on the word of an answer that lay there for a lease"
     await watched.node.close()

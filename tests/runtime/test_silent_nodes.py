@@ -128,16 +128,16 @@ async def test_a_node_is_steady_since_its_last_gap(store: Store) -> None:
     )
     began = clock.now
 
-    node.renewed()
+    node.renewed(clock.now)
     for _ in range(6):
         clock.now += LEASE_S / 3
-        node.renewed()
+        node.renewed(clock.now)
     assert node.steady_since() == began
 
     clock.now += 0.7
     assert node.steady_since() == clock.now
-    node.renewed()
+    node.renewed(clock.now)
     again = clock.now
     clock.now += LEASE_S / 3
-    node.renewed()
+    node.renewed(clock.now)
     assert node.steady_since() == again

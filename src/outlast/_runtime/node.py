@@ -61,7 +61,7 @@ class Node:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._burial: asyncio.Task[None] | None = None
-        self._renewed_at = self._steady_since = self._asked_at = float("-inf")
+        self._asked_at = self._steady_since = float("-inf")
         self._rising = False
         self.in_doubt = False
 
@@ -69,18 +69,19 @@ class Node:
     def claims_as(self) -> str:
         """The id to claim under; empty while the lease is in doubt or gone, when nothing may be begun.
 
-        It looks at the clock: a process that was frozen knows this before its first renewal tells it.
+        It looks at the clock: a process that was frozen knows this before its first renewal tells it. And it counts
+        from when the last renewal was asked for: an answer that lay there meanwhile proves nothing.
         """
         return "" if self._rising or self.in_doubt or self._late_s() > FENCE_SHARE * self._lease_s else self.id
 
     @property
     def is_sure(self) -> bool:
-        """Whether nobody can have taken over what this node holds: it counts from when the last renewal was asked for,
-        which is before any other node can have seen it."""
-        return self._world.monotonic() - self._asked_at < FENCE_SHARE * self._lease_s and not self._rising
+        """Whether nobody can have taken over what this node holds: no other node can have seen its last sign of life
+        before that was asked for."""
+        return self._late_s() < FENCE_SHARE * self._lease_s and not self._rising
 
     def _late_s(self) -> float:
-        return self._world.monotonic() - self._renewed_at
+        return self._world.monotonic() - self._asked_at
 
     async def open(self) -> None:
         """Registers and begins to renew."""
@@ -93,8 +94,7 @@ class Node:
         asked_at = self._world.monotonic()
         await self._leases.register(self.id, host_name(), process_id(), self._lease_s)
         await self._declare(self.id)
-        self._asked_at = asked_at
-        self.renewed()
+        self.renewed(asked_at)
 
     def _renew_for_ever(self) -> None:
         wait_s = self._renew_s
@@ -124,8 +124,7 @@ class Node:
         """The database has answered what was asked at `asked_at`. Seconds until the next renewal."""
         if alive:
             was_well = self.claims_as
-            self._asked_at = asked_at
-            self.renewed()
+            self.renewed(asked_at)
             self.in_doubt = False
             if not was_well:
                 self._tell(self._on_well)
@@ -133,12 +132,12 @@ class Node:
             self._tell(partial(self._bury, node))
         return self._renew_s
 
-    def renewed(self) -> None:
-        """A sign of life was given just now."""
+    def renewed(self, asked_at: float) -> None:
+        """A sign of life was given: some time between `asked_at`, on the monotonic clock, and now."""
         now = self._world.monotonic()
         if self._is_late(now):
             self._steady_since = now
-        self._renewed_at = now
+        self._asked_at = asked_at
 
     def steady_since(self) -> float:
         """Since when this node has renewed without a gap, on the monotonic clock.
@@ -149,7 +148,7 @@ class Node:
         return now if self._is_late(now) else self._steady_since
 
     def _is_late(self, now: float) -> bool:
-        return now - self._renewed_at > self._lease_s - self._renew_s
+        return now - self._asked_at > self._lease_s - self._renew_s
 
     def _judge(self) -> None:
         late_s = self._late_s()
