@@ -22,7 +22,7 @@ from outlast.errors import EncodingError, InstanceQuarantined
 from tests.engine.given import SOON_S, Ear, Engines, Table, soon
 
 UNREADABLE = {
-    "too deep": '{"number":' + "[" * 5_000 + "]" * 5_000 + "}",
+    "too deep": '{"number":' + "[" * 50_000 + "]" * 50_000 + "}",
     "too many digits": '{"number":' + "9" * 5_000 + "}",
     "not finite": '{"number":1e400}',
     "no JSON": '{"number":',
