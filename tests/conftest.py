@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import os
 import threading
+from asyncio import events
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -97,12 +98,15 @@ def store_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test after which one of its tasks or one of our threads still lives."""
+    """Fail a test after which one of its tasks or one of our threads still lives, or a loop seems to run."""
     if inspect.iscoroutinefunction(getattr(request, "function", None)):
         request.getfixturevalue("_no_task_left_behind")
     yield
     threads = [thread.name for thread in threading.enumerate() if thread.name.startswith("outlast")]
+    running = events._get_running_loop()
+    events._set_running_loop(None)  # else every later test with a loop would fail in its stead.
     assert not threads, f"threads left behind: {threads}"
+    assert running is None, f"left behind as the loop that runs: {running}"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import gc
 import logging
 import random
 import threading
+from asyncio import events
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -657,3 +658,19 @@ async def test_side_by_side_both_ways_at_once(hands: Hands) -> None:
 
     assert await assert_done(stays, handle) == ["stock 3", 100, 1, 2, "stock 7", "stock 8"]
     assert sorted(SEEN) == ["charge 3", "reserve 3", "reserve 7", "reserve 8", "ship 1", "ship 2"]
+
+
+def test_code_that_is_thrown_away_after_the_end_of_its_loop_leaves_no_loop_running() -> None:
+    async def wait() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def begin() -> FlowLoop:
+        loop = FlowLoop(None)  # type: ignore[abstract]
+        loop.begin(wait())
+        loop.turn()
+        return loop
+
+    loop = asyncio.run(begin())
+    loop.close_tasks()
+
+    assert events._get_running_loop() is None

@@ -62,26 +62,26 @@ class FlowLoop(asyncio.AbstractEventLoop):
         ready = self._ready
         if not ready:
             return
-        current, hooks = self._enter()
+        entered = self._enter()
         try:
             while ready:
                 handle = ready.popleft()
                 if not handle._cancelled:
                     handle._run()
         finally:
-            self._leave(current, hooks)
+            self._leave(*entered)
 
-    def _enter(self) -> tuple[Any, Any]:
+    def _enter(self) -> tuple[asyncio.AbstractEventLoop | None, Any, Any]:
         """From here on the workflow's code runs: on this loop, and with this loop's way of ending generators."""
-        current, hooks = _leave_task(self._real), sys.get_asyncgen_hooks()
+        running, current, hooks = events._get_running_loop(), _leave_task(self._real), sys.get_asyncgen_hooks()
         events._set_running_loop(self)
         sys.set_asyncgen_hooks(firstiter=self._generators.add, finalizer=self._generator_over)
-        return current, hooks
+        return running, current, hooks
 
-    def _leave(self, current: Any, hooks: Any) -> None:
-        """Back on the real loop."""
+    def _leave(self, running: asyncio.AbstractEventLoop | None, current: Any, hooks: Any) -> None:
+        """Back on the real loop; or on none, when code that nobody goes on with is thrown away after its loop's end."""
         sys.set_asyncgen_hooks(*hooks)
-        events._set_running_loop(self._real)
+        events._set_running_loop(running)
         _enter_task(self._real, current)
 
     def _generator_over(self, generator: AsyncGenerator[Any, Any]) -> None:

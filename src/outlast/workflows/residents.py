@@ -6,7 +6,6 @@ the code does not notice: its times are the database's, and its context is that 
 
 from __future__ import annotations
 
-from asyncio import events
 from collections.abc import Iterable, Sequence
 from contextvars import Context, copy_context
 from typing import Final, Protocol
@@ -56,11 +55,7 @@ class Residence:
 
     def leave(self) -> None:
         """See `_kernel.program.Resident`. Whoever calls this: the code is left in the context that it knows."""
-        running = events._get_running_loop()
-        try:
-            self._context.run(self._flow.leave)
-        finally:
-            events._set_running_loop(running)
+        self._context.run(self._flow.leave)
 
     async def go_on(self, activation: Activation, now: float) -> Outcome:
         """Goes on in another activation.
