@@ -50,9 +50,9 @@ def draw_storm(dice: random.Random) -> Plan:
     One is spared: who never lives as long as a lease cannot know that another one is dead.
     """
     return Plan(
-        *(0.004 * 5 ** dice.random(), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        *(0.002 * 5 ** dice.random(), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         restart_s=dice.choice((0.002, 0.005, 0.01)),
-        struck=0.5 * dice.random(),
+        struck=0.3 + 0.7 * dice.random(),
         stilled=0.0,
         weather=Weather(latency_s=dice.choice((0.0002, 0.001))),
         spared=1,
