@@ -22,6 +22,10 @@ from outlast.errors import DefinitionError, EncodingError, ValueTooLarge
 
 DEPTH_MAX: Final = 64
 """Lists and objects within each other, at most: what is written at any depth of calls can be read at any other."""
+_STEP_MAX: Final = 80
+"""Characters of a key that an error's path shows."""
+_PATH_MAX: Final = 300
+"""The last characters of a path that an error shows."""
 _NUL: Final = "\x00"
 _TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
@@ -82,7 +86,7 @@ def encode(value: Any, *, what: str, bytes_max: int | None = None) -> str:
     if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX and _is_deep(raw):
         raise EncodingError(_too_deep(what))
     if b"null" in raw and (path := _non_finite(value, "$", 0)) is not None:
-        raise EncodingError(f"{what} holds a number that is not finite (NaN or infinity) at {path}")
+        raise EncodingError(f"{what} holds a number that is not finite (NaN or infinity) at {_shown(path)}")
     if bytes_max is not None and len(raw) > bytes_max:
         raise ValueTooLarge(what, len(raw), bytes_max)
     return raw.decode()
@@ -170,7 +174,7 @@ def _too_deep(what: str) -> str:
 
 def _children(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, Mapping):
-        return [(f".{key}" if isinstance(key, str) else f"[{key!r}]", item) for key, item in value.items()]
+        return [(_step(key), item) for key, item in value.items()]
     if isinstance(value, (list, tuple)):
         return [(f"[{index}]", item) for index, item in enumerate(value)]
     if isinstance(value, (set, frozenset)):
@@ -180,6 +184,18 @@ def _children(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, enum.Enum):
         return [("", value.value)]
     return [(f".{name}", getattr(value, name, None)) for name in _field_names(value)]
+
+
+def _step(key: Any) -> str:
+    try:
+        text = f".{key}" if isinstance(key, str) else f"[{key!r}]"
+    except Exception:  # a number of 5,000 digits, for one, refuses.
+        text = f"[<{type(key).__name__}>]"
+    return text if len(text) <= _STEP_MAX else f"{text[:_STEP_MAX]}..."
+
+
+def _shown(path: str) -> str:
+    return path if len(path) <= _PATH_MAX else f"$...{path[-_PATH_MAX:]}"
 
 
 def _field_names(value: Any) -> list[str]:
@@ -212,9 +228,9 @@ def _complaint(value: Any, what: str, error: Exception) -> str:
     path, culprit = _culprit(value, "$", 0)
     kind = type(culprit).__name__
     if isinstance(error, UnicodeEncodeError):
-        return f"{what} holds text that is not valid Unicode at {path}"
+        return f"{what} holds text that is not valid Unicode at {_shown(path)}"
     article = "an" if kind.lower().startswith(("a", "e", "i", "o")) else "a"
-    return f"{what} holds {article} {kind} at {path}, which cannot be stored as JSON ({error})"
+    return f"{what} holds {article} {kind} at {_shown(path)}, which cannot be stored as JSON ({error})"
 
 
 def _culprit(value: Any, path: str, depth: int) -> tuple[str, Any]:

@@ -9,12 +9,21 @@ import pytest
 from click.testing import CliRunner
 
 from outlast import Cron, Engine, RateLimit, Retry
+from outlast._codec import encode
 from outlast._kernel.forms import checked_answer
 from outlast._kernel.requests import start_options
 from outlast.cli import main
 from outlast.config import Config
 from outlast.config.settings import resolve
-from outlast.errors import ArgumentError, ConfigError, DefinitionError, InvalidAnswer, did_you_mean
+from outlast.errors import (
+    ArgumentError,
+    ConfigError,
+    DefinitionError,
+    EncodingError,
+    InvalidAnswer,
+    NotFound,
+    did_you_mean,
+)
 from outlast.testing import by_hand, clock_of, drain, drain_alarms, fire_schedules
 from tests.engine.given import Table
 from tests.fuzz.nasty import nested
@@ -236,3 +245,32 @@ def test_input_that_is_no_text_is_refused_with_a_sentence(folder: Path) -> None:
     result = CliRunner().invoke(main, ["signal", "k", "n", "--payload", "-"], input=b"\xff\xfe")
 
     assert (result.exit_code, "not UTF-8" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("value", [{"x" * 10_000: 1j}, {"k" * 90: {"v": [float("nan")]}}, {HUGE: 1j}])
+def test_the_path_to_what_cannot_be_stored_is_short(value: Any) -> None:
+    for _ in range(40):
+        value = {"long" * 50: value}
+
+    with pytest.raises(EncodingError) as told:
+        encode(value, what="it")
+
+    assert len(str(told.value)) < 500
+
+
+def test_white_space_around_a_number_is_no_part_of_it() -> None:
+    environment = {"OUTLAST_LOG_LINES_MAX": "1\x1f", "OUTLAST_CONCURRENCY_LIMITS": "gpu:\x1f3\x1f"}
+
+    config, _ = resolve("sqlite://", {}, environment=environment)
+
+    assert (config.log_lines_max, config.concurrency_limits) == (1, {"gpu": 3})
+
+
+async def test_who_answers_what_is_not_asked_is_told_so_shortly(hand: Engine) -> None:
+    handle = await hand.start(errand.new(plan=[]))
+    name = "x" * 10_000
+
+    with pytest.raises(NotFound) as told:
+        await hand.provide_input(handle.id, name, True)
+
+    assert len(str(told.value)) < 500

@@ -94,7 +94,7 @@ def parse_limits(text: str, *, name: str) -> dict[str, Any]:
         limit, colon, value = part.strip().partition(":")
         if not colon or not limit.strip() or limit.strip() in limits:
             raise ConfigError(f'{name} must look like "api:100/s,gpu:3", each name once, not {text[:80]!r}')
-        limits[limit.strip()] = int(value) if WHOLE.fullmatch(value.strip()) else value.strip()
+        limits[limit.strip()] = int(value.strip()) if WHOLE.fullmatch(value.strip()) else value.strip()
     return limits
 
 

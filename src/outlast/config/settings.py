@@ -287,7 +287,7 @@ def _parsed(key: str, text: str, variable: str) -> Any:
     if key in _COUNTS:
         if not WHOLE.fullmatch(text.strip()):
             raise ConfigError(f"{variable} must be a whole number, not {text[:80]!r}")
-        return int(text)
+        return int(text.strip())  # more counts as white space there than here.
     if key in _SWITCHES:
         if text.lower() not in ("1", "0", "true", "false", "yes", "no"):
             raise ConfigError(f"{variable} must be true or false, not {shown(text)}")

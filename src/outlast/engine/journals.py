@@ -10,6 +10,7 @@ from outlast._codec import clean_text
 from outlast._kernel.forms import called_off, checked_answer
 from outlast._kernel.program import ERRAND
 from outlast._model import Asked, Note, PendingInput, RecordedStep
+from outlast.config import shown
 from outlast.engine.checks import PAGE_MAX, checked_limit
 from outlast.engine.drawing import drawn_run
 from outlast.engine.handles import SignalResult
@@ -109,7 +110,7 @@ class Journals(Messages):
                 asked[request.get("name")] = (note.key, request)
         if name not in asked:
             waits = f"; it asks for {', '.join(map(repr, asked))}" if asked else ""
-            raise NotFound(f"instance {id} asks for no input called {name!r}{waits}")
+            raise NotFound(f"instance {id} asks for no input called {shown(name)}{waits}")
         return id, *asked[name]
 
     def drawing(self, name: str) -> Graph:
