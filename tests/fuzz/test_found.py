@@ -274,3 +274,14 @@ async def test_who_answers_what_is_not_asked_is_told_so_shortly(hand: Engine) ->
         await hand.provide_input(handle.id, name, True)
 
     assert len(str(told.value)) < 500
+
+
+@pytest.mark.parametrize("weight", ["-9e999", "9e999", "0.0"])
+async def test_a_share_that_was_edited_stops_nobody(sqlite_url: str, weight: str) -> None:
+    async with by_hand(url=sqlite_url) as engine:
+        first, second = [await engine.start(errand.new(plan=["ok"]), fair_key="a") for _ in range(2)]
+        Table(sqlite_url).query(f"UPDATE {{instances}} SET fair_weight = {weight} WHERE id = ?", first.id)
+
+        await drain(engine)
+
+        assert [(await handle.get()).status for handle in (first, second)] == ["done", "done"]

@@ -41,7 +41,7 @@ ORDER BY fair_key LIMIT 1;
 -- takes: queue; known; crashes_max; fair_key; limit
 -- gives: one JSON array of [id, fair_weight] of its rows, most urgent first
 -- index: instances_fair
-SELECT json_group_array(json_array(id, fair_weight)) FROM (
+SELECT json_group_array(json_array(id, max(0.000001, min(fair_weight, 1e9)))) FROM (
     SELECT id, fair_weight FROM {schema}_instances
     WHERE queue = :queue AND status = 'ready' AND fair_key IS NOT NULL AND fair_key = :fair_key
         AND program || '@' || version IN (SELECT value FROM json_each(:known)) AND crashes <= :crashes_max
