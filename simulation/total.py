@@ -13,6 +13,7 @@ class Verdict:
 
     Attributes:
         workloads: What the cluster worked on.
+        are_named: Whether somebody chose these, and not the seed.
         storm: Whether all that befell it were deaths, many of them.
         digest: Of the history: the same seed gives the same.
         violations: What must not be.
@@ -26,6 +27,7 @@ class Verdict:
 
     seed: int
     workloads: tuple[str, ...] = ()
+    are_named: bool = False
     storm: bool = False
     digest: str = ""
     violations: list[str] = field(default_factory=list)
@@ -43,7 +45,8 @@ class Verdict:
 
     def as_text(self) -> str:
         """For people: what is wrong, what led to it, and how to see it again."""
-        again = f"python -m simulation --seed {self.seed} --seeds 1 --workloads {','.join(self.workloads)}"
+        again = f"python -m simulation --seed {self.seed} --seeds 1"
+        again += f" --workloads {','.join(self.workloads)}" if self.are_named else ""  # drawing them takes dice.
         again += " --storm" if self.storm else ""
         return "\n".join([f"seed {self.seed}: VIOLATION", *self.violations[:5], *self.tail, f"again: {again}"])
 

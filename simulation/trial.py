@@ -56,7 +56,7 @@ class Trial:
 
     def __init__(self, seed: int, names: tuple[str, ...] | None = None, *, storm: bool = False) -> None:
         dice = random.Random(seed)
-        self.verdict = Verdict(seed, storm=storm)
+        self.verdict = Verdict(seed, are_named=names is not None, storm=storm)
         self.universe = Universe(random.Random(dice.getrandbits(60)))
         self.database = Database(self.universe, random.Random(dice.getrandbits(60)), Weather())
         chosen = names or tuple(sorted(dice.sample(sorted(WORKLOADS), dice.choice((1, 1, 2, 3)))))
