@@ -1,14 +1,5 @@
 """What is malformed is logged by the thousand: it is kept quiet, and only here."""
 
-import logging
-from collections.abc import Iterator
+from tests.quiet import log_as_before
 
-import pytest
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("outlast")
-    level = logger.level
-    yield
-    logger.setLevel(level)
+__all__ = ["log_as_before"]

@@ -238,16 +238,7 @@ class Settlement(msgspec.Struct, gc=False):
     @property
     def is_plain(self) -> bool:
         """Whether it writes what a plain job's outcome does, and nothing else."""
-        return (
-            self.state is None
-            and self.step is None
-            and self.commits is None
-            and self.frees is None
-            and self.concurrency_key is None
-            and self.rate_limit is None
-            and self.status != "waiting"
-            and not self.has_effects
-        )
+        return self.commits is None and not self.entries and self.is_short
 
     @property
     def is_short(self) -> bool:
@@ -263,7 +254,7 @@ class Settlement(msgspec.Struct, gc=False):
             and self.wake_s is None
             and self.children is None
             and not (self.awaits or self.consumed or self.parent or self.started)
-            and not any(entry.kind == TAGS for entry in self.entries or ())
+            and not (self.entries and any(entry.kind == TAGS for entry in self.entries))
         )
 
     @property
