@@ -37,8 +37,9 @@ async def undo(n: int) -> int:
 @step(compensate=undo)
 async def reserve(n: int) -> int:
     """The first step; undone when the trip fails."""
+    run = _run()  # it begins here: a process that stood still may go on to the step's end.
     await asyncio.sleep(0.05 * (n % 4))
-    return _run()
+    return run
 
 
 @step(max_attempts=3, backoff=backoff.constant(0.2))
@@ -59,8 +60,9 @@ async def charge(n: int, reserved: int) -> int:
 @step
 async def pack(n: int, place: int) -> int:
     """What branches do, again and again."""
+    run = _run()
     await asyncio.sleep(0.05 * place)
-    return _run()
+    return run
 
 
 @step(on="far")

@@ -76,9 +76,10 @@ class Stage:
 
     def __init__(self, given: Given, rings: Rings, events: Events) -> None:
         world = SystemWorld()
+        self.is_owner = True
         self.program = Greet()
         self.slot = Slot()
-        self.threads = Threads(2, events)
+        self.threads = Threads(2, events, may_begin=lambda: True)
         self.committer = Committer(
             given.store.claims,
             given.store.limits,
@@ -96,6 +97,7 @@ class Stage:
             journal=given.store.journal,
             residents=Residents(0, 0.0, events=events, world=world),
             cancel_tree=lambda id, reason: given.store.instances.cancel(id, reason, None, tree=True),
+            may_begin=lambda: self.is_owner,
             starts=Starts(Catalogue(), Rates(Config(), given.store.limits), bytes_max=1_024, world=world),
             threads=self.threads,
             progress=ProgressBook(given.store.claims),
@@ -172,6 +174,18 @@ async def test_a_stopped_run_is_given_back_unless_it_is_lost(given: Given, stage
     assert (row.status, row.attempt, row.error) == (status, 0, None)
     assert stage.slot.freed_ids == [claim.id]
     assert await given.status(other.id) == "running"
+
+
+async def test_what_others_may_have_taken_over_is_not_begun(given: Given, stage: Stage) -> None:
+    claim = await given.claim()
+    stage.executor.start(claim, stage.slot)
+    stage.is_owner = False  # before the task has had its first turn.
+    await stage.over()
+
+    assert not stage.program.begun.is_set()
+    row = await given.read(claim.id)
+    assert (row.status, row.attempt, row.error) == ("ready", 0, None)
+    assert stage.slot.freed_ids == [claim.id]
 
 
 async def test_a_second_stop_does_not_change_the_reason(given: Given, stage: Stage) -> None:

@@ -359,6 +359,22 @@ async def test_claims_that_wait_too_long_for_a_slot_go_back(
     assert await _counts(given) == {"running": 2, "ready": 4}
 
 
+async def test_claims_that_wait_too_long_go_back_though_the_lane_is_rung_all_the_time(
+    given: Given, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HOLD_S", 0.3)
+    await given.added(6)
+    lane = stage.open(Queue(2))
+    lane._prefetch = 4
+    await stage.executor.has_started(2)
+
+    def rung_and_empty() -> bool:
+        lane.ring()
+        return not lane.holds()
+
+    await eventually_async(rung_and_empty)
+
+
 async def test_a_chosen_prefetch_is_kept_however_long_it_waits(
     given: Given, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -453,6 +469,22 @@ async def test_without_a_name_it_neither_claims_nor_starts(given: Given, stage: 
     stage.node = NODE
     lane.ring()
     lane.room()
+    await stage.executor.has_started(2)
+
+
+async def test_what_waited_while_it_had_no_name_begins_as_soon_as_it_has_one(given: Given, stage: Stage) -> None:
+    await given.added(3)
+    lane = stage.open(Queue(1, prefetch=2))
+    await stage.executor.has_started(1)
+
+    stage.node = ""
+    lane.freed(Run(stage.executor.started[0]))  # type: ignore[arg-type]
+    lane.ring()
+    await turns(20)
+    assert len(stage.executor.started) == 1
+    stage.node = NODE
+    lane.ring()  # all that it hears: nobody else frees a slot, and there is nothing to claim.
+
     await stage.executor.has_started(2)
 
 

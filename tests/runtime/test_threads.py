@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 import pytest
 
@@ -40,7 +41,8 @@ class Gate:
             assert await asyncio.to_thread(self.begun.acquire, timeout=SOON_S)
 
 
-Pool = Callable[[int], Threads]
+class Pool(Protocol):
+    def __call__(self, limit: int, *, may_begin: Callable[[], bool] = ...) -> Threads: ...
 
 
 @pytest.fixture
@@ -48,8 +50,8 @@ async def pool(events: Events) -> AsyncIterator[Pool]:
     """Makes pools, closed at the test's end."""
     made: list[Threads] = []
 
-    def make(limit: int) -> Threads:
-        made.append(Threads(limit, events))
+    def make(limit: int, *, may_begin: Callable[[], bool] = lambda: True) -> Threads:
+        made.append(Threads(limit, events, may_begin=may_begin))
         return made[-1]
 
     yield make
@@ -192,8 +194,30 @@ async def test_when_too_many_are_stuck_work_waits_for_one_to_come_back(pool: Poo
     assert _alive() <= 3
 
 
+async def test_what_may_not_begin_waits_until_it_may_or_is_given_up(pool: Pool) -> None:
+    asked, may, begun = threading.Semaphore(0), threading.Event(), list[str]()
+
+    def may_begin() -> bool:
+        asked.release()
+        return may.is_set()
+
+    threads = pool(2, may_begin=may_begin)
+    wanted, given_up = (asyncio.create_task(threads.run(lambda word=word: begun.append(word))) for word in "ab")
+    for _ in range(4):
+        assert await asyncio.to_thread(asked.acquire, timeout=SOON_S)
+    assert begun == []
+
+    given_up.cancel()
+    await turns()
+    may.set()
+    await soon(wanted)
+    await soon(threads.close())
+
+    assert begun == ["a"]
+
+
 async def test_closing_ends_idle_threads_and_waits_for_no_stuck_one(events: Events, gate: Gate) -> None:
-    threads = Threads(4, events)
+    threads = Threads(4, events, may_begin=lambda: True)
     await asyncio.gather(*(threads.run(lambda: None) for _ in range(4)))
     stuck = asyncio.create_task(threads.run(gate.pass_through))
     await gate.has_begun()
@@ -208,4 +232,4 @@ async def test_closing_ends_idle_threads_and_waits_for_no_stuck_one(events: Even
 
 
 async def test_closing_an_unused_pool_does_nothing(events: Events) -> None:
-    await soon(Threads(4, events).close())
+    await soon(Threads(4, events, may_begin=lambda: True).close())

@@ -49,7 +49,7 @@ class Activation(Protocol):
 
     @property
     def stopping(self) -> bool:
-        """Whether nothing new may begin: the engine shuts down, or the instance is paused."""
+        """Whether nothing new may begin: the engine shuts down, the instance is paused, or others may own it by now."""
 
     def let_go(self) -> None:
         """Gives the claim back, at no attempt's cost. Raises: CancelledError, always."""

@@ -74,7 +74,7 @@ class Crew:
         self._stop_measuring = measure(events) if config.telemetry == "auto" else None
         self.doorbell = Doorbell(store.bell, remote=config.doorbell == "auto")
         self.waiters = Waiters(store.instances)
-        self.threads = Threads(config.threads, self.events)
+        self.threads = Threads(config.threads, self.events, may_begin=self._may_begin)
         self.progress = ProgressBook(store.claims)
         self.logs = None if config.log_capture == "off" else LogBook(store.logs, config, events=events, world=world)
         self.rates = Rates(config, store.limits)
@@ -102,6 +102,7 @@ class Crew:
             journal=store.journal,
             residents=self.residents,
             cancel_tree=lambda id, reason: self.cancel(id, reason, tree=True),
+            may_begin=self._may_begin,
             starts=self.starts,
             threads=self.threads,
             progress=self.progress,
@@ -294,6 +295,9 @@ class Crew:
 
     def _claims_as(self) -> str:
         return self.node.claims_as if self.node is not None else ""
+
+    def _may_begin(self) -> bool:
+        return self.node is None or self.node.claims_as != ""
 
     def _ring(self) -> None:
         self.keeper.on_well()

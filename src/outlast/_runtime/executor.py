@@ -92,6 +92,7 @@ class Run:
         "deadline_us",
         "dice",
         "executor",
+        "late",
         "lines",
         "paused",
         "program",
@@ -115,21 +116,15 @@ class Run:
         self.threaded = False
         self.begun = False
         self.paused = False  # nothing more is begun; what runs may end.
+        self.late = False  # so it was when it looked at the lease, though this may have been renewed since.
         self.steps = 0
         self.lines: Iterator[int] | None = None  # numbers for what its steps say, once they say something.
         self.task: asyncio.Task[None] | None = None
 
     def facts(self) -> dict[str, Any]:
         """What events and logs say of the step that runs."""
-        claim = self.claim
-        return {
-            "id": claim.id,
-            "program": claim.program,
-            "version": claim.version,
-            "step": claim.step,
-            "attempt": claim.attempt,
-            "queue": self.queue,
-        }
+        told = ("id", "program", "version", "step", "attempt")
+        return {name: getattr(self.claim, name) for name in told} | {"queue": self.queue}
 
     def report(self, fraction: float, note: str) -> None:
         """See `kernel.program.Activation`."""
@@ -156,11 +151,13 @@ class Run:
     @property
     def stopping(self) -> bool:
         """See `kernel.program.Activation`."""
-        return self.paused or self.executor.stopping
+        if not (self.late or self.executor.may_begin()):
+            self.late = True  # for good: what was not begun would be waited for, otherwise.
+        return self.late or self.paused or self.executor.stopping
 
     def let_go(self) -> None:
         """See `kernel.program.Activation`."""
-        self.why = self.why or Why.DRAIN
+        self.why = self.why or (Why.FENCED if self.late else Why.DRAIN)
         raise asyncio.CancelledError
 
     def seconds_until(self, moment: datetime) -> float:
@@ -218,6 +215,7 @@ class Executor:
     """Starts runs and hands their outcomes on.
 
     Attributes:
+        may_begin: Whether steps may begin: this process owns what it has claimed, as far as its own clock can tell.
         sink: Where they go.
         scribe: Who keeps what steps say, or None.
     """
@@ -232,6 +230,7 @@ class Executor:
         journal: Journal,
         residents: Residents,
         cancel_tree: Callable[[str, str], Awaitable[object]],
+        may_begin: Callable[[], bool],
         starts: Starts,
         threads: Threads,
         progress: ProgressBook,
@@ -251,6 +250,7 @@ class Executor:
         self.journal = journal
         self.residents = residents
         self.cancel_tree = cancel_tree
+        self.may_begin = may_begin
         self.starts = starts
         self.threads = threads
         self.progress = progress
@@ -321,6 +321,8 @@ class Executor:
     async def _step(self, run: Run) -> Outcome | None:
         """One step's outcome; None: nothing is to be written."""
         try:
+            if run.why is None and not self.may_begin():
+                run.why = Why.FENCED
             if run.why is not None:
                 raise asyncio.CancelledError
             if run.program.timeout_s is None:
@@ -382,7 +384,7 @@ class Executor:
         except asyncio.CancelledError:
             ours = True  # it is on its way to the database, or there; what follows it gives the claim back.
         if (run.why is not None and run.why is not Why.LOST) or (ours and run.paused and run.why is None):
-            self.sink.release([(claim.id, claim.epoch)], run.queue)
+            self._give_back(run)
         if not ours or run.paused or run.why is not None:
             return False
         claim.step, claim.state, claim.version = outcome.step, outcome.state, run.program.version
@@ -429,12 +431,15 @@ class Executor:
 
     async def _outcome_of(self, run: Run, error: BaseException) -> Outcome | None:
         """What an exception means: the user's, unless we stopped the run; then it is what came of that."""
-        claim = run.claim
         if run.why is None:
             return await self._failed(run, error)
         if run.why is not Why.LOST:
-            self.sink.release([(claim.id, claim.epoch)], run.queue)
+            self._give_back(run)
         return None
+
+    def _give_back(self, run: Run) -> None:
+        queue = "*" if run.why is Why.FENCED else run.queue  # this process may be well by then, and take it itself.
+        self.sink.release([(run.claim.id, run.claim.epoch)], queue)
 
     async def _failed(self, run: Run, error: BaseException) -> Outcome:
         try:
@@ -472,7 +477,7 @@ class Executor:
         for run in runs:
             if self.running.get(run.claim.id) is run:
                 del self.running[run.claim.id]
-                self.sink.release([(run.claim.id, run.claim.epoch)], run.queue)
+                self._give_back(run)
                 self._events.emit("step.abandoned", id=run.claim.id, program=run.claim.program)
 
     async def idle(self, timeout_s: float) -> bool:

@@ -150,6 +150,9 @@ class Lane:
         """Claims, until stopped."""
         pause_s = self._poll_s
         while not self._stopped:
+            if self._buffer:  # left there while nothing could be begun: who rings may say that it can be now.
+                self.dispatch()
+                self._release_when_old()
             if not (self._rung or self._more):
                 timeout_s = pause_s * (1 - 0.2 * self._world.dice.random())
                 if await wait_for_event(self._wake, min(timeout_s, HOLD_S) if self._buffer else timeout_s):
@@ -159,14 +162,12 @@ class Lane:
                 else:
                     self._rung = True
                     pause_s = min(self._poll_s_max, pause_s * 2)
-                    self._release_when_old()
                 continue
             demand = self._demand()
             if demand < 1:
                 if self._events.wanted:
                     self._tell_saturated()
-                if not await wait_for_event(self._wake, HOLD_S):
-                    self._release_when_old()
+                await wait_for_event(self._wake, HOLD_S)
                 self._wake.clear()
                 continue
             self._rung = False

@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from outlast._runtime.events import Events
 
 CLOSE_S: Final = 1.0
 """Closing waits this long for idle threads, which end at once."""
+LOOK_S: Final = 0.02
+"""Between looks whether calls may begin again."""
 
 
 class _Work:
@@ -39,11 +42,13 @@ class Threads:
 
     Args:
         limit: Threads at work at once; as many again may be stuck in given-up steps before new ones must wait.
+        may_begin: Whether calls may begin. What may not waits, until it may or is given up.
     """
 
-    def __init__(self, limit: int, events: Events) -> None:
+    def __init__(self, limit: int, events: Events, *, may_begin: Callable[[], bool]) -> None:
         self._limit = limit
         self._events = events
+        self._may_begin = may_begin
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
@@ -99,6 +104,8 @@ class Threads:
         belongs = True
         while belongs:
             work = self._queue.get()
+            while not (work is None or work.abandoned or self._may_begin()):
+                time.sleep(LOOK_S)
             with self._lock:
                 self._idle -= 1
                 if work is None:

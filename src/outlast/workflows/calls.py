@@ -169,6 +169,10 @@ class Calls:
         self._book.news.set()
 
     async def _execute(self, call: Call) -> None:
+        if self._activation.stopping:  # it may have come to be so since this task was made.
+            self._waiting.append(call)
+            self._book.news.set()
+            return
         place = (call.key, call.attempt)
         DOING.set(place)  # in a task of its own: nobody has to take it back.
         STEP.set((self._activation.claim, place))
