@@ -9,6 +9,7 @@ from planted.bug import Bug, contract, simulation, suite
 CLAIMS: Final = "_store/sqlite/sql/claims.sql"
 LEASES: Final = "_store/sqlite/sql/leases.sql"
 UPKEEP: Final = "_runtime/upkeep.py"
+CREW: Final = "_runtime/crew.py"
 NODE: Final = "_runtime/node.py"
 COMMITTER: Final = "_runtime/committer.py"
 
@@ -203,6 +204,15 @@ BUGS: Final = (
         "        if late_s > FENCE_SHARE * self._lease_s and not self.in_doubt:",
         "        if late_s > 1000 * self._lease_s and not self.in_doubt:",
         (suite("tests/runtime/test_node.py"),),
+    ),
+    Bug(
+        "steps-begin-in-doubt",
+        "A process that stood still for longer than its lease begins the next steps of what it held.",
+        "A13",
+        CREW,
+        'self.node is None or self.node.claims_as != ""',
+        "True",
+        (simulation("trips"), suite("tests/engine/test_late_processes.py")),
     ),
     Bug(
         "buried-and-goes-on",

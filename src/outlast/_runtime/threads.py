@@ -12,7 +12,6 @@ import contextlib
 import contextvars
 import queue
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -49,6 +48,7 @@ class Threads:
         self._limit = limit
         self._events = events
         self._may_begin = may_begin
+        self._never = threading.Event()  # nobody sets it: who waits for it sleeps.
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
@@ -105,7 +105,7 @@ class Threads:
         while belongs:
             work = self._queue.get()
             while not (work is None or work.abandoned or self._may_begin()):
-                time.sleep(LOOK_S)
+                self._never.wait(LOOK_S)
             with self._lock:
                 self._idle -= 1
                 if work is None:
