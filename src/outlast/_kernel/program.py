@@ -49,7 +49,13 @@ class Activation(Protocol):
 
     @property
     def stopping(self) -> bool:
-        """Whether nothing new may begin: the engine shuts down, the instance is paused, or others may own it by now."""
+        """Whether nothing new may begin: the engine shuts down, the instance is paused, or it was late for a step."""
+
+    def may_begin(self) -> bool:
+        """Whether a step may begin now. Once the answer is no, it is stopping.
+
+        Beyond that it looks at the clock, whether others may own the instance by now.
+        """
 
     def let_go(self) -> None:
         """Gives the claim back, at no attempt's cost. Raises: CancelledError, always."""

@@ -116,7 +116,7 @@ class Run:
         self.threaded = False
         self.begun = False
         self.paused = False  # nothing more is begun; what runs may end.
-        self.late = False  # so it was when it looked at the lease, though this may have been renewed since.
+        self.late = False  # when it looked at the lease: for good, as what it did not begin would be waited for.
         self.steps = 0
         self.lines: Iterator[int] | None = None  # numbers for what its steps say, once they say something.
         self.task: asyncio.Task[None] | None = None
@@ -151,9 +151,12 @@ class Run:
     @property
     def stopping(self) -> bool:
         """See `kernel.program.Activation`."""
-        if not (self.late or self.executor.may_begin()):
-            self.late = True  # for good: what was not begun would be waited for, otherwise.
         return self.late or self.paused or self.executor.stopping
+
+    def may_begin(self) -> bool:
+        """See `kernel.program.Activation`."""
+        self.late = self.late or not self.executor.may_begin()
+        return not self.stopping
 
     def let_go(self) -> None:
         """See `kernel.program.Activation`."""

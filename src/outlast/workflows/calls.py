@@ -169,7 +169,7 @@ class Calls:
         self._book.news.set()
 
     async def _execute(self, call: Call) -> None:
-        if self._activation.stopping:  # it may have come to be so since this task was made.
+        if not self._activation.may_begin():  # it may have come to be so since this task was made.
             self._waiting.append(call)
             self._book.news.set()
             return
