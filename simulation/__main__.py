@@ -47,16 +47,16 @@ def main() -> int:
     total = _simulate(chosen, names)
     print(json.dumps(total.as_dict()) if chosen.json else total.as_text(), flush=True)
     if chosen.record:
-        _record(chosen.record, total, twice=chosen.twice, seed=chosen.seed)
+        _record(chosen, total)
     return 1 if total.violations else 0
 
 
-def _record(path: Path, total: Total, *, twice: bool, seed: int) -> None:
+def _record(chosen: argparse.Namespace, total: Total) -> None:
     lines.append(
-        path,
+        chosen.record,
         "R13",
-        f"{total.seeds:,} seeds{', each twice, with equal hashes' if twice else ''}: `{lines.words()}`",
-        seed=seed,
+        f"{total.seeds:,} seeds{', each twice, with equal hashes' if chosen.twice else ''}: `{lines.words()}`",
+        seed=chosen.seed,
         versions=versions("sqlite", sqlite3.sqlite_version),
         operations=total.transactions,
         commits=total.commits,
@@ -65,14 +65,16 @@ def _record(path: Path, total: Total, *, twice: bool, seed: int) -> None:
         violations=total.violations,
         duration_s=total.real_s,
         more={
-            "crashes": total.crashes,
-            "of them in the middle of work": total.hits,
-            "crashes per second of a core": round(total.crashes / max(total.cpu_s, 1e-9)),
-            "transactions": total.transactions,
-            "claims": total.claims,
-            "lost messages": total.lost,
-            "hours of virtual time": round(total.virtual_s / 3600, 1),
-            **{f"faults, {kind}": count for kind, count in sorted(total.faults.items()) if kind != "calm"},
+            "storms" if chosen.storm else "all kinds of faults": {
+                "crashes": total.crashes,
+                "of them in the middle of work": total.hits,
+                "crashes per second of a core": round(total.crashes / max(total.cpu_s, 1e-9)),
+                "transactions": total.transactions,
+                "claims": total.claims,
+                "lost messages": total.lost,
+                "hours of virtual time": round(total.virtual_s / 3600, 1),
+                **{f"faults, {kind}": count for kind, count in sorted(total.faults.items()) if kind != "calm"},
+            }
         },
     )
 

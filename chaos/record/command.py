@@ -7,12 +7,13 @@ import os
 import platform
 import subprocess
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import SystemRandom
 
 from chaos.record.board import BY_NAME, ROWS, Row
-from chaos.record.entries import Entry, merged, read, read_lines, write
+from chaos.record.entries import Entry, append_line, merged, read, read_lines, summed, write
 from chaos.record.page import render
 from chaos.record.runs import ROOT, RunRound, Sum, run_apart, run_parts, run_tests
 
@@ -27,18 +28,25 @@ def main(arguments: Sequence[str], scenarios: Collection[str], *, run: RunRound 
         "--scale", type=_scale, default="full", help="ci, full, or a factor such as 0.1 (default: full)"
     )
     parser.add_argument("--rows", type=_rows, help="R1,R6,... (default: all; with --add: none)")
+    parser.add_argument("--scenarios", help="of these rows only these scenarios, with commas (default: all)")
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="add lines to this file, for --add, and leave the record as it is"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="the record's folder (default: docs)")
     parser.add_argument("--seed", type=int, help="of each row's first round; printed in any case")
     parser.add_argument(
-        "--add", type=Path, action="append", default=[], help="results of other commands, as JSON lines"
+        "--add", type=Path, action="append", default=[], help="results of other commands: lines of one row are summed"
     )
     chosen = parser.parse_args(arguments)
     try:
-        added = [entry for path in chosen.add for entry in read_lines(path)]
+        added = summed(entry for path in chosen.add for entry in read_lines(path))
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    only = set(chosen.scenarios.split(",")) if chosen.scenarios else None
+    if unknown := (only or set()) - set(scenarios):
+        parser.error(f"no scenario is called {', '.join(sorted(unknown))}")
     commit = current_commit()  # of what is run, whatever is committed meanwhile.
-    record = Record(chosen.out)
+    record = Lines(chosen.record) if chosen.record else Record(chosen.out)
     for entry in added:
         entry.date, entry.commit = entry.date or _now(), entry.commit or commit
         record.add(entry)
@@ -46,6 +54,8 @@ def main(arguments: Sequence[str], scenarios: Collection[str], *, run: RunRound 
     seed = SystemRandom().randrange(2**32) if chosen.seed is None else chosen.seed
     verdicts = [entry.verdict for entry in added]
     for row in rows:
+        if only is not None:
+            row = replace(row, parts=tuple(part for part in row.parts if part.scenario in only), tests=())
         entry, was_stopped = run_row(row, chosen.scale, seed, known=set(scenarios), run=run)
         entry.commit = commit
         record.add(entry)
@@ -70,6 +80,18 @@ class Record:
         entries = merged(read(self._json), [entry])
         write(self._json, entries)
         self._page.write_text(render(entries, date=_now(), commit=current_commit(), machine=_machine()))
+
+
+class Lines:
+    """A file of lines, one for each entry: several commands that run at once do not write one record."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, entry: Entry) -> None:
+        """Writes a line, if anything was run."""
+        if entry.ran:
+            append_line(self._path, entry)
 
 
 def run_row(row: Row, scale: str, seed: int, *, known: set[str], run: RunRound) -> tuple[Entry, bool]:

@@ -99,6 +99,60 @@ def merged(entries: dict[str, Entry], news: Iterable[Entry]) -> dict[str, Entry]
     return entries | {entry.row: entry for entry in news if entry.ran or entry.row not in entries}
 
 
+def append_line(path: Path, entry: Entry) -> None:
+    """Adds an entry to a file of lines, as `read_lines` reads them."""
+    with path.open("ab") as file:
+        file.write(msgspec.json.encode(entry) + b"\n")
+
+
+def summed(entries: Iterable[Entry]) -> list[Entry]:
+    """One entry for each row: what several commands have run of one row, at once or one after the other, counts
+    together."""
+    rows: dict[str, list[Entry]] = {}
+    for entry in entries:
+        rows.setdefault(entry.row, []).append(entry)
+    return [_sum(found) if len(found) > 1 else found[0] for found in rows.values()]
+
+
+def _sum(entries: Sequence[Entry]) -> Entry:
+    counts = ("operations", "commits", "faults_injected", "faults_effective", "violations", "duration_s")
+    commits = sum(entry.commits for entry in entries)
+    wasted = sum(entry.re_executions_per_commit * entry.commits for entry in entries)
+    return Entry(
+        row=entries[0].row,
+        ran="; ".join(_and_where_from(entry) for entry in entries),
+        scale=", ".join(_once(entry.scale for entry in entries)),
+        date=max(entry.date for entry in entries),
+        commit=", ".join(_once(entry.commit for entry in entries)),
+        versions={name: version for entry in entries for name, version in entry.versions.items()},
+        said=[said for entry in entries for said in entry.said][:SAID_MAX],
+        re_executions_per_commit=round(wasted / max(1, commits), 4),
+        slowest_recovery_s=max(entry.slowest_recovery_s for entry in entries),
+        more=_side_by_side(entry.more for entry in entries),
+        kept=[kept for entry in entries for kept in entry.kept],
+        unproved=[unproved for entry in entries for unproved in entry.unproved],
+        because="; ".join(_once(entry.because for entry in entries)),
+        **{count: sum(getattr(entry, count) for entry in entries) for count in counts},
+    )
+
+
+def _and_where_from(entry: Entry) -> str:
+    return entry.ran if entry.seed is None else f"{entry.ran}, from seed {entry.seed}"
+
+
+def _once(texts: Iterable[str]) -> list[str]:
+    return [text for text in dict.fromkeys(texts) if text]
+
+
+def _side_by_side(facts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """What each tells; a name that is told again gets a number. Nobody knows here what may be added up."""
+    told: dict[str, Any] = {}
+    for entry, found in enumerate(facts, 1):
+        for name, value in found.items():
+            told[f"{name} ({entry})" if name in told else name] = value
+    return told
+
+
 def read_lines(path: Path) -> Sequence[Entry]:
     """Entries that other commands have written, a line of JSON each.
 

@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from chaos.record.command import current_commit
-from chaos.record.entries import Entry
+from chaos.record.entries import Entry, append_line
 from chaos.report import versions
 
 
@@ -26,8 +24,7 @@ def append(path: Path, row: str, ran: str, **facts: Any) -> None:
         versions=facts.pop("versions", None) or versions(),
         **facts,
     )
-    with path.open("ab") as file:
-        file.write(msgspec.json.encode(entry) + b"\n")
+    append_line(path, entry)
 
 
 def words() -> str:

@@ -153,6 +153,44 @@ def test_other_commands_add_their_results(record: Make, tmp_path: Path) -> None:
     assert "Ran: 20 seeds" in page
 
 
+def test_parts_of_a_row_that_were_run_apart_count_together(record: Make, tmp_path: Path) -> None:
+    news = tmp_path / "news"
+    rows = ("--rows", "R2", "--record", str(news))
+
+    def wasteful(*args: Any) -> Report:
+        return report(*args, re_executions_per_commit=0.5, slowest_recovery_s=2.0, violations=1, said=["lost"])
+
+    assert main([*rows, "--scenarios", "kills-postgres", "--seed", "3"], SCENARIOS, run=report) == 0
+    assert main([*rows, "--scenarios", "fanout-postgres", "--scale", "2"], SCENARIOS, run=wasteful) == 1
+    assert not (tmp_path / "crash-record.json").exists()
+    code, entries, page = record("--add", str(news))
+
+    found = entries["R2"]
+    assert (code, found.verdict, found.violations, len(found.said)) == (1, "failed", 2, 2)
+    assert (found.operations, found.commits, found.faults_effective) == (100, 120, 40)
+    assert (found.re_executions_per_commit, found.slowest_recovery_s) == (0.1, 2.0)
+    assert found.scale == "full, 2"
+    assert "Ran: 8 rounds of kills-postgres, from seed 3; 2 rounds of fanout-postgres, from seed " in page
+
+
+def test_what_two_commands_tell_of_a_row_stands_side_by_side(record: Make, tmp_path: Path) -> None:
+    news = tmp_path / "news"
+    for seed in (1, 2):
+        lines.append(news, "R13", "seeds", seed=seed, more={"storms": {"crashes": seed}})
+
+    _, entries, page = record("--add", str(news))
+
+    assert entries["R13"].more == {"storms": {"crashes": 1}, "storms (2)": {"crashes": 2}}
+    assert "storms (2): crashes 2." in page
+
+
+def test_a_scenario_that_does_not_exist_is_refused(record: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        record("--rows", "R2", "--scenarios", "kills-postgres,kils")
+
+    assert "no scenario is called kils" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "line", ['{"row": "R99", "ran": "it"}', '{"row": "R13"}', '{"row": "R13", "ran": "it", "fautls": 1}', "no JSON"]
 )
