@@ -117,7 +117,9 @@ def unexplained(evidence: Evidence) -> Iterator[str]:
     """A run without a commit was cut off by something that was done to its process."""
     for name, story in evidence.stories.items():
         for claim in story.unacknowledged:
-            if claim not in evidence.undone and not evidence.explains(name, story.runs[claim]):
+            if claim in evidence.undone or claim in story.withheld:
+                continue
+            if not evidence.explains(name, story.runs[claim]):
                 fate = "refused" if claim in story.stale else "cut" if claim in story.cuts else "forgotten"
                 yield f"unexplained: {name} ran the claim {_shown(claim)}, which was {fate}, and nothing was done to it"
 

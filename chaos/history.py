@@ -10,6 +10,7 @@ which is not read.
     cut <id> <epoch>                it was cancelled from outside
     commit <id> <epoch> <status>    the commit of its outcome was acknowledged
     stale <id> <epoch>              its outcome was refused: the claim was no longer this process's
+    withheld <id> <epoch>           it was given back before its next step began, as the lease might have run out
     beat <node>                     a registration or renewal that succeeded; the time is that of its beginning
     bury <node>                     this process has declared that node dead
     fenced | buried                 this process doubts its lease | has lost it
@@ -190,6 +191,7 @@ class Story:
         rings: Objects whose ticks it has begun to handle, and when.
         is_idle: Whether it makes no more calls.
         stale: Claims whose outcome was refused.
+        withheld: Claims that it gave back before their next step began.
         beats: When each of its nodes began the renewals that succeeded.
         burials: Nodes that it has declared dead, and when.
         lost_us: When it doubted its lease or knew that it had lost it.
@@ -221,6 +223,7 @@ class Story:
     rings: list[tuple[str, int]] = field(default_factory=list)
     is_idle: bool = False
     stale: set[Claim] = field(default_factory=set)
+    withheld: set[Claim] = field(default_factory=set)
     beats: dict[str, list[int]] = field(default_factory=dict)
     burials: list[tuple[str, int]] = field(default_factory=list)
     lost_us: list[int] = field(default_factory=list)
@@ -273,6 +276,8 @@ class Story:
                 self.sent[event.claim] = (at_us, fields[2])
             case "stale":
                 self.stale.add(event.claim)
+            case "withheld":
+                self.withheld.add(event.claim)
             case "beat":
                 self.beats.setdefault(fields[0], []).append(at_us)
             case "bury":

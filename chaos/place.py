@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import psycopg
 
 from harness.binaries import NoPostgres
-from harness.freezing import holds_write_lock
+from harness.freezing import keeps_others_out
 from harness.postgres import PostgresServer
 from outlast import Engine
 
@@ -186,7 +186,7 @@ class SqlitePlace:
                 connection.execute(text)
 
     def is_held_by(self, pid: int) -> bool:
-        return holds_write_lock(pid, self._path)
+        return keeps_others_out(pid, self._path)
 
     def _query(self, text: str) -> list[Any]:
         # Read only: the last connection that could write would fold the log back when it closes.

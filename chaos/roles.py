@@ -196,6 +196,8 @@ class _Listener:
                 self._history.write_all([("commit", *item) for item in fields["settled"]])
             case "claim.stale":
                 write("stale", fields["id"], fields["epoch"])
+            case "claim.withheld":
+                write("withheld", fields["id"], fields["epoch"])
             case "node.died":
                 write("bury", fields["node"])
             case "node.fenced":

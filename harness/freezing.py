@@ -13,12 +13,13 @@ _HALT_S: Final = 10.0
 _LOOK_S: Final = 0.0002
 _LOCK_S: Final = 0.25
 """A transaction of the engine's takes milliseconds; whoever holds SQLite's lock for longer may be stuck with it."""
-_WRITE_BYTE: Final = 120
-"""Of the `-shm` file: who has locked it writes."""
+_EXCLUSIVE: Final = (120, 122, 124, 125, 126, 127)
+"""Bytes of the `-shm` file: who has locked 120 for itself writes, 122: recovers, the others: moves a mark of readers.
+Nobody else can begin anything before that is over. (121 and 123 belong to who folds the log back.)"""
 
 
 def freeze(pid: int, database: Path | None = None) -> None:
-    """Stops a process, but not while it holds the write lock of a SQLite file.
+    """Stops a process, but not while it keeps a SQLite file for itself.
 
     There nobody could take its work over before it goes on: the file belongs to it until then.
 
@@ -29,7 +30,7 @@ def freeze(pid: int, database: Path | None = None) -> None:
         processes.kill(pid, signal.SIGSTOP)
         if not await_stopped(pid, _HALT_S):
             break
-        if database is None or not holds_write_lock(pid, database):
+        if database is None or not keeps_others_out(pid, database):
             return
         processes.kill(pid, signal.SIGCONT)
         time.sleep(_LOOK_S)
@@ -57,15 +58,16 @@ def await_stopped(pid: int, timeout_s: float) -> bool:
     return True
 
 
-def holds_write_lock(pid: int, database: Path) -> bool:
-    """Whether a process that stands still keeps all others from writing to a SQLite file in WAL mode."""
+def keeps_others_out(pid: int, database: Path) -> bool:
+    """Whether a process that stands still keeps all others from reading or writing a SQLite file in WAL mode."""
     # Whoever cannot write now may only wait for a slow disk of somebody else's: the kernel knows who holds what.
     locks = _index_locks(database)
     if not locks:
         return _is_locked(database)  # a kernel that does not say: every open connection has a lock.
     return any(
-        int(holder) == pid and kind == "WRITE" and int(first) <= _WRITE_BYTE <= int(last)
+        int(holder) == pid and kind == "WRITE" and int(first) <= byte <= int(last)
         for kind, holder, _, first, last in locks
+        for byte in _EXCLUSIVE
     )
 
 

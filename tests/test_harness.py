@@ -1,5 +1,6 @@
 """The harness is what other tests believe in, so it is tested itself."""
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from harness import processes
 from harness.binaries import NoPostgres, find_binaries
 from harness.databases import Databases, without_password
-from harness.freezing import freeze
+from harness.freezing import freeze, keeps_others_out
 from harness.postgres import PostgresServer
 from harness.waiting import eventually, eventually_async
 
@@ -78,6 +79,37 @@ def test_a_process_is_not_frozen_while_it_keeps_others_from_writing(tmp_path: Pa
                 processes.kill(writer.pid, signal.SIGCONT)
         finally:
             writer.kill()
+
+
+HOLDER = """
+import fcntl, sys, time
+with open(sys.argv[1] + "-shm", "r+b") as index:
+    fcntl.lockf(index, fcntl.LOCK_EX, int(sys.argv[3]), int(sys.argv[2]))
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "others_wait"),
+    [(120, 1, True), (121, 1, False), (122, 1, True), (123, 1, False), (124, 1, True), (124, 4, True)],
+    ids=["writes", "folds", "recovers", "folds the rest", "moves a mark", "begins the log anew"],
+)
+def test_it_is_known_which_locks_keep_others_out(tmp_path: Path, first: int, count: int, others_wait: bool) -> None:
+    file = tmp_path / "numbers.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE numbers (number)")
+        command = [sys.executable, "-c", HOLDER, str(file), str(first), str(count)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+            try:
+                assert holder.stdout is not None
+                assert holder.stdout.readline() == b"ready\n"
+
+                assert keeps_others_out(holder.pid, file) is others_wait
+                assert not keeps_others_out(os.getpid(), file)
+            finally:
+                holder.kill()
 
 
 def test_a_killed_backend_takes_the_others_down_and_the_server_recovers(own_server: PostgresServer) -> None:

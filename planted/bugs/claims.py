@@ -273,8 +273,8 @@ BUGS: Final = (
         "A step that is stopped for a shutdown is not given back.",
         "P7",
         "_runtime/executor.py",
-        "        if run.why is not Why.LOST:\n            self.sink.release(",
-        "        if run.why is Why.LOST:\n            self.sink.release(",
+        "        if run.why is not Why.LOST:\n            self._give_back(",
+        "        if run.why is Why.LOST:\n            self._give_back(",
         (suite("tests/runtime/test_executor.py"),),
     ),
     Bug(

@@ -136,6 +136,17 @@ def test_a_broken_promise_is_named(complaint: str, stories: list[Story], rows: l
     assert any(sentence.startswith(complaint) for sentence in found), found
 
 
+def test_a_claim_whose_next_step_was_not_begun_has_a_reason() -> None:
+    ahead = ("5 run a 2", "6 end a 2", "7 commit a 2 running")
+
+    def unexplained(*lines: str) -> list[str]:
+        found = verdict(FEEDER, ANN, told("bob", *lines), rows=[row(epoch=2)])
+        return [sentence for sentence in found if sentence.startswith("unexplained")]
+
+    assert len(unexplained(*ahead)) == 1
+    assert unexplained(*ahead, "9 withheld a 2") == []
+
+
 def test_a_claim_taken_from_a_node_that_lived_is_named() -> None:
     taken = row(crashes=1, epoch=2, commit_epoch=2)
     bob = told("bob", "5 run a 2", "7 commit a 2 done")

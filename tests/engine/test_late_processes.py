@@ -10,7 +10,7 @@ import pytest
 
 from harness.waiting import eventually_async
 from outlast import Done, Engine, Machine, Next, parallel, step, workflow
-from tests.engine.given import SOON_S, Engines, Table
+from tests.engine.given import SOON_S, Ear, Engines, Table
 
 BEGUN: list[str] = []
 ENGINES: list[Engine] = []
@@ -109,12 +109,14 @@ async def crowd() -> str:
 async def test_the_next_step_is_not_begun(engines: Engines, table: Table, request_: Any) -> None:
     engine = await engines.open(lease=60.0)
     ENGINES.append(engine)
+    ear = Ear(engine)
     handle = await engine.start(request_)
 
     await eventually_async(lambda: BEGUN != [] and table.seen(handle.id, "status") == "ready")
 
     assert BEGUN == ["first"]
     assert table.seen(handle.id, "attempt") == table.seen(handle.id, "crashes") == 0
+    assert [said["epoch"] for said in ear.all("claim.withheld", id=handle.id)] == [1]
     _renew(engine)
     assert await handle.result(SOON_S) == "over"
     assert BEGUN == ["first", "second"]

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from outlast._store.sqlite import faults, upkeep, writer
 from outlast._store.sqlite import store as store_module
-from outlast._store.sqlite import upkeep, writer
 from outlast._store.sqlite.store import SqliteStore, database_path
 from outlast._store.statements import parse
 from outlast.config import Config, make_config
@@ -625,3 +625,12 @@ async def test_processes_share_one_new_file_without_a_busy_error(sqlite_url: str
     assert errors == [""] * 4
     store = await open_store()
     assert (await store.instances.totals()) == {"done": 160}
+
+
+def test_whom_sqlite_kept_waiting_for_too_long_tries_again() -> None:
+    """A process that is frozen while it moves a mark of readers keeps all others out: SQLite gives up after 10 s."""
+    error = sqlite3.OperationalError("locking protocol")
+    error.sqlite_errorcode = 15
+
+    assert faults.is_busy(error)
+    assert type(faults.translated(error)) is StoreUnavailable

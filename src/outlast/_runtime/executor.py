@@ -325,7 +325,7 @@ class Executor:
         """One step's outcome; None: nothing is to be written."""
         try:
             if run.why is None and not self.may_begin():
-                run.why = Why.FENCED
+                run.why, run.late = Why.FENCED, True
             if run.why is not None:
                 raise asyncio.CancelledError
             if run.program.timeout_s is None:
@@ -441,8 +441,11 @@ class Executor:
         return None
 
     def _give_back(self, run: Run) -> None:
+        claim = run.claim
+        if run.late:
+            self._events.emit("claim.withheld", id=claim.id, program=claim.program, epoch=claim.epoch)
         queue = "*" if run.why is Why.FENCED else run.queue  # this process may be well by then, and take it itself.
-        self.sink.release([(run.claim.id, run.claim.epoch)], queue)
+        self.sink.release([(claim.id, claim.epoch)], queue)
 
     async def _failed(self, run: Run, error: BaseException) -> Outcome:
         try:
@@ -471,9 +474,8 @@ class Executor:
 
     def pause(self, ids: set[str]) -> None:
         """Lets these begin nothing more: they are paused. What they are at may end, and is recorded."""
-        for id in ids:
-            if (run := self.running.get(id)) is not None:
-                run.paused = True
+        for id in ids & self.running.keys():
+            self.running[id].paused = True
 
     def forget(self, runs: list[Run]) -> None:
         """Gives up on stopped runs that do not unwind: their claims go back, and their late outcomes are refused."""

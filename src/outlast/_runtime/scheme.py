@@ -126,6 +126,13 @@ SCHEME: Final[Mapping[str, Kind]] = {
     "claim.stale": _kind(
         logging.WARNING, "An outcome was refused: another process had taken over.", "id", "program", "epoch", "status"
     ),
+    "claim.withheld": _kind(
+        logging.DEBUG,
+        "The lease may have run out, by this process's clock: a step was not begun, and its claim is given back.",
+        "id",
+        "program",
+        "epoch",
+    ),
     "lane.saturated": _kind(
         logging.DEBUG,
         "A queue claims no more for now: its slots and its buffer are full, or outcomes wait to be committed.",

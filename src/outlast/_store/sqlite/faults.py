@@ -22,6 +22,7 @@ _IOERR: Final = 10
 _CORRUPT: Final = 11
 _FULL: Final = 13
 _CANTOPEN: Final = 14
+_PROTOCOL: Final = 15
 _NOTADB: Final = 26
 
 
@@ -31,8 +32,8 @@ def code_of(error: BaseException) -> int:
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether another connection was in the way."""
-    return code_of(error) in (_BUSY, _LOCKED)
+    """Whether another connection was in the way: for a moment, or, by SQLite's own waiting, for ten seconds."""
+    return code_of(error) in (_BUSY, _LOCKED, _PROTOCOL)
 
 
 def translated(error: BaseException) -> BaseException:
@@ -45,7 +46,7 @@ def translated(error: BaseException) -> BaseException:
     if isinstance(error, OutlastError) or not isinstance(error, sqlite3.Error):
         return error
     code, said = code_of(error), str(error)
-    if code in (_BUSY, _LOCKED):
+    if is_busy(error):
         made = StoreUnavailable(f"another process kept the database locked: {said}")
     elif code == _READONLY:
         made = StoreReadOnly(f"the database cannot be written: {said}")
