@@ -30,7 +30,8 @@ class Row:
         title: What is done.
         goal: What must come of it, and how much of it there should be in the end.
         parts: What is run.
-        tests: Arguments for pytest, where the proof is a test of the suite.
+        tests: Arguments for pytest, where the proof, or some of it, is a test of the suite.
+        counts: How much these do at full scale: environment variables that they read.
         elsewhere: The command whose result is added to the record; or why there is none.
     """
 
@@ -39,6 +40,7 @@ class Row:
     goal: str
     parts: tuple[Part, ...] = ()
     tests: tuple[str, ...] = ()
+    counts: tuple[tuple[str, int], ...] = ()
     elsewhere: str = ""
 
 
@@ -79,12 +81,23 @@ ROWS: Final = (
         "50 promotions: never stuck; what is lost is the tail, and nothing is done twice",
         (Part("failover-async-postgres"),),
     ),
-    Row("R6", "Signals that race with waits", "1,000,000 signals: each used once, or listed", _both("signals", 4)),
+    Row(
+        "R6",
+        "Signals that race with waits",
+        "1,000,000 signals on each store that race with the park that waits for them, and others under kills: each is "
+        "used once, or listed, and wakes once",
+        _both("signals", 4),
+        tests=("tests/store/contract/test_races.py", "-k", "no_wake_up_is_lost"),
+        counts=(("OUTLAST_TEST_ROUNDS", 5_000),),
+    ),
     Row(
         "R7",
         "Concurrency keys and rate limits under kills",
-        "1,000,000 claims with keys of 1 to 64 slots: never more at once than slots, never more tokens than there are",
+        "1,000,000 claims with keys of 1 to 64 slots on each store, and others under kills: never more at once than "
+        "slots, never more tokens than there are",
         (*_both("keys", 2), *_both("rates", 2)),
+        tests=("tests/store/contract/test_limits.py", "-k", "never_more_than_the_slots_run"),
+        counts=(("OUTLAST_TEST_CLAIMS", 200_000),),
     ),
     Row(
         "R8",

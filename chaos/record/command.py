@@ -15,7 +15,7 @@ from random import SystemRandom
 from chaos.record.board import BY_NAME, ROWS, Row
 from chaos.record.entries import Entry, append_line, merged, read, read_lines, summed, write
 from chaos.record.page import render
-from chaos.record.runs import ROOT, RunRound, Sum, run_apart, run_parts, run_tests
+from chaos.record.runs import ROOT, TESTS, RunRound, Sum, run_apart, run_parts, run_tests
 
 
 def main(arguments: Sequence[str], scenarios: Collection[str], *, run: RunRound = run_apart) -> int:
@@ -28,7 +28,9 @@ def main(arguments: Sequence[str], scenarios: Collection[str], *, run: RunRound 
         "--scale", type=_scale, default="full", help="ci, full, or a factor such as 0.1 (default: full)"
     )
     parser.add_argument("--rows", type=_rows, help="R1,R6,... (default: all; with --add: none)")
-    parser.add_argument("--scenarios", help="of these rows only these scenarios, with commas (default: all)")
+    parser.add_argument(
+        "--scenarios", help="of these rows only these scenarios, or `tests`, with commas (default: all)"
+    )
     parser.add_argument(
         "--record", type=Path, metavar="FILE", help="add lines to this file, for --add, and leave the record as it is"
     )
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str], scenarios: Collection[str], *, run: RunRound 
     except (OSError, ValueError) as error:
         parser.error(str(error))
     only = set(chosen.scenarios.split(",")) if chosen.scenarios else None
-    if unknown := (only or set()) - set(scenarios):
+    if unknown := (only or set()) - {*scenarios, TESTS}:
         parser.error(f"no scenario is called {', '.join(sorted(unknown))}")
     commit = current_commit()  # of what is run, whatever is committed meanwhile.
     record = Lines(chosen.record) if chosen.record else Record(chosen.out)
@@ -55,7 +57,11 @@ def main(arguments: Sequence[str], scenarios: Collection[str], *, run: RunRound 
     verdicts = [entry.verdict for entry in added]
     for row in rows:
         if only is not None:
-            row = replace(row, parts=tuple(part for part in row.parts if part.scenario in only), tests=())
+            row = replace(
+                row,
+                parts=tuple(part for part in row.parts if part.scenario in only),
+                tests=row.tests if TESTS in only else (),
+            )
         entry, was_stopped = run_row(row, chosen.scale, seed, known=set(scenarios), run=run)
         entry.commit = commit
         record.add(entry)
@@ -102,7 +108,7 @@ def run_row(row: Row, scale: str, seed: int, *, known: set[str], run: RunRound) 
     try:
         run_parts(total, row.parts, scale, seed, known=known, run=run)
         if row.tests:
-            run_tests(total, row)
+            run_tests(total, row, scale)
     except KeyboardInterrupt:
         was_stopped = True
         total.skip("the rest, for it was stopped by hand")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -56,12 +57,16 @@ def rounds_of(part: Part, scale: str) -> Iterator[tuple[str, float | None]]:
     if scale == "ci":
         yield "ci", None
         return
-    share = 1.0 if scale == "full" else float(scale)
+    share = _share(scale)
     if part.minutes is not None:
         yield "full", part.minutes * share
         return
     for _ in range(max(1, round(part.rounds * share))):
         yield "full", None
+
+
+def _share(scale: str) -> float:
+    return 1.0 if scale == "full" else float(scale)
 
 
 class Sum:
@@ -167,11 +172,12 @@ def run_parts(total: Sum, parts: Sequence[Part], scale: str, seed: int, *, known
             seed = (seed + 1) % 2**32
 
 
-def run_tests(total: Sum, row: Row) -> None:
+def run_tests(total: Sum, row: Row, scale: str) -> None:
     """Runs the tests of a row; each is an operation, each failed one a violation."""
     began_at = time.monotonic()
+    environment = {} if scale == "ci" else {name: str(round(count * _share(scale))) for name, count in row.counts}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *row.tests]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment})
     counts = {word: int(count) for count, word in _COUNTS.findall(done.stdout)}
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     if not counts.get("passed") and not failed:
@@ -188,4 +194,5 @@ def run_tests(total: Sum, row: Row) -> None:
         said=failed,
         duration_s=time.monotonic() - began_at,
     )
-    total.add(f"{counts.get('passed', 0)} tests ({' '.join(row.tests)})", 0, report)
+    words = [*(f"{name}={value}" for name, value in environment.items()), *row.tests]
+    total.add(f"{counts.get('passed', 0)} tests ({' '.join(words)})", 0, report)

@@ -1,6 +1,7 @@
 """The crash record: rows are run, kept, read back and shown, and none takes another with it."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from chaos.__main__ import SCENARIOS, TIMED
-from chaos.record import lines
+from chaos.record import lines, runs
 from chaos.record.board import ROWS
 from chaos.record.command import main
 from chaos.record.entries import Entry, read, read_lines
@@ -182,6 +183,29 @@ def test_what_two_commands_tell_of_a_row_stands_side_by_side(record: Make, tmp_p
 
     assert entries["R13"].more == {"storms": {"crashes": 1}, "storms (2)": {"crashes": 2}}
     assert "storms (2): crashes 2." in page
+
+
+@pytest.mark.parametrize(("scale", "rounds"), [("full", "5000"), ("0.5", "2500"), ("ci", None)])
+def test_tests_of_a_row_do_as_much_as_the_scale_says(
+    record: Make, monkeypatch: pytest.MonkeyPatch, scale: str, rounds: str | None
+) -> None:
+    asked: list[Any] = []
+
+    real_run = subprocess.run
+
+    def run(command: list[str], **how: Any) -> Any:
+        if command[0] == "git":
+            return real_run(command, **how)
+        asked.append((command[-3:], how["env"].get("OUTLAST_TEST_ROUNDS")))
+        return subprocess.CompletedProcess(command, 0, stdout="2 passed in 1 s", stderr="")
+
+    monkeypatch.setattr(runs.subprocess, "run", run)
+    monkeypatch.delenv("OUTLAST_TEST_ROUNDS", raising=False)
+    _, entries, _ = record("--rows", "R6", "--scenarios", "tests", "--scale", scale)
+
+    assert asked == [(["tests/store/contract/test_races.py", "-k", "no_wake_up_is_lost"], rounds)]
+    assert entries["R6"].operations == 2
+    assert (f"OUTLAST_TEST_ROUNDS={rounds}" in entries["R6"].ran) is (rounds is not None)
 
 
 def test_a_scenario_that_does_not_exist_is_refused(record: Make, capsys: pytest.CaptureFixture[str]) -> None:
