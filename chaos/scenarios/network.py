@@ -75,7 +75,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
             faults[number % len(faults)](arena, place)
             arena.await_commit_or_end()
         arena.await_exit(feeders[1], timeout_s=60.0)
-        arena.finish(feeders[0], patience_s=120.0)
+        arena.finish(feeders[0], patience_s=600.0 if scale == "full" else 120.0)
         _tell(arena, place)
         if sum(place.knife.counts.values()) < size.byte_cuts / 2:
             arena.said.append(

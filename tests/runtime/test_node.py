@@ -265,3 +265,14 @@ async def test_a_lease_counts_from_when_its_renewal_was_asked_for(given: Given, 
     assert not watched.node.is_sure
     assert watched.node.claims_as == "", "nothing is begun on the word of an answer that lay there for a lease"
     await watched.node.close()
+
+
+@pytest.mark.parametrize(("renew_s", "least_s", "most_s"), [(0.3, 0.075, 0.15), (1.0, 0.25, 0.5), (10.0, 0.25, 0.5)])
+async def test_after_a_miss_it_tries_again_several_times_within_a_lease(
+    given: Given, events: Events, renew_s: float, least_s: float, most_s: float
+) -> None:
+    watched = Watched(given, events, SystemWorld(), renew_s=renew_s)
+
+    naps_s = [watched.node._missed(StoreUnavailable("the server restarts")) for _ in range(100)]
+
+    assert least_s <= min(naps_s) < max(naps_s) <= most_s

@@ -113,7 +113,7 @@ class Node:
     def _missed(self, error: Exception) -> float:
         """The lease was not renewed. Seconds until the next try."""
         if isinstance(error, StoreError):
-            wait_s = min(self._renew_s, 0.25 + 0.25 * self._world.dice.random())
+            wait_s = min(1.0, self._renew_s) * (0.25 + 0.25 * self._world.dice.random())
         else:
             self._events.emit("loop.failed", loop="lease", error=f"{type(error).__name__}: {error}")
             wait_s = self._renew_s
