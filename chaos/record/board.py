@@ -138,7 +138,13 @@ ROWS: Final = (
         "every pair of operations, statement by statement, and 200,000 triples: no deadlock, no violation",
         elsewhere=_ADDED,
     ),
-    Row("R16", "Model", "20,000 sequences of 50 rules on each store: no divergence", elsewhere=_ADDED),
+    Row(
+        "R16",
+        "Model",
+        "20,000 sequences of 50 rules on each store: no divergence",
+        tests=("tests/model",),
+        counts=(("OUTLAST_MODEL_EXAMPLES", 20_000),),
+    ),
     Row(
         "R17",
         "Soak",

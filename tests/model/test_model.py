@@ -1,16 +1,17 @@
-"""The engine against its model, on each database. Larger: `OUTLAST_MODEL_EXAMPLES=2000 OUTLAST_MODEL_STEPS=50`."""
+"""The engine against its model, on each database. Larger: `OUTLAST_MODEL_EXAMPLES=2000`, of 50 steps each."""
 
 import os
 from collections import Counter
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.machine import Twins
 
 EXAMPLES = int(os.environ.get("OUTLAST_MODEL_EXAMPLES", "0"))
-STEPS = int(os.environ.get("OUTLAST_MODEL_STEPS", "40"))
+STEPS = int(os.environ.get("OUTLAST_MODEL_STEPS", "50" if EXAMPLES else "40"))
 
 
 def _scale(examples: int) -> settings:
@@ -34,6 +35,7 @@ EVERYTHING = {
 """A run that has not met all of this proves too little."""
 
 
+@pytest.mark.timeout(120 + EXAMPLES)
 def test_the_engine_does_as_the_model_on_sqlite() -> None:
     Twins.met = Counter()
 
@@ -42,6 +44,7 @@ def test_the_engine_does_as_the_model_on_sqlite() -> None:
     assert EVERYTHING <= Twins.met.keys(), EVERYTHING - Twins.met.keys()
 
 
+@pytest.mark.timeout(120 + EXAMPLES)
 def test_the_engine_does_as_the_model_on_postgres(postgres_url: str) -> None:
     class OnPostgres(Twins):
         """Finds the tables of the example before, and empties them."""
