@@ -1065,3 +1065,14 @@ def test_a_binding_that_cannot_be_had_is_warned_of(caplog: pytest.LogCaptureFixt
 
     parse("postgresql://h/d?channel_binding=require&sslmode=require")
     assert "channel_binding=require is not supported" in caplog.text
+
+
+@pytest.mark.parametrize("split", ["postgresql:\n//", "postgresql:/\t/", "postgres\r\nql://", "postgresql://\n"])
+def test_a_url_that_is_broken_over_lines_is_refused_and_shown_without_its_password(split: str) -> None:
+    url = f"{split}ann:s3cret@host/db"
+
+    with pytest.raises(ConfigError) as refusal:
+        parse(url)
+
+    assert "s3cret" not in str(refusal.value)
+    assert "s3cret" not in redacted(url)

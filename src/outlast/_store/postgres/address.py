@@ -41,6 +41,8 @@ _HARMLESS: Final = {
 }
 """Left out when they have one of these values, which say what happens anyway."""
 _SECRET: Final = re.compile(r"([?&](?:ssl)?password=)[^&]*")
+_BREAKS: Final = re.compile(r"[\t\r\n]")
+"""What `urlsplit` leaves out wherever it stands: with one of them before its `//` a URL is one for it alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def parse(url: str) -> Address:
 
 def redacted(url: str) -> str:
     """A URL fit to be shown, however malformed."""
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, rest = _BREAKS.sub("", url).partition("://")
     head, at, tail = rest.rpartition("@")
     user, colon, _ = head.partition(":")
     hidden = ":***" if colon else ""
@@ -103,7 +105,7 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         parts = None
     # An unescaped / ? or # in the password ends up in the path, the query or the fragment.
-    if parts is None or parts.fragment or "@" in parts.path or not _is_writable(url):
+    if parts is None or parts.fragment or "@" in parts.path or _BREAKS.search(url) or not _is_writable(url):
         raise _unreadable()
     return parts
 
