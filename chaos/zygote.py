@@ -85,6 +85,7 @@ class Zygote:
                 self._ended[facts["ended"]] = facts["code"]
             else:
                 self._pids.append(facts["pid"])
+                self._ended.pop(facts["pid"], None)  # numbers of the dead are given out again.
 
     def _pipe(self, name: str) -> IO[bytes]:
         pipe: IO[bytes] = getattr(self._process, name)

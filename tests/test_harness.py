@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import asyncpg
 import psycopg
 import pytest
 
+from chaos.zygote import Zygote
 from harness import processes
 from harness.binaries import NoPostgres, find_binaries
 from harness.databases import Databases, without_password
@@ -79,6 +81,20 @@ def test_a_process_is_not_frozen_while_it_keeps_others_from_writing(tmp_path: Pa
                 processes.kill(writer.pid, signal.SIGCONT)
         finally:
             writer.kill()
+
+
+def test_a_process_whose_number_was_another_ones_has_not_ended() -> None:
+    reading, writing = os.pipe()
+    zygote = object.__new__(Zygote)
+    zygote._said, zygote._pids, zygote._ended = b"", [], {}
+    with os.fdopen(reading, "rb") as said, os.fdopen(writing, "wb", buffering=0) as out:
+        zygote._process = SimpleNamespace(stdout=said)  # type: ignore[assignment]
+        out.write(b'{"pid": 7}\n{"ended": 7, "code": -9}\n')
+        assert zygote.exit_code(7) == -9
+
+        out.write(b'{"pid": 7}\n')
+
+        assert zygote.exit_code(7) is None
 
 
 HOLDER = """
