@@ -344,8 +344,9 @@ async def test_what_is_dropped_is_neither_started_nor_given_back(given: Given, s
     assert await _counts(given) == {"running": 4}
 
 
+@pytest.mark.parametrize("is_rung", [False, True], ids=["left alone", "rung all the time"])
 async def test_claims_that_wait_too_long_for_a_slot_go_back(
-    given: Given, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    given: Given, stage: Stage, monkeypatch: pytest.MonkeyPatch, is_rung: bool
 ) -> None:
     monkeypatch.setattr(module, "HOLD_S", 0.05)
     await given.added(6)
@@ -353,26 +354,15 @@ async def test_claims_that_wait_too_long_for_a_slot_go_back(
     lane._prefetch = 4  # as after a spell of short steps.
     await stage.executor.has_started(2)
 
-    await eventually_async(lambda: not lane.holds())
+    def holds_nothing() -> bool:
+        if is_rung:
+            lane.ring()
+        return not lane.holds()
+
+    await eventually_async(holds_nothing)
     await soon(stage.committer.settled())
 
     assert await _counts(given) == {"running": 2, "ready": 4}
-
-
-async def test_claims_that_wait_too_long_go_back_though_the_lane_is_rung_all_the_time(
-    given: Given, stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "HOLD_S", 0.3)
-    await given.added(6)
-    lane = stage.open(Queue(2))
-    lane._prefetch = 4
-    await stage.executor.has_started(2)
-
-    def rung_and_empty() -> bool:
-        lane.ring()
-        return not lane.holds()
-
-    await eventually_async(rung_and_empty)
 
 
 async def test_a_chosen_prefetch_is_kept_however_long_it_waits(
