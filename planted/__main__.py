@@ -13,7 +13,7 @@ from threading import Lock
 from planted.bug import KINDS, Bug, Kind
 from planted.bugs import BUGS
 from planted.hunt import Catch, Unfit, catch_of, check_copies_are_used, hunt, red
-from planted.table import as_page, as_text
+from planted.table import append_to_record, as_page, as_text
 from planted.workshop import OutOfDate
 
 
@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON, each as it comes")
     parser.add_argument("--resume", action="store_true", help="leave out bugs whose results the JSON file holds")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the page of the handbook, too")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="add a line for the crash record to this file")
     parser.add_argument("--only", choices=KINDS, help="ask only hunters of this kind (default: as the bugs say)")
     parser.add_argument("--list", action="store_true", help="only name the bugs")
     chosen = parser.parse_args()
@@ -49,7 +50,10 @@ def main() -> int:
         chosen.page.write_text(as_page(catches))
     wrong = red(catches)
     print("\n".join(wrong))
-    return 0 if not wrong and len(catches) == len(bugs) and all(each.hunter for each in catches) else 1
+    missing = [bug.name for bug in bugs if bug.name not in book.catches]
+    if chosen.record is not None:
+        append_to_record(chosen.record, catches, red=wrong, missing=missing)
+    return 0 if not (wrong or missing) and all(each.hunter for each in catches) else 1
 
 
 class Results:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 
+from chaos.record import lines
 from planted.hunt import Catch
 
 _PAGE = """# Planted bugs
@@ -61,6 +63,29 @@ def _by(catch: Catch) -> str:
 
 def _seeds(catch: Catch) -> str:
     return "" if catch.seeds is None else str(catch.seeds)
+
+
+def append_to_record(file: Path, catches: Sequence[Catch], *, red: Sequence[str], missing: Sequence[str]) -> None:
+    """Adds the line of the crash record.
+
+    Args:
+        file: Where lines are kept, for `python -m chaos record --add`.
+        catches: What came of the bugs.
+        red: What hunters find in our own code as it is.
+        missing: Bugs that nothing came of: they could not be planted.
+    """
+    living = [f"{each.bug.name} lives" for each in catches if each.hunter is None]
+    lines.append(
+        file,
+        "R14",
+        f"`{lines.words()}`",
+        operations=len(catches),
+        violations=len(living) + len(red),
+        said=[*living, *red],
+        unproved=[f"{name} could not be planted" for name in missing],
+        duration_s=round(sum(each.seconds for each in catches), 1),
+        more={"bugs": _summary(catches).rstrip("."), "table": "`docs/internals/planted-bugs.md`"},
+    )
 
 
 def _summary(catches: Sequence[Catch]) -> str:

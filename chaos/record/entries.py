@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from chaos.record.board import BY_NAME, ROWS
-from chaos.report import EFFECTIVE_SHARE_MIN
+from chaos.report import EFFECTIVE_SHARE_MIN, Report
 
 SAID_MAX = 10
 """Violations that an entry lists; all are counted."""
@@ -114,25 +114,32 @@ def summed(entries: Iterable[Entry]) -> list[Entry]:
     return [_sum(found) if len(found) > 1 else found[0] for found in rows.values()]
 
 
+def totals(found: Sequence[Report] | Sequence[Entry]) -> dict[str, Any]:
+    """What reports, or entries, say together in the fields that both have: counts added up, shares weighed."""
+    counts = ("operations", "commits", "faults_injected", "faults_effective", "violations")
+    wasted = sum(each.re_executions_per_commit * each.commits for each in found)
+    return {
+        **{count: sum(getattr(each, count) for each in found) for count in counts},
+        "versions": {name: version for each in found for name, version in each.versions.items()},
+        "re_executions_per_commit": round(wasted / max(1, sum(each.commits for each in found)), 4),
+        "slowest_recovery_s": max((each.slowest_recovery_s for each in found), default=0.0),
+    }
+
+
 def _sum(entries: Sequence[Entry]) -> Entry:
-    counts = ("operations", "commits", "faults_injected", "faults_effective", "violations", "duration_s")
-    commits = sum(entry.commits for entry in entries)
-    wasted = sum(entry.re_executions_per_commit * entry.commits for entry in entries)
     return Entry(
         row=entries[0].row,
         ran="; ".join(_and_where_from(entry) for entry in entries),
         scale=", ".join(_once(entry.scale for entry in entries)),
         date=max(entry.date for entry in entries),
         commit=", ".join(_once(entry.commit for entry in entries)),
-        versions={name: version for entry in entries for name, version in entry.versions.items()},
         said=[said for entry in entries for said in entry.said][:SAID_MAX],
-        re_executions_per_commit=round(wasted / max(1, commits), 4),
-        slowest_recovery_s=max(entry.slowest_recovery_s for entry in entries),
+        duration_s=sum(entry.duration_s for entry in entries),
         more=_side_by_side(entry.more for entry in entries),
         kept=[kept for entry in entries for kept in entry.kept],
         unproved=[unproved for entry in entries for unproved in entry.unproved],
         because="; ".join(_once(entry.because for entry in entries)),
-        **{count: sum(getattr(entry, count) for entry in entries) for count in counts},
+        **totals(entries),
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chaos.record.board import Part, Row
-from chaos.record.entries import SAID_MAX, Entry
+from chaos.record.entries import SAID_MAX, Entry, totals
 from chaos.report import Report, versions
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -108,8 +108,6 @@ class Sum:
     def entry(self, *, date: str) -> Entry:
         """All of it, so far."""
         reports = [report for _, _, report in self._reports]
-        commits = sum(report.commits for report in reports)
-        wasted = sum(report.re_executions_per_commit * report.commits for report in reports)
         failed = [(name, seed, report) for name, seed, report in self._reports if not report.passed]
         said = [f"{name}, seed {seed}: {text}" for name, seed, report in failed for text in report.said]
         minutes = {name: report.more["minutes"] for name, _, report in self._reports if "minutes" in report.more}
@@ -123,20 +121,13 @@ class Sum:
             scale=self._scale,
             date=date,
             seed=self._seed,
-            versions={name: version for report in reports for name, version in report.versions.items()},
-            operations=sum(report.operations for report in reports),
-            commits=commits,
-            faults_injected=sum(report.faults_injected for report in reports),
-            faults_effective=sum(report.faults_effective for report in reports),
-            violations=sum(report.violations for report in reports),
             said=said[:SAID_MAX],
-            re_executions_per_commit=round(wasted / max(1, commits), 4),
-            slowest_recovery_s=max((report.slowest_recovery_s for report in reports), default=0.0),
             duration_s=round(time.monotonic() - self._began_at, 1),
             more={name: report.more for name, _, report in self._reports if report.more},
             kept=[report.kept for report in reports if report.kept is not None],
             unproved=self._unproved,
             because="; ".join(self._skipped),
+            **totals(reports),
         )
 
     def _told(self, name: str, minutes: object) -> str:

@@ -1,10 +1,14 @@
 """Planted bugs: each can still be planted, and one of them goes through the whole hunt. All: `make planted`."""
 
+from pathlib import Path
+
 import pytest
 
+from chaos.record.entries import read_lines
 from planted.bug import Bug
 from planted.bugs import BUGS
-from planted.hunt import hunt
+from planted.hunt import Catch, hunt
+from planted.table import append_to_record
 from planted.workshop import SOURCES, OutOfDate, changed_text
 
 CHEAP = "one-slot-too-many"
@@ -36,3 +40,20 @@ def test_the_simulation_finds_one_within_few_seeds() -> None:
     assert catch.hunter is not None
     assert catch.hunter.kind == "simulation"
     assert catch.seeds is not None
+
+
+def test_the_line_for_the_record_names_what_lives_and_what_is_red_without_a_bug(tmp_path: Path) -> None:
+    first, second, *_ = BUGS
+    caught = Catch(first, first.hunters[0], 3, 2.0, "a clue")
+    living = Catch(second, None, None, 1.5, "")
+    news = tmp_path / "news"
+
+    append_to_record(news, [caught], red=[], missing=[])
+    append_to_record(news, [caught, living], red=["the suite is red"], missing=["gone"])
+
+    good, bad = read_lines(news)
+    assert (good.row, good.operations, good.duration_s, good.verdict) == ("R14", 1, 2.0, "passed")
+    assert good.more["bugs"].startswith("1 bugs were planted, 1 caught: 1 by the")
+    assert (bad.violations, bad.verdict) == (2, "failed")
+    assert bad.said == [f"{second.name} lives", "the suite is red"]
+    assert bad.unproved == ["gone could not be planted"]
