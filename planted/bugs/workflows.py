@@ -35,9 +35,10 @@ BUGS: Final = (
         "told-before-recorded",
         "The code goes on with a result before that is durable.",
         "W2",
-        "_runtime/executor.py",
-        "        if not await self.sink.durable(recorded(claim, outcome), run.queue, claim.program):\n",
-        "        self.sink.put(recorded(claim, outcome), run.queue, claim.program)\n        if run.why is not None:\n",
+        "_runtime/run.py",
+        "        if not await self.kit.sink.durable(recorded(claim, outcome), self.queue, claim.program):\n",
+        "        self.kit.sink.put(recorded(claim, outcome), self.queue, claim.program)\n"
+        "        if self.why is not None:\n",
         (suite("tests/workflows/test_steps.py::test_each_step_is_committed_before_the_next_begins"),),
     ),
     Bug(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from outlast._runtime.executor import CURRENT
+from outlast._runtime.run import CURRENT
 
 _FIELDS: Final = ("id", "program", "version", "step", "attempt", "queue")
 

@@ -10,10 +10,11 @@ from outlast._kernel.outcomes import Again, Finished, Outcome
 from outlast._kernel.program import Activation, Catalogue
 from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
-from outlast._runtime.executor import Executor, Why
+from outlast._runtime.executor import Executor
 from outlast._runtime.progress import ProgressBook
 from outlast._runtime.rates import Rates
 from outlast._runtime.residents import Residents
+from outlast._runtime.run import Kit, Why
 from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
 from outlast._runtime.waiters import Waiters
@@ -89,8 +90,7 @@ class Stage:
             events=events,
             world=world,
         )
-        self.executor = Executor(
-            Catalogue([self.program]),
+        kit = Kit(
             self.committer,
             instances=given.store.instances,
             signals=given.store.signals,
@@ -101,12 +101,11 @@ class Stage:
             starts=Starts(Catalogue(), Rates(Config(), given.store.limits), bytes_max=1_024, world=world),
             threads=self.threads,
             progress=ProgressBook(given.store.claims),
-            retention_s=60.0,
             bytes_max=1_024,
-            grace_s=5.0,
             events=events,
             world=world,
         )
+        self.executor = Executor(kit, Catalogue([self.program]), retention_s=60.0, grace_s=5.0)
 
     async def over(self) -> None:
         """All runs have unwound, and what came of them is durable."""

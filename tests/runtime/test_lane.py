@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ class Executor:
         self.suspect: str | None = None
         self.is_suspect_over = False
         self.asks_for_suspects = False
-        self.residents: tuple[()] = ()
+        self.kit = SimpleNamespace(residents=())
         self.news = asyncio.Event()
 
     def start(self, claim: Claim, slot: Lane) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from outlast import Engine, job
-from outlast._runtime.executor import Why
+from outlast._runtime.run import Why
 
 
 @pytest.mark.parametrize("why", Why)

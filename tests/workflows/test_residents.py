@@ -31,7 +31,7 @@ from outlast import (
     wait_for_signal,
     workflow,
 )
-from outlast._runtime.executor import CURRENT
+from outlast._runtime.run import CURRENT
 from outlast.testing import (
     assert_done,
     assert_failed,
@@ -542,7 +542,7 @@ async def test_context_is_kept_and_that_of_the_activation_is_the_new_one(hand: E
     async def look() -> None:
         run = CURRENT.get()
         assert run is not None
-        assert run is run.executor.running[run.claim.id]
+        assert run is hand._crew.executor.running[run.claim.id]  # type: ignore[union-attr]
         epochs.append((run.claim.epoch, mine.get(), current_step()))
 
     async def branch() -> None:

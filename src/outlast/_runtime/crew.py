@@ -15,7 +15,7 @@ from outlast._model import Deed, RateRow, Stopped
 from outlast._runtime.committer import Committer
 from outlast._runtime.doorbell import Doorbell
 from outlast._runtime.events import Events
-from outlast._runtime.executor import Executor, Why
+from outlast._runtime.executor import Executor
 from outlast._runtime.intake import Intake, Post
 from outlast._runtime.lane import Lane
 from outlast._runtime.logbook import LogBook
@@ -27,6 +27,7 @@ from outlast._runtime.progress import ProgressBook
 from outlast._runtime.rates import Rates
 from outlast._runtime.residents import Residents
 from outlast._runtime.rounds import Actor, Rounds
+from outlast._runtime.run import Kit, Why
 from outlast._runtime.schedules import Scheduler
 from outlast._runtime.starts import Starts
 from outlast._runtime.threads import Threads
@@ -94,8 +95,7 @@ class Crew:
         )
         self.residents = Residents(config.residents_max, config.residents_age, events=self.events, world=world)
         self.committer.on_settled(self.residents.settled)
-        self.executor = Executor(
-            catalogue,
+        kit = Kit(
             self.committer,
             instances=store.instances,
             signals=store.signals,
@@ -106,13 +106,13 @@ class Crew:
             starts=self.starts,
             threads=self.threads,
             progress=self.progress,
-            retention_s=config.retention,
             bytes_max=config.payload_bytes_max,
-            grace_s=config.lease,
             events=self.events,
             world=world,
-            tracing=self.tracing,
             scribe=self.logs,
+        )
+        self.executor = Executor(
+            kit, catalogue, retention_s=config.retention, grace_s=config.lease, tracing=self.tracing
         )
         self.keeper = Keeper(
             store,
@@ -415,7 +415,7 @@ class Crew:
         config = self._config
         released = sum(len(lane.holds()) for lane in self.lanes)
         self.events.emit("engine.draining", running=len(self.executor.running), released=released)
-        self.executor.stopping = True
+        self.executor.kit.stopping = True
         for lane in self.lanes:
             lane.stop()
         try:
@@ -461,7 +461,7 @@ class Crew:
             async with asyncio.timeout(1.0):
                 await self.committer.settled()
         await self.committer.close()
-        self.executor.eager.close()
+        self.executor.kit.eager.close()
         self._tasks, self._lane_tasks = [], []
         self.waiters.close()
         await self.threads.close()

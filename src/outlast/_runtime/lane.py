@@ -11,10 +11,11 @@ from outlast._kernel.program import WORKFLOW
 from outlast._model import Claim, Denied, Letter, Note
 from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
-from outlast._runtime.executor import Executor, Run
+from outlast._runtime.executor import Executor
 from outlast._runtime.patience import TRANSIENT, Patience
 from outlast._runtime.residents import Residents
 from outlast._runtime.rounds import wait_for_event
+from outlast._runtime.run import Run
 from outlast._store.contract import CRASHES_ANY, Claims, Journal, Signals
 from outlast._world import World
 from outlast.config import Queue
@@ -224,7 +225,7 @@ class Lane:
             )
             self._fair_after = taken.fair_after
             await hand_letters(self._signals, taken)
-            await hand_notes(self._journal, taken, self._executor.residents)
+            await hand_notes(self._journal, taken, self._executor.kit.residents)
         except TRANSIENT as error:
             self._more = True
             self._on_doubt()

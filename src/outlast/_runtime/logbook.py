@@ -18,9 +18,9 @@ from outlast._kernel.program import DOING, ERRAND, WORKFLOW
 from outlast._model import Line, line_number
 from outlast._runtime import tap
 from outlast._runtime.events import Events
-from outlast._runtime.executor import Run
 from outlast._runtime.patience import TRANSIENT
 from outlast._runtime.rounds import Rounds
+from outlast._runtime.run import Run
 from outlast._store.contract import Logs
 from outlast._world import World
 from outlast.config import Config
@@ -43,7 +43,7 @@ Place = tuple[str, int]
 
 
 class LogBook:
-    """Keeps what steps of one engine say until it is written. See `executor.Scribe`."""
+    """Keeps what steps of one engine say until it is written. See `run.Scribe`."""
 
     name = "logs"
 
@@ -77,12 +77,12 @@ class LogBook:
     # What steps say, on any thread.
 
     def begin(self, run: Run) -> None:
-        """See `executor.Scribe`."""
+        """See `run.Scribe`."""
         if (self._all or run.claim.step in _OF_WORKFLOWS) and not self._closed:
             tap.listen(self, prints=self._prints)
 
     def logged(self, run: Run, record: logging.LogRecord) -> bool:
-        """See `executor.Scribe`."""
+        """See `run.Scribe`."""
         place = self._place(run)
         if place is None or record.levelno < self._level or record.name.partition(".")[0] == "outlast":
             return True
@@ -94,7 +94,7 @@ class LogBook:
         return self._passes_on
 
     def printed(self, run: Run, text: str) -> bool:
-        """See `executor.Scribe`."""
+        """See `run.Scribe`."""
         place = self._place(run) if self._prints else None
         if place is None or not isinstance(text, str):
             return True

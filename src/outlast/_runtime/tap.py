@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Final
 
-from outlast._runtime.executor import CURRENT, Scribe
+from outlast._runtime.run import CURRENT, Scribe
 
 _handed_on: Final = logging.Logger.callHandlers
 _lock: Final = threading.Lock()
@@ -37,7 +37,7 @@ class Tee:
     def write(self, text: str) -> Any:
         """As a text file's `write`."""
         run = CURRENT.get()
-        scribe = None if run is None else run.executor.scribe
+        scribe = None if run is None else run.kit.scribe
         if run is None or scribe is None or _busy.now:
             return self.real.write(text)
         _busy.now = True
@@ -57,7 +57,7 @@ class Tee:
 
 def _hear(self: logging.Logger, record: logging.LogRecord) -> None:
     run = CURRENT.get()
-    scribe = None if run is None else run.executor.scribe
+    scribe = None if run is None else run.kit.scribe
     if run is None or scribe is None or _busy.now:
         _handed_on(self, record)
         return

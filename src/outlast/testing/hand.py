@@ -14,8 +14,8 @@ from outlast._kernel.program import ERRAND, WORKFLOW
 from outlast._kernel.states import BLOCKED, READY, SCHEDULED, WAITING
 from outlast._model import Claim, Filter, Row, Settlement
 from outlast._runtime.crew import Crew
-from outlast._runtime.executor import Run, Sink
 from outlast._runtime.lane import hand_letters, hand_notes
+from outlast._runtime.run import Run, Sink
 from outlast._store.contract import CRASHES_ANY, Store
 from outlast._world import host_name, process_id
 from outlast.engine import Engine, Runnable
@@ -218,14 +218,14 @@ class Hand:
         elif claim.step != WORKFLOW:
             checkpoint.strike(claim.program, claim.step)
         place = _Place(queue)
-        crew.executor.sink = checkpoint
+        crew.executor.kit.sink = checkpoint
         try:
             if not crew.executor.start(claim, place):
                 return
             await place.over.wait()
             await crew.committer.settled()
         finally:
-            crew.executor.sink = crew.committer
+            crew.executor.kit.sink = crew.committer
         if (fault := checkpoint.fault) is not None:
             tally.crashes += 1
             await self._die()
