@@ -4,7 +4,10 @@ import asyncio
 import dataclasses
 import logging
 import re
+import ssl
 import threading
+import tracemalloc
+from asyncio import sslproto
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -20,7 +23,7 @@ from outlast._store.postgres.claims import _columns
 from outlast._store.postgres.desk import Transaction
 from outlast._store.postgres.effects import settle_within
 from outlast._store.postgres.faults import translated
-from outlast._store.postgres.links import LANE_MAX, driver
+from outlast._store.postgres.links import LANE_MAX, disconnect, driver, read_by_little
 from outlast._store.postgres.signals import send_within
 from outlast._store.postgres.store import PostgresStore
 from outlast._store.statements import Statement, load
@@ -717,6 +720,42 @@ async def test_a_renewer_needs_no_event_loop_but_its_own(store: PostgresStore) -
     thread.join()  # This blocks the loop that the store lives on, as user code may.
 
     assert answers == [True, False]
+
+
+async def test_a_read_takes_little_memory(store: PostgresStore) -> None:
+    connection = await store._links.connect("reader")
+    try:
+        await connection.fetchval("SELECT 1")
+        tracemalloc.start()
+        try:
+            assert await connection.fetchval("SELECT 1") == 1
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert await connection.fetchval("SELECT repeat('x', 1000000)") == "x" * 1_000_000
+    finally:
+        await disconnect(connection)
+
+    assert most < 128 * 1024  # asyncio's own 256 KiB for each read leave holes in the heap, which grows for hours.
+
+
+async def test_a_read_through_tls_takes_little_memory() -> None:
+    protocol = sslproto.SSLProtocol(
+        asyncio.get_running_loop(), asyncio.Protocol(), ssl.create_default_context(), None, call_connection_made=False
+    )
+    assert protocol.max_size > 64 * 1024
+
+    transport = protocol._get_app_transport()
+    try:
+        read_by_little(transport)
+    finally:
+        transport.close()
+
+    assert protocol.max_size == 64 * 1024
+
+
+def test_a_transport_of_another_make_stays_as_it_is() -> None:
+    read_by_little(object())
 
 
 async def test_an_unreachable_server_is_unavailable_and_no_secret_is_told(make: Make) -> None:
