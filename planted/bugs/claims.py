@@ -19,8 +19,9 @@ BUGS: Final = (
         "An outcome is written whoever holds the claim by now.",
         "A1",
         CLAIMS,
-        "{schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';\n\n-- name: commit_full",
-        "{schema}_instances.status = 'running';\n\n-- name: commit_full",
+        "{schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running'\n"
+        "    AND (o.commits IS NULL OR {schema}_instances.commits = o.commits);",
+        "{schema}_instances.status = 'running'\n    AND (o.commits IS NULL OR {schema}_instances.commits = o.commits);",
         (contract("claims", "test_a_stale_claim_changes_nothing", "sqlite"),),
     ),
     Bug(
@@ -28,18 +29,21 @@ BUGS: Final = (
         "An outcome of a machine is written whoever holds the claim by now.",
         "A1",
         CLAIMS,
-        "{schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running'\n    AND (o.commits IS NULL",
-        "{schema}_instances.status = 'running'\n    AND (o.commits IS NULL",
-        (contract("claims", "test_a_step_of_a_claim_that_has_been_replaced_changes_nothing", "sqlite"),),
+        "{schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running'\n"
+        "    AND (o.commits IS NULL OR {schema}_instances.commits = o.commits) AND",
+        "{schema}_instances.status = 'running'\n"
+        "    AND (o.commits IS NULL OR {schema}_instances.commits = o.commits) AND",
+        (contract("claims", "test_a_step_of_a_claim_that_is_no_longer_ours_changes_nothing", "sqlite"),),
     ),
     Bug(
         "commit-of-what-does-not-run",
         "An outcome is written to a row that was given back meanwhile.",
         "A1",
         CLAIMS,
-        "{schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running'\n    AND (o.commits IS NULL",
-        "{schema}_instances.epoch = o.epoch\n    AND (o.commits IS NULL",
-        (simulation("chains"),),
+        "{schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running'\n"
+        "    AND (o.commits IS NULL OR {schema}_instances.commits = o.commits) AND",
+        "{schema}_instances.epoch = o.epoch\n    AND (o.commits IS NULL OR {schema}_instances.commits = o.commits) AND",
+        (contract("claims", "test_a_step_of_a_claim_that_is_no_longer_ours_changes_nothing", "sqlite"),),
     ),
     Bug(
         "effects-without-fence",

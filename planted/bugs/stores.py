@@ -33,9 +33,19 @@ BUGS: Final = (
         "An outcome is written whoever holds the claim by now.",
         "A1",
         CLAIMS,
-        "AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';\n\n-- name: commit_full",
-        "AND i.id = o.id AND i.status = 'running';\n\n-- name: commit_full",
+        "AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running'\n"
+        "    AND (o.commits IS NULL OR i.commits = o.commits);",
+        "AND i.id = o.id AND i.status = 'running'\n    AND (o.commits IS NULL OR i.commits = o.commits);",
         (contract("claims", "test_a_stale_claim_changes_nothing", "postgres and done"),),
+    ),
+    Bug(
+        "postgres-commit-of-a-lost-claim",
+        "A standby that was promoted gives the number of a lost claim out again, and what that claim wrote is taken.",
+        "A1",
+        CLAIMS,
+        "    AND (o.commits IS NULL OR i.commits = o.commits);",
+        "    AND (o.commits IS NULL OR o.commits >= 0);",
+        (contract("claims", "test_of_a_number_that_was_given_out_twice_the_older_claim_writes_nothing", "postgres"),),
     ),
     Bug(
         "postgres-full-commit-without-epoch",
@@ -47,7 +57,7 @@ BUGS: Final = (
         "\n    AND (o.status <> 'running'",
         "AND i.id = o.id AND i.status = 'running'\n    AND (o.commits IS NULL OR i.commits = o.commits)"
         "\n    AND (o.status <> 'running'",
-        (contract("claims", "test_a_step_of_a_claim_that_has_been_replaced_changes_nothing", "postgres"),),
+        (contract("claims", "test_a_step_of_a_claim_that_is_no_longer_ours_changes_nothing", "postgres"),),
     ),
     Bug(
         "postgres-effects-without-lock",

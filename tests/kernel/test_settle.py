@@ -6,18 +6,18 @@ from outlast._kernel.outcomes import Again, Cancelled, Failed, Finished, Outcome
 from outlast._kernel.settle import settle
 from outlast._model import Claim, Settlement
 
-CLAIM = Claim("id", "greet", 1, "run", "{}", 7, 3, 1, 0, "key")
+CLAIM = Claim("id", "greet", 1, "run", "{}", 7, 3, 1, 0, "key", commits=2)
 
 
 @pytest.mark.parametrize(
     ("outcome", "written"),
     [
-        (Finished("42"), Settlement("id", 7, "done", 3, "42", None, None, 60.0)),
-        (Failed('{"e":1}'), Settlement("id", 7, "failed", 4, None, '{"e":1}', None, 60.0)),
-        (Cancelled('{"e":1}'), Settlement("id", 7, "cancelled", 3, None, '{"e":1}', None, 60.0)),
-        (Again(2.5, '{"e":1}'), Settlement("id", 7, "scheduled", 4, None, '{"e":1}', 2.5, None)),
-        (Again(0.0, None), Settlement("id", 7, "ready", 4, None, None, 0.0, None)),
-        (Unreadable('{"e":1}'), Settlement("id", 7, "quarantined", 3, None, '{"e":1}', None, None)),
+        (Finished("42"), Settlement("id", 7, "done", 3, "42", None, None, 60.0, commits=2)),
+        (Failed('{"e":1}'), Settlement("id", 7, "failed", 4, None, '{"e":1}', None, 60.0, commits=2)),
+        (Cancelled('{"e":1}'), Settlement("id", 7, "cancelled", 3, None, '{"e":1}', None, 60.0, commits=2)),
+        (Again(2.5, '{"e":1}'), Settlement("id", 7, "scheduled", 4, None, '{"e":1}', 2.5, None, commits=2)),
+        (Again(0.0, None), Settlement("id", 7, "ready", 4, None, None, 0.0, None, commits=2)),
+        (Unreadable('{"e":1}'), Settlement("id", 7, "quarantined", 3, None, '{"e":1}', None, None, commits=2)),
     ],
     ids=lambda value: type(value).__name__,
 )

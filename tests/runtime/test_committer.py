@@ -299,7 +299,7 @@ async def test_the_next_outcome_of_a_run_is_not_answered_for_the_last_one(given:
     committer.put(settlement(keyed, frees="gate"), "default")
     await soon(opening.wait())
     assert await soon(first)
-    run.commits, run.kept = run.commits + 1, True
+    run.commits += 1
     second = asyncio.ensure_future(_recorded(committer, run))
     await turns()
 

@@ -81,13 +81,12 @@ def settle(
         made.frees = claim.concurrency_key
     if made.status in states.FINAL:
         made.parent = claim.parent
-    if ahead or claim.kept:  # this claim writes more than one outcome.
-        made.commits = claim.commits
+    made.commits = claim.commits
     return made
 
 
 def recorded(claim: Claim, outcome: Recorded) -> Settlement:
-    """The write for what a claim has recorded; it goes on, so it counts what it has written."""
+    """The write for what a claim has recorded; it goes on."""
     made = Settlement(claim.id, claim.epoch, states.RUNNING, claim.attempt, commits=claim.commits)
     made.entries, made.started = outcome.entries or None, outcome.started or None
     made.consumed = outcome.consumed or None

@@ -47,9 +47,9 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
     """A claimed instance, as a node holds it. The field order is that of the claim statements.
 
     `awaits` is a JSON list of the signal names it last waited for; `round` counts its spawns; `mail` says that it was
-    sent a signal once. The node's own notes: `kept` says that this claim has written an outcome already, `letters` are
-    the unread signals, `notes` what a workflow has recorded. Where its code has stayed in memory `notes` were not read,
-    and `left` are the seconds left of what it waits for by the clock, by key.
+    sent a signal once. The node's own notes: `letters` are the unread signals, `notes` what a workflow has recorded.
+    Where its code has stayed in memory `notes` were not read, and `left` are the seconds left of what it waits for by
+    the clock, by key.
     """
 
     id: str
@@ -71,7 +71,6 @@ class Claim(msgspec.Struct, array_like=True, gc=False):
     trace: str | None = None
     mail: bool = False
     parent: str | None = None
-    kept: bool = False
     letters: Sequence[Letter] = ()
     notes: Sequence[Note] = ()
     left: dict[str, float] | None = None
@@ -186,7 +185,8 @@ class Settlement(msgspec.Struct, gc=False):
     `status` is the status after the commit: a final one, `ready`, `scheduled` with `delay_s`, or `running`, which keeps
     the claim for the next step; others may take it away after `deadline_s`. `retention_s` counts from the commit; None
     keeps the row for ever. `step`, `state` and `version` stay as they are where they are None. `commits` is how many
-    outcomes the row held when the step began: a claim that writes more than one needs it to tell them apart.
+    outcomes the row held when the step began. It tells those of one claim apart, and two claims with the same number,
+    the second from a standby that had not heard of the first when it was promoted. None: not compared.
 
     `waiting` comes with `awaits` (signal names that wake it) or `children` (spawned in the same transaction; it wakes
     when `need` of them have ended, None: all that were inserted), and `wake_s`, seconds until it wakes in any case.
@@ -238,7 +238,7 @@ class Settlement(msgspec.Struct, gc=False):
     @property
     def is_plain(self) -> bool:
         """Whether it writes what a plain job's outcome does, and nothing else."""
-        return self.commits is None and not self.entries and self.is_short
+        return self.status != "running" and not self.entries and self.is_short
 
     @property
     def is_short(self) -> bool:

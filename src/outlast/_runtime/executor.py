@@ -165,7 +165,7 @@ class Executor:
         if not ours or run.paused or run.why is not None:
             return False
         claim.step, claim.state, claim.version = outcome.step, outcome.state, run.program.version
-        claim.attempt, claim.commits, claim.kept = 0, claim.commits + 1, True
+        claim.attempt, claim.commits = 0, claim.commits + 1
         claim.awaits = claim.rate_limit = None
         run.forget(outcome.consumed)
         return True

@@ -240,7 +240,7 @@ class Run:
         if not await self.kit.sink.durable(recorded(claim, outcome), self.queue, claim.program):
             self.why = self.why or Why.LOST
             raise asyncio.CancelledError
-        claim.commits, claim.kept = claim.commits + 1, True
+        claim.commits += 1
         self.forget(outcome.consumed)
 
     def forget(self, consumed: Sequence[str]) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
-from outlast._kernel.outcomes import Moved, Recorded
+from outlast._kernel.outcomes import Again, Failed, Finished, Moved, Outcome, Parked, Recorded
 from outlast._kernel.settle import recorded, settle
 from outlast._model import Claim, Entry
 from outlast._store.contract import Store
@@ -425,16 +426,48 @@ async def test_what_is_recorded_stays_as_it_is(given: Given) -> None:
     assert [note.value for note in await given.store.journal.notes([claim.id])] == ["1"]
 
 
-async def test_a_step_of_a_claim_that_has_been_replaced_changes_nothing(given: Given) -> None:
+@pytest.mark.parametrize("is_taken", [True, False], ids=["taken", "given back"])
+async def test_a_step_of_a_claim_that_is_no_longer_ours_changes_nothing(given: Given, is_taken: bool) -> None:
     claim = await given.claim()
     await given.store.claims.release([(claim.id, claim.epoch)])
-    await given.taken(node="bob")
+    if is_taken:
+        await given.taken(node="bob")
     before = await given.read(claim.id)
     outcome = settle(claim, Moved("pay", '{"n":1}'), retention_s=None)
 
     assert (await given.store.claims.commit([outcome])).stale == [claim.id]
 
     assert await given.read(claim.id) == before
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Finished('"r"', None),
+        Again(0.0, '{"type":"E"}', None),
+        Failed('{"type":"E"}'),
+        Moved("pay", '{"n":1}'),
+        Recorded((Entry("a#1", "step", "done", 1, value="1"),)),
+        Parked("next", "{}", ("go",), None, ()),
+    ],
+    ids=lambda outcome: outcome.kind,
+)
+async def test_of_a_number_that_was_given_out_twice_the_older_claim_writes_nothing(
+    given: Given, outcome: Outcome
+) -> None:
+    first = await given.claim()
+    lost = msgspec.structs.replace(first, epoch=2)  # claimed again on a server whose standby never heard of it.
+    await given.store.claims.commit([settle(first, Again(0.0, "{}", None), retention_s=None)])
+    (claim,) = await given.taken()
+    assert claim.epoch == lost.epoch
+    before = await given.read(claim.id)
+
+    stale = (await given.store.claims.commit([settle(lost, outcome, retention_s=None)])).stale
+
+    assert stale == [claim.id]
+    assert await given.read(claim.id) == before
+    assert await given.store.journal.notes([claim.id]) == []
+    assert (await given.store.claims.commit([settle(claim, outcome, retention_s=None)])).stale == []
 
 
 async def test_a_step_after_which_its_claim_goes_on_counts_once(given: Given) -> None:

@@ -21,7 +21,6 @@ from outlast._store.rows import committed_of
 from outlast._store.turns import fair_share, turned
 
 _id = attrgetter("id")
-_plain = attrgetter("id", "epoch", "status", "attempt", "result", "error", "delay_s", "retention_s")
 _short = attrgetter("status", "attempt", "result", "error", "delay_s", "retention_s")
 _SHORT_COLUMNS: Final = ("statuses", "attempts", "results", "errors", "delays_s", "retentions_s")
 _COMMIT_COLUMNS: Final = (
@@ -106,10 +105,9 @@ class Claims:
             return Committed([], [])
         desk = self._desk
         if all(item.is_plain for item in batch):
-            values = _plain_columns(batch)
-            changed = await desk.run("commit", **values, now=desk.now())
+            changed = await desk.run("commit", **_short_columns(batch), now=desk.now())
         elif all(item.is_short for item in batch):
-            values = {**_short_columns(batch), "now": desk.now()}
+            values = {**_short_columns(batch), **entry_columns(batch), "now": desk.now()}
             ((changed,),) = await desk.change("commit_and_record", **values, held=False)
             if changed < len(batch) and any(item.status == RUNNING for item in batch):
                 await desk.change("commit_and_record", **values, held=True)  # of what is paused.
@@ -140,13 +138,9 @@ class Claims:
             await self._desk.run("report", ids=ids, epochs=epochs, fractions=fractions, notes=notes)
 
 
-def _plain_columns(batch: Sequence[Settlement]) -> dict[str, Any]:
-    return named_columns(_COMMIT_COLUMNS[:8], map(_plain, sorted(batch, key=_id)))
-
-
 def _short_columns(batch: Sequence[Settlement]) -> dict[str, Any]:
     rows = named_columns(_SHORT_COLUMNS, map(_short, sorted(batch, key=_id)))
-    return {**rows, **fences(batch), **entry_columns(batch)}
+    return {**rows, **fences(batch)}
 
 
 def _columns(batch: Sequence[Settlement]) -> dict[str, Any]:

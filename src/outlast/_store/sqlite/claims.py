@@ -21,7 +21,7 @@ from outlast._store.sqlite.limits import admit_within
 from outlast._store.turns import fair_share, turned
 
 _claims = msgspec.json.Decoder(list[Claim])
-_plain = attrgetter("id", "epoch", "status", "attempt", "result", "error", "delay_s", "retention_s")
+_plain = attrgetter("id", "epoch", "status", "attempt", "result", "error", "delay_s", "retention_s", "commits")
 _UNREAD: Final = tuple(Settlement.__struct_fields__.index(name) for name in ("children", "entries", "started"))
 
 

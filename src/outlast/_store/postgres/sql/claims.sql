@@ -95,7 +95,8 @@ SELECT taken.id::text, program, version, step, state, epoch, attempt, crashes, p
 FROM taken JOIN chosen ON chosen.id = taken.id ORDER BY chosen.share, chosen.turn;
 
 -- name: commit
--- takes: settlements as parallel arrays, sorted by id so that two batches lock rows in one order; now or null
+-- takes: settlements as parallel arrays, the first three as texts, sorted by id so that two batches lock rows in one order;
+-- now or null
 -- gives: the count of rows changed; fewer than the batch means that some claims were lost (see settled)
 -- index: primary key
 UPDATE {schema}.instances AS i
@@ -110,10 +111,12 @@ SET status = CASE WHEN o.status = 'ready' AND i.paused_at IS NOT NULL THEN 'sche
     paused_at = CASE WHEN o.status NOT IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
         THEN i.paused_at END,
     expires_at = COALESCE(:now, now()) + o.retention_s * interval '1 second'
-FROM unnest(:ids::uuid[], :epochs::bigint[], :statuses::text[], :attempts::integer[], :results::text[],
-        :errors::text[], :delays_s::double precision[], :retentions_s::double precision[])
-    AS o (id, epoch, status, attempt, result, error, delay_s, retention_s)
-WHERE i.id = ANY (:ids) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running';
+FROM unnest(:ids::text::uuid[], :epochs::text::bigint[], :commits::text::bigint[], :statuses::text[],
+        :attempts::integer[], :results::text[], :errors::text[], :delays_s::double precision[],
+        :retentions_s::double precision[])
+    AS o (id, epoch, commits, status, attempt, result, error, delay_s, retention_s)
+WHERE i.id = ANY (:ids::text::uuid[]) AND i.id = o.id AND i.epoch = o.epoch AND i.status = 'running'
+    AND (o.commits IS NULL OR i.commits = o.commits);
 
 -- name: commit_full
 -- As commit, for outcomes that write more than most jobs do.

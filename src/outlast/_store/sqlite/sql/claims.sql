@@ -66,14 +66,14 @@ SET status = 'running', epoch = epoch + 1, node = :node, claimed_us = :now_us,
 WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(:claims)) AND status = 'ready';
 
 -- name: commit
--- takes: batch, a JSON array of settlements of which only the first eight fields are used; now_us
+-- takes: batch, a JSON array of settlements: of each the first eight fields, and commits; now_us
 -- gives: the count of rows changed; fewer than the batch means that some claims were lost (see settled)
 -- index: primary key
 UPDATE {schema}_instances
 SET status = CASE WHEN o.status = 'ready' AND paused_us IS NOT NULL THEN 'scheduled' ELSE o.status END, attempt = o.attempt,
     result = o.result, error = COALESCE(o.error, {schema}_instances.error), node = NULL, slot = NULL,
     awaits = CASE WHEN o.status IN ('ready', 'scheduled', 'quarantined') THEN {schema}_instances.awaits END,
-    deadline_us = NULL, commit_epoch = {schema}_instances.epoch, commits = commits + 1,
+    deadline_us = NULL, commit_epoch = {schema}_instances.epoch, commits = {schema}_instances.commits + 1,
     due_us = CASE WHEN o.delay_s IS NULL THEN due_us ELSE :now_us + CAST(o.delay_s * 1000000 AS INTEGER) END,
     finished_us = CASE WHEN o.status IN ('done', 'failed', 'cancelled', 'compensated', 'compensation_failed')
         THEN :now_us END,
@@ -84,10 +84,12 @@ FROM (
     SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS epoch,
         json_extract(value, '$[2]') AS status, json_extract(value, '$[3]') AS attempt,
         json_extract(value, '$[4]') AS result, json_extract(value, '$[5]') AS error,
-        json_extract(value, '$[6]') AS delay_s, json_extract(value, '$[7]') AS retention_s
+        json_extract(value, '$[6]') AS delay_s, json_extract(value, '$[7]') AS retention_s,
+        json_extract(value, '$[8]') AS commits
     FROM json_each(:batch)
 ) AS o
-WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running';
+WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {schema}_instances.status = 'running'
+    AND (o.commits IS NULL OR {schema}_instances.commits = o.commits);
 
 -- name: commit_full
 -- As commit, for outcomes that write more than most jobs do.
