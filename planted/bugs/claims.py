@@ -273,6 +273,15 @@ BUGS: Final = (
         (suite("tests/runtime/test_lane.py"),),
     ),
     Bug(
+        "others-beside-the-last-chance",
+        "Others begin beside an instance that one more crash quarantines.",
+        "J3",
+        "_runtime/suspects.py",
+        "        return self._alone_for(ALONE_S)",
+        "        return self._alone_for(0.0)",
+        (suite("tests/engine/test_crashes.py"),),
+    ),
+    Bug(
         "drained-steps-not-given-back",
         "A step that is stopped for a shutdown is not given back.",
         "P7",

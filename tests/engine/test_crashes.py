@@ -84,6 +84,21 @@ async def test_neighbours_of_a_bomb_finish(engines: Engines, table: Table) -> No
     assert max(crashes) == 2
 
 
+async def test_a_neighbour_with_one_chance_left_does_not_share_the_crash_of_a_new_bomb(
+    engines: Engines, table: Table
+) -> None:
+    engine = await engines.open(queues={})
+    unlucky = await engine.start(neighbour.new(number=1), priority=-1)
+    table.query("UPDATE {instances} SET crashes = 3")
+    bombs = await engine.start_many(bomb.new() for _ in range(3))
+
+    await _run_workers(engine, limit=10, max_crashes=4)
+
+    assert await unlucky.result(SOON_S) == 1
+    assert (await unlucky.get()).crashes == 3
+    assert {(await each.get()).status for each in bombs} == {"quarantined"}
+
+
 async def test_neighbours_in_another_queue_finish_too(engines: Engines, table: Table) -> None:
     engine = await engines.open(queues={})
     bad = await engine.start(bomb.new(), queue="one", priority=-1)

@@ -12,7 +12,8 @@ from outlast._model import Claim, Denied, Taken
 from outlast._runtime import lane as module
 from outlast._runtime.committer import Committer
 from outlast._runtime.events import Events
-from outlast._runtime.lane import SUSPECT_LEFT, Lane
+from outlast._runtime.lane import Lane
+from outlast._runtime.suspects import ALONE_S, QUIET_S, SUSPECT_LEFT, Suspects
 from outlast._runtime.waiters import Waiters
 from outlast._world import SystemWorld
 from outlast.config import Queue
@@ -32,6 +33,15 @@ class Run:
         self.claim = claim
 
 
+class Clock(SystemWorld):
+    """A world whose monotonic clock stands still until it is moved."""
+
+    now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
 class Executor:
     """Starts nothing: notes what it was given.
 
@@ -43,11 +53,12 @@ class Executor:
     def __init__(self) -> None:
         self.started: list[Claim] = []
         self.refuses: set[str] = set()
-        self.suspect: str | None = None
-        self.is_suspect_over = False
-        self.asks_for_suspects = False
         self.kit = SimpleNamespace(residents=())
         self.news = asyncio.Event()
+
+    @property
+    def running(self) -> set[str]:
+        return ids_of(self.started)
 
     def start(self, claim: Claim, slot: Lane) -> bool:
         if claim.id in self.refuses:
@@ -82,6 +93,8 @@ class Stage:
         self.tasks: list[asyncio.Task[None]] = []
         self._events = events
         self._world = SystemWorld()
+        self.clock = Clock()
+        self.suspects = Suspects(MAX_CRASHES, self.clock)
         self.real_take = given.store.claims.take
         given.store.claims.take = self._take  # type: ignore[method-assign]
         self.committer = Committer(
@@ -114,7 +127,7 @@ class Stage:
             on_clear=self._clear,
             on_denied=lambda: None,
             grace_s=5.0,
-            max_crashes=MAX_CRASHES,
+            suspects=self.suspects,
             payload_bytes_max=payload_bytes_max,
             poll_s=poll_s,
             poll_s_max=60.0,
@@ -518,7 +531,7 @@ async def test_of_suspects_one_runs_and_the_others_are_back_before_it_begins(giv
 
     assert {claim.id for claim in stage.executor.started} == {ids[0], good}
     assert seen == [{"running": 2, "ready": 3}]
-    assert stage.executor.suspect == ids[0]
+    assert stage.suspects.id == ids[0]
 
 
 async def test_the_next_suspect_begins_when_the_last_is_over(given: Given, stage: Stage) -> None:
@@ -536,7 +549,7 @@ async def test_the_next_suspect_begins_when_the_last_is_over(given: Given, stage
         await stage.ends()
 
     assert ran == ids
-    assert (stage.executor.suspect, stage.clears) == (None, 3)
+    assert (stage.suspects.id, stage.clears) == (None, 3)
 
 
 @pytest.mark.parametrize("way", ["drop", "give back", "refuse"])
@@ -549,7 +562,7 @@ async def test_a_suspect_that_never_began_makes_room_for_the_next(given: Given, 
     lane = stage.open(Queue(1, prefetch=1))
     await stage.executor.has_started(1)
     assert stage.executor.started[0].id == blocker
-    assert stage.executor.suspect == suspect
+    assert stage.suspects.id == suspect
 
     if way == "drop":
         lane.drop({suspect})
@@ -558,24 +571,89 @@ async def test_a_suspect_that_never_began_makes_room_for_the_next(given: Given, 
     else:
         lane.freed(Run(stage.executor.started[0]))  # type: ignore[arg-type]
 
-    assert stage.executor.suspect is None
+    assert stage.suspects.id is None
     assert stage.clears == 1
+
+
+async def _with_one_chance_left(given: Given, count: int) -> list[str]:
+    """Instances that are to run, the first of which would be quarantined by one more crash."""
+    ids = await given.added(count)
+    given.database.poke(ids[0], crashes=MAX_CRASHES - 1)
+    return ids
+
+
+async def test_nothing_begins_beside_a_suspect_with_one_chance_left(given: Given, stage: Stage) -> None:
+    before = await given.one()
+    lane = stage.open(Queue(10, prefetch=10))
+    await stage.executor.has_started(1)
+    suspect, *others = await _with_one_chance_left(given, 4)
+
+    lane.ring()
+    await turns(20)
+    assert ids_of(stage.executor.started) == {before}, "the suspect waits until nothing else runs"
+    asked = len(stage.limits)
+
+    await stage.ends()
+    await stage.executor.has_started(1)
+    lane.ring()
+    await turns(20)
+    assert ids_of(stage.executor.started) == {suspect}
+    assert len(stage.limits) == asked, "nor is more claimed"
+
+    await stage.ends()
+    await stage.executor.has_started(3)
+    assert ids_of(stage.executor.started) == set(others)
+
+
+async def test_a_suspect_waits_for_what_runs_and_others_for_it_only_for_a_while(given: Given, stage: Stage) -> None:
+    before = await given.one()
+    lane = stage.open(Queue(10, prefetch=10))
+    await stage.executor.has_started(1)
+    suspect, *others = await _with_one_chance_left(given, 3)
+    lane.ring()
+    await eventually_async(lambda: stage.suspects.id == suspect)
+
+    stage.clock.now_s = QUIET_S
+    lane.ring()
+    await stage.executor.has_started(2)
+    await turns(20)
+    assert ids_of(stage.executor.started) == {before, suspect}
+
+    stage.clock.now_s = ALONE_S
+    lane.ring()
+    await stage.executor.has_started(4)
+    assert ids_of(stage.executor.started) == {before, suspect, *others}
+
+
+async def test_who_runs_alone_in_another_lane_keeps_this_one_waiting(given: Given, stage: Stage) -> None:
+    good = await given.one()
+    assert stage.suspects.take(Claim("elsewhere", "p", 1, "s", "{}", 1, 0, MAX_CRASHES - 1, 0, None))
+
+    lane = stage.open(Queue(10, prefetch=0))
+    await turns(20)
+    assert stage.limits == []
+
+    assert stage.suspects.end({"elsewhere"})
+    assert stage.suspects.clear(())
+    lane.ring()
+    await stage.executor.has_started(1)
+    assert ids_of(stage.executor.started) == {good}
 
 
 async def test_while_another_lane_may_get_a_suspect_this_one_asks_for_none(given: Given, stage: Stage) -> None:
     suspect, good = await given.added(2)
     given.database.poke(suspect, crashes=SUSPECT_CRASHES)
-    stage.executor.asks_for_suspects = True
+    stage.suspects.is_asked_for = True
 
     lane = stage.open(Queue(10, prefetch=0))
     await stage.executor.has_started(1)
 
     assert ids_of(stage.executor.started) == {good}
     assert await given.status(suspect) == "ready"
-    stage.executor.asks_for_suspects = False
+    stage.suspects.is_asked_for = False
     lane.ring()
     await stage.executor.has_started(2)
-    assert stage.executor.suspect == suspect
+    assert stage.suspects.id == suspect
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), ZeroDivisionError("a bug")], ids=["away", "bug"])
@@ -596,7 +674,7 @@ async def test_a_claim_that_failed_is_made_again_and_looked_for(
 
     await stage.executor.has_started(2)
     assert stage.doubts == 1
-    assert stage.executor.asks_for_suspects is False
+    assert stage.suspects.is_asked_for is False
     assert [name for name, _ in heard.all if name.startswith("store.")] == ["store.away", "store.back"]
 
 

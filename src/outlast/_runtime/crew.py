@@ -30,6 +30,7 @@ from outlast._runtime.rounds import Actor, Rounds
 from outlast._runtime.run import Kit, Why
 from outlast._runtime.schedules import Scheduler
 from outlast._runtime.starts import Starts
+from outlast._runtime.suspects import Suspects
 from outlast._runtime.threads import Threads
 from outlast._runtime.tracing import make_tracing, measure
 from outlast._runtime.upkeep import Pruner, Reaper, Reconciler, Sweeper, Timekeeper
@@ -208,6 +209,7 @@ class Crew:
         )
         await self.node.open()
         self._reconciler = self._rounds(self._make_reconciler())
+        suspects = Suspects(config.max_crashes, self._world)
         for name, how in config.queues.items():
             lane = Lane(
                 name,
@@ -222,8 +224,8 @@ class Crew:
                 on_doubt=self._reconciler.wake,
                 on_denied=self.doorbell.timer,
                 on_clear=self._ring,
+                suspects=suspects,
                 grace_s=config.lease,
-                max_crashes=config.max_crashes,
                 payload_bytes_max=config.payload_bytes_max,
                 poll_s=config.poll_interval,
                 poll_s_max=config.max_poll_interval,

@@ -22,9 +22,6 @@ class Executor:
     Attributes:
         kit: What runs work with.
         running: Those that run, by the id of their instance.
-        suspect: The one instance, claimed here, that processes have died over; see `Lane`.
-        is_suspect_over: Its code has ended; what came of it may not be durable yet.
-        asks_for_suspects: A lane is claiming, and may get one.
     """
 
     def __init__(
@@ -38,9 +35,6 @@ class Executor:
     ) -> None:
         self.kit = kit
         self.running: dict[str, Run] = {}
-        self.suspect: str | None = None
-        self.is_suspect_over = False
-        self.asks_for_suspects = False
         self._catalogue = catalogue
         self._retention_s = retention_s
         self._grace_s = grace_s

@@ -16,6 +16,7 @@ from outlast._runtime.patience import TRANSIENT, Patience
 from outlast._runtime.residents import Residents
 from outlast._runtime.rounds import wait_for_event
 from outlast._runtime.run import Run
+from outlast._runtime.suspects import Suspects
 from outlast._store.contract import CRASHES_ANY, Claims, Journal, Signals
 from outlast._world import World
 from outlast.config import Queue
@@ -32,8 +33,6 @@ HOLD_S: Final = 1.0
 """Claims that have waited this long for a slot are given back, for others to take."""
 INLINE_STEPS: Final = 20
 """Steps that a run may take in one claim."""
-SUSPECT_LEFT: Final = 2
-"""An instance that this many more crashes would quarantine is a suspect: it is run with no other one beside it."""
 
 
 class Lane:
@@ -47,6 +46,7 @@ class Lane:
         journal: Where that is read which workflows have recorded.
         node: Under which id to claim; empty while nothing may be begun.
         known: "name@version" of what this process can run, asked at every claim.
+        suspects: The one suspect that this process may hold.
         on_doubt: Called when a claim's reply was lost, so that what it took is looked for.
         on_clear: Called when a suspect is over, so that another lane may begin the next.
         on_denied: Called when a limit has denied claims: somebody must look at it again in time.
@@ -67,8 +67,8 @@ class Lane:
         on_doubt: Callable[[], None],
         on_clear: Callable[[], None],
         on_denied: Callable[[], None],
+        suspects: Suspects,
         grace_s: float,
-        max_crashes: int,
         payload_bytes_max: int,
         poll_s: float,
         poll_s_max: float,
@@ -81,6 +81,7 @@ class Lane:
         self._signals = signals
         self._journal = journal
         self._executor = executor
+        self._suspects = suspects
         self._committer = committer
         self._node = node
         self._known = known
@@ -89,7 +90,6 @@ class Lane:
         self._on_denied = on_denied
         self._grace_s = grace_s
         self._claim_max = max(1, CLAIM_BYTES_MAX // payload_bytes_max)
-        self._suspect_crashes = max(1, max_crashes - SUSPECT_LEFT)
         self._poll_s = poll_s
         self._poll_s_max = poll_s_max
         self._events = events
@@ -204,7 +204,7 @@ class Lane:
     def _demand(self) -> int:
         """How many to claim now; 0: not yet."""
         how = self._how
-        if self._stopped or not self._committer.has_room or not self._node():
+        if self._stopped or self._suspects.is_alone or not self._committer.has_room or not self._node():
             return 0
         demand = min(self._claim_max, how.concurrency - self._running + self._prefetch - len(self._buffer))
         if self._running == 0 and not self._buffer:
@@ -217,7 +217,7 @@ class Lane:
         node = self._node()
         limit, crashes_max = self._bounds(limit)
         asks_for_suspects = crashes_max == CRASHES_ANY
-        self._executor.asks_for_suspects |= asks_for_suspects
+        self._suspects.is_asked_for |= asks_for_suspects
         began = self._world.monotonic()
         try:
             taken = await self._claims.take(
@@ -233,7 +233,7 @@ class Lane:
             return False
         finally:
             if asks_for_suspects:
-                self._executor.asks_for_suspects = False
+                self._suspects.is_asked_for = False
         self._patience.well()
         if self._stopped or self._node() != node:
             if taken:
@@ -243,7 +243,7 @@ class Lane:
         if taken.denied:
             self._tell_denied(taken.denied)
         if asks_for_suspects:
-            self._crowded = any(claim.crashes >= self._suspect_crashes for claim in taken)
+            self._crowded = any(claim.crashes >= self._suspects.crashes for claim in taken)
         if taken:
             await self._accept(taken)
             if self._events.wanted:
@@ -268,9 +268,9 @@ class Lane:
         any: a suspect held for a moment beside another one would share its crash.
         """
         self._clear()  # what was given back comes with no word that it is.
-        if self._executor.suspect is not None or self._executor.asks_for_suspects:
-            return demand, self._suspect_crashes - 1
-        return (1 if self._crowded else demand), CRASHES_ANY
+        if self._suspects.are_asked_for:
+            return (1 if self._crowded else demand), CRASHES_ANY
+        return demand, self._suspects.crashes - 1
 
     async def _accept(self, taken: list[Claim]) -> None:
         back: list[Claim] = []
@@ -283,19 +283,12 @@ class Lane:
         self.dispatch()
 
     def _without_suspects(self, taken: list[Claim]) -> tuple[list[Claim], list[Claim]]:
-        """Leaves one instance at most, in this whole process, that processes have died over. What to run, and the rest.
-
-        A crash counts against all that the process held: a suspect must not drag its neighbours into quarantine.
-        """
+        """Leaves one suspect at most, in this whole process. What to run, and the rest."""
         kept: list[Claim] = []
         back: list[Claim] = []
         for claim in taken:
-            if claim.crashes >= self._suspect_crashes:
-                if self._executor.suspect is not None:
-                    back.append(claim)
-                    continue
-                self._executor.suspect = claim.id
-            kept.append(claim)
+            may_stay = claim.crashes < self._suspects.crashes or self._suspects.take(claim)
+            (kept if may_stay else back).append(claim)
         return kept, back
 
     async def _isolate(self, others: list[Claim]) -> None:
@@ -309,15 +302,11 @@ class Lane:
 
     def _acquit(self, ids: set[str]) -> None:
         """Lets the next suspect begin when the last one is among these, as soon as that may be."""
-        if self._executor.suspect in ids:
-            self._executor.is_suspect_over = True
+        if self._suspects.end(ids):
             self._clear()
 
     def _clear(self) -> None:
-        """Forgets a suspect that is over, once what came of it is durable: until then it would share the next crash."""
-        executor = self._executor
-        if executor.is_suspect_over and executor.suspect not in self._committer.holds():
-            executor.suspect, executor.is_suspect_over = None, False
+        if self._suspects.is_over and self._suspects.clear(self._committer.holds()):
             self._on_clear()
 
     def dispatch(self) -> None:
@@ -326,6 +315,8 @@ class Lane:
         if buffer and (self._stopped or self._isolating or not self._node()):
             return
         while buffer and self._running < how.concurrency and self._committer.has_room:
+            if self._suspects.is_alone and not self._puts_suspect_first():
+                break
             claim = buffer.popleft()
             self._running += 1
             if not self._begin(claim):
@@ -333,6 +324,17 @@ class Lane:
                 self._acquit({claim.id})
         if (self._more or self._rung) and self._demand():
             self._wake.set()
+
+    def _puts_suspect_first(self) -> bool:
+        """Whether the suspect that is to be alone is here and may begin: when nothing runs, or that takes too long."""
+        if self._executor.running and self._suspects.waits_for_quiet:
+            return False
+        suspect = next((claim for claim in self._buffer if claim.id == self._suspects.id), None)
+        if suspect is None:
+            return False
+        self._buffer.remove(suspect)
+        self._buffer.appendleft(suspect)
+        return True
 
     def _begin(self, claim: Claim) -> bool:
         try:
@@ -353,8 +355,10 @@ class Lane:
     def freed(self, run: Run) -> None:
         """A run is over: its slot is free."""
         self._running -= 1
-        if self._executor.suspect is not None:
+        if self._suspects.id is not None:
             self._acquit({run.claim.id})
+            if self._suspects.is_alone and not self._executor.running:
+                self._on_clear()  # it may wait in another lane.
         if not self._stopped:
             self.dispatch()
 
