@@ -185,7 +185,7 @@ def test_what_two_commands_tell_of_a_row_stands_side_by_side(record: Make, tmp_p
     assert "storms (2): crashes 2." in page
 
 
-@pytest.mark.parametrize(("scale", "rounds"), [("full", "5000"), ("0.5", "2500"), ("ci", None)])
+@pytest.mark.parametrize(("scale", "rounds"), [("full", "500"), ("0.5", "250"), ("10", "5000"), ("ci", None)])
 def test_tests_of_a_row_do_as_much_as_the_scale_says(
     record: Make, monkeypatch: pytest.MonkeyPatch, scale: str, rounds: str | None
 ) -> None:
