@@ -29,6 +29,7 @@ def append(path: Path, row: str, ran: str, **facts: Any) -> None:
 
 def words() -> str:
     """The command line that runs, without what names files: how to do it again."""
-    name = sys.modules["__main__"].__spec__.name.removesuffix(".__main__")  # type: ignore[union-attr]
+    spec = sys.modules["__main__"].__spec__
+    name = Path(sys.argv[0]).stem if spec is None else spec.name.removesuffix(".__main__")
     told = [word for word in sys.argv[1:] if os.sep not in word and word != "--record"]
     return " ".join(["python -m", name, *told])

@@ -134,7 +134,7 @@ MUTANTS: dict[str, Mutant] = {
         "running",
         ("done", "release"),
         (
-            Change("commit", r"\s+AND i\.status = 'running'$", ""),
+            Change("commit", r"\s+AND i\.status = 'running'", ""),
             Change("commit_full", r"\s+AND i\.status = 'running'", ""),
             Change("lock_ours", r"\s+AND i\.status = 'running'", ""),
         ),
