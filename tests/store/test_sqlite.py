@@ -129,6 +129,27 @@ async def test_claims_come_from_the_index_in_order(given: Given, path: Path) -> 
     assert not [line for line in plan if "TEMP B-TREE" in line]
 
 
+async def test_the_next_line_at_a_gate_is_found_without_reading_the_last(given: Given, path: Path) -> None:
+    (text,) = [case.values[0] for case in hot_statements() if case.id == "next_line"]
+    await given.added(1_000, concurrency_key="a")
+    await given.added(2, concurrency_key="a", queue="other")
+    while (await given.store.timers.promote(1_000)).promoted:
+        pass
+    work = 0
+
+    def count() -> None:
+        nonlocal work
+        work += 1
+
+    with another_process(path) as connection:
+        values = {"gate": "k:a", "queue": "default", "program": "greet", "version": 1}
+        connection.execute(text, values).fetchall()  # reads the schema.
+        connection.set_progress_handler(count, 10)
+        assert connection.execute(text, values).fetchall() == [("other", "greet", 1)]
+
+    assert work < 10, "tens of steps of SQLite's machine"
+
+
 async def test_connections_are_as_safe_as_sqlite_can_be(store: SqliteStore) -> None:
     for thread in (store._writer, store._reader):
         for pragma, wanted in [

@@ -78,8 +78,9 @@ WHERE {schema}_instances.id = o.id AND {schema}_instances.epoch = o.epoch AND {s
 -- takes: gate; queue, program and version to go on behind
 -- gives: the next queue, program and version of which some wait at the gate
 -- index: instances_blocked
+-- why not >: SQLite looks for what is equal, too, and would read all that wait in the line before.
 SELECT queue, program, version FROM {schema}_instances
-WHERE blocked_on = :gate AND (queue, program, version) > (:queue, :program, :version)
+WHERE blocked_on = :gate AND (queue, program, version) >= (:queue, :program, :version + 1)
 ORDER BY queue, program, version LIMIT 1;
 
 -- name: ready_keyed
