@@ -575,27 +575,29 @@ async def test_a_suspect_that_never_began_makes_room_for_the_next(given: Given, 
     assert stage.clears == 1
 
 
-async def _with_one_chance_left(given: Given, count: int) -> list[str]:
-    """Instances that are to run, the first of which would be quarantined by one more crash."""
-    ids = await given.added(count)
-    given.database.poke(ids[0], crashes=MAX_CRASHES - 1)
-    return ids
-
-
-async def test_nothing_begins_beside_a_suspect_with_one_chance_left(given: Given, stage: Stage) -> None:
+async def _claims_last_chance(given: Given, stage: Stage, others: int) -> list[str]:
+    """A lane that runs something has claimed what one more crash would quarantine, and others behind it. Their ids."""
     before = await given.one()
     lane = stage.open(Queue(10, prefetch=10))
     await stage.executor.has_started(1)
-    suspect, *others = await _with_one_chance_left(given, 4)
-
+    ids = await given.added(1 + others)
+    given.database.poke(ids[0], crashes=MAX_CRASHES - 1)
     lane.ring()
+    await eventually_async(lambda: stage.suspects.id == ids[0])
+    return [before, *ids]
+
+
+async def test_nothing_begins_beside_a_suspect_with_one_chance_left(given: Given, stage: Stage) -> None:
+    before, suspect, *others = await _claims_last_chance(given, stage, 3)
+
+    stage.lane.ring()
     await turns(20)
     assert ids_of(stage.executor.started) == {before}, "the suspect waits until nothing else runs"
     asked = len(stage.limits)
 
     await stage.ends()
     await stage.executor.has_started(1)
-    lane.ring()
+    stage.lane.ring()
     await turns(20)
     assert ids_of(stage.executor.started) == {suspect}
     assert len(stage.limits) == asked, "nor is more claimed"
@@ -606,21 +608,16 @@ async def test_nothing_begins_beside_a_suspect_with_one_chance_left(given: Given
 
 
 async def test_a_suspect_waits_for_what_runs_and_others_for_it_only_for_a_while(given: Given, stage: Stage) -> None:
-    before = await given.one()
-    lane = stage.open(Queue(10, prefetch=10))
-    await stage.executor.has_started(1)
-    suspect, *others = await _with_one_chance_left(given, 3)
-    lane.ring()
-    await eventually_async(lambda: stage.suspects.id == suspect)
+    before, suspect, *others = await _claims_last_chance(given, stage, 2)
 
     stage.clock.now_s = QUIET_S
-    lane.ring()
+    stage.lane.ring()
     await stage.executor.has_started(2)
     await turns(20)
     assert ids_of(stage.executor.started) == {before, suspect}
 
     stage.clock.now_s = ALONE_S
-    lane.ring()
+    stage.lane.ring()
     await stage.executor.has_started(4)
     assert ids_of(stage.executor.started) == {before, suspect, *others}
 
