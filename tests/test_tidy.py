@@ -24,6 +24,8 @@ SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE) ")
 # Put together here, so that this file may exist.
 PRIVATE_PATHS = ["/" + "work/", "/" + "root/", "/" + "tmp/plan"]
 
+PLAIN_NAME = re.compile(r"[A-Za-z0-9._/-]+")
+
 # Folders that tools or runs make: never part of the repository.
 _MADE = {".git", ".venv", "__pycache__", "build", "dist", "htmlcov", ".hypothesis"}
 
@@ -83,6 +85,13 @@ def test_no_file_names_a_private_path() -> None:
     ]
 
     assert not found, _report("paths of one machine", found)
+
+
+def test_file_names_are_plain() -> None:
+    # What a mistyped redirection leaves behind, and what one file system holds and another refuses.
+    odd = [repr(_shown(path)) for path in _files() if not PLAIN_NAME.fullmatch(_shown(path))]
+
+    assert not odd, _report("file names beside letters, digits and ._-/", odd)
 
 
 def _late_imports(tree: ast.Module) -> Iterator[Finding]:
