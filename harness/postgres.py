@@ -50,6 +50,7 @@ class PostgresServer(Databases):
         max_connections: As the server's setting.
         settings: More of the server's settings by name; they win over ours.
         environment: More variables for its processes.
+        files: Files for the folder of its data, by name, which nobody else may read: certificates, a `pg_hba.conf`.
         port: The TCP port on 127.0.0.1; default: a free one.
         parent: The data goes into a new folder in here; default: the machine's temporary folder, or
             its memory if not durable.
@@ -66,6 +67,7 @@ class PostgresServer(Databases):
         max_connections: int = 200,
         settings: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
+        files: Mapping[str, bytes] | None = None,
         port: int | None = None,
         parent: Path | None = None,
         binaries: Binaries | None = None,
@@ -88,6 +90,7 @@ class PostgresServer(Databases):
             **(settings or {}),
         }
         self._environment = environment or {}
+        self._files = files or {}
         self._postmaster: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._past_cpu_s = 0.0
@@ -233,6 +236,12 @@ class PostgresServer(Databases):
         if self._account is not None:
             os.chown(self._sockets, self._account.pw_uid, self._account.pw_gid)
         self._make_data()
+        for name, content in self._files.items():
+            path = self._data / name
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+            if self._account is not None:
+                os.chown(path, self._account.pw_uid, self._account.pw_gid)
 
     def _make_data(self) -> None:
         arguments = ["--pgdata", str(self._data), "--username", USER, "--auth", "trust", "--encoding", "UTF8"]

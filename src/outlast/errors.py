@@ -97,7 +97,7 @@ class ValueTooLarge(EncodingError):
 
     def __init__(self, what: str, bytes_seen: int, bytes_max: int) -> None:
         super().__init__(
-            f"{what} is {bytes_seen:,} bytes when encoded; the limit is {bytes_max:,}. "
+            f"{what} takes {bytes_seen:,} bytes when encoded; the limit is {bytes_max:,}. "
             "Store large data elsewhere and pass a reference, or raise payload_bytes_max."
         )
         self.bytes_seen = bytes_seen

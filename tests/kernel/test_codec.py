@@ -330,7 +330,7 @@ def test_a_value_that_holds_itself_is_refused() -> None:
 def test_size_has_a_limit_in_bytes() -> None:
     assert encode("ä" * 10, what="it", bytes_max=22)
 
-    with pytest.raises(ValueTooLarge, match=r"it is 22 bytes .* limit is 21") as caught:
+    with pytest.raises(ValueTooLarge, match=r"it takes 22 bytes .* limit is 21") as caught:
         encode("ä" * 10, what="it", bytes_max=21)
 
     assert (caught.value.bytes_seen, caught.value.bytes_max) == (22, 21)

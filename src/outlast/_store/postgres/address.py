@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
@@ -26,6 +27,7 @@ _PASSED: Final = frozenset(
         " target_session_attrs user"
     ).split()
 )
+_FILES: Final = frozenset({"sslcert", "sslcrl", "sslkey", "sslrootcert"})
 _USED: Final = frozenset({"connect_timeout", "channel_binding", "ssl"})
 _LEFT_OUT: Final = frozenset(
     (
@@ -55,6 +57,7 @@ class Address:
         connect_timeout_s: What the URL says, in seconds, or None.
         names_itself: Whether it carries an `application_name`.
         system_roots: Trust the machine's certificates (`sslrootcert=system`), and verify the server's name.
+        files: Options that name a file of certificates or keys, with its path.
     """
 
     dsn: str = field(repr=False)
@@ -62,6 +65,7 @@ class Address:
     connect_timeout_s: float | None
     names_itself: bool
     system_roots: bool
+    files: Mapping[str, str]
 
 
 def parse(url: str) -> Address:
@@ -84,7 +88,8 @@ def parse(url: str) -> Address:
     query = urlencode(options, quote_via=quote)
     head = f"postgresql://{_credentials(parts.netloc)}{_hosts(parts.netloc)}{_path(parts.path)}"
     dsn = f"{head}?{query}" if query else head
-    return Address(dsn, redacted(dsn), connect_timeout_s, "application_name" in options, system_roots)
+    files = {name: path for name, path in options.items() if name in _FILES}
+    return Address(dsn, redacted(dsn), connect_timeout_s, "application_name" in options, system_roots, files)
 
 
 def redacted(url: str) -> str:

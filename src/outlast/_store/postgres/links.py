@@ -6,6 +6,7 @@ Hardly any transaction of the engine's work spans two round trips: most hold a c
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from types import ModuleType
@@ -126,10 +127,12 @@ class Links:
         return {**options, "server_settings": server_settings}
 
     def explained(self, error: BaseException) -> BaseException:
-        """An error of connecting, as ours; it names the address."""
+        """An error of connecting, as ours; it names the address, and a file of certificates that cannot be read."""
         made = translated(error)
         if isinstance(made, StoreUnavailable):
-            made = StoreUnavailable(f"{made} ({self._address.shown})")
+            unread = [f"{name}={path}" for name, path in self._address.files.items() if not os.access(path, os.R_OK)]
+            why = f"; {unread[0]} cannot be read" if unread else ""
+            made = StoreUnavailable(f"{made}{why} ({self._address.shown})")
             made.__cause__ = error
         return made
 
