@@ -315,6 +315,35 @@ async def test_a_machine_s_children_and_waits_stay_as_they_are_when_it_is_paused
         assert await handle.result(1) == 7
 
 
+class Asking(Machine, name="acts.asking"):
+    @step
+    async def start(self, ctx: Any) -> Any:
+        return Await("answer", then=self.hear)
+
+    @step
+    async def hear(self, ctx: Any) -> Any:
+        return Done([signal.payload for signal in ctx.awaited])
+
+
+@pytest.mark.parametrize(("from_step", "answers"), [(None, []), ("start", [7])])
+async def test_a_machine_cancelled_while_it_waited_waits_again_only_from_the_step_that_began_it(
+    store_url: str, from_step: str | None, answers: list[int]
+) -> None:
+    async with by_hand(url=store_url, programs=[Asking]) as engine:
+        handle = await engine.start(Asking())
+        await drain(engine)
+        await handle.cancel()
+
+        await handle.retry(from_step=from_step)
+        await drain(engine)
+        if from_step is not None:
+            assert (await handle.get()).status == "waiting"
+            await handle.signal("answer", 7)
+            await drain(engine)
+
+        assert await handle.result(1) == answers
+
+
 async def test_a_retry_of_what_runs_is_refused(engine: Engine) -> None:
     handle = await engine.start(gated.new(n=1))
     await soon(begun(1).wait())

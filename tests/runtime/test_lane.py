@@ -616,10 +616,31 @@ async def test_a_suspect_waits_for_what_runs_and_others_for_it_only_for_a_while(
     await turns(20)
     assert ids_of(stage.executor.started) == {before, suspect}
 
-    stage.clock.now_s = ALONE_S
+    stage.clock.now_s = QUIET_S + ALONE_S
     stage.lane.ring()
     await stage.executor.has_started(4)
     assert ids_of(stage.executor.started) == {before, suspect, *others}
+
+
+async def test_a_suspect_that_waited_for_a_slot_is_alone_no_less(given: Given, stage: Stage) -> None:
+    before = await given.one()
+    lane = stage.open(Queue(1, prefetch=2))
+    await stage.executor.has_started(1)
+    suspect, other = await given.added(2)
+    given.database.poke(suspect, crashes=MAX_CRASHES - 1)
+    lane.ring()
+    await eventually_async(lambda: lane.holds() == {suspect, other})
+
+    stage.clock.now_s = 2 * ALONE_S
+    assert not stage.suspects.is_alone, "other lanes need not wait for this one's slots"
+    assert ids_of(stage.executor.started) == {before}
+    await stage.ends()
+    await stage.executor.has_started(1)
+
+    assert ids_of(stage.executor.started) == {suspect}
+    assert stage.suspects.is_alone
+    stage.clock.now_s = 3 * ALONE_S
+    assert not stage.suspects.is_alone
 
 
 async def test_who_runs_alone_in_another_lane_keeps_this_one_waiting(given: Given, stage: Stage) -> None:

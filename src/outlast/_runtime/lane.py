@@ -319,6 +319,8 @@ class Lane:
                 break
             claim = buffer.popleft()
             self._running += 1
+            if claim.id == self._suspects.id:
+                self._suspects.begin()
             if not self._begin(claim):
                 self._running -= 1
                 self._acquit({claim.id})

@@ -15,7 +15,7 @@ from outlast._world import World
 SUSPECT_LEFT: Final = 2
 """An instance that this many more crashes would quarantine is a suspect."""
 ALONE_S: Final = 2.0
-"""With one chance left nothing begins beside it for so long. One that lives longer does not kill at once."""
+"""With one chance left nothing begins for so long once it has begun. One that lives longer does not kill at once."""
 QUIET_S: Final = 0.5
 """So long it waits at most for what runs already to end."""
 
@@ -64,6 +64,11 @@ class Suspects:
         self.id = claim.id
         self._alone_since = self._world.monotonic() if claim.crashes >= self._last_crashes else None
         return True
+
+    def begin(self) -> None:
+        """The one that is here begins. What it waited for a slot is not of the time that it is alone."""
+        if self._alone_since is not None:
+            self._alone_since = self._world.monotonic()
 
     def end(self, ids: Collection[str]) -> bool:
         """These are over, or were never begun. Whether the suspect is one of them."""
