@@ -23,9 +23,10 @@ from outlast._store.postgres.claims import _columns
 from outlast._store.postgres.desk import Transaction
 from outlast._store.postgres.effects import settle_within
 from outlast._store.postgres.faults import translated
-from outlast._store.postgres.links import LANE_MAX, disconnect, driver, read_by_little
+from outlast._store.postgres.links import LANE_MAX, disconnect, driver
 from outlast._store.postgres.signals import send_within
 from outlast._store.postgres.store import PostgresStore
+from outlast._store.postgres.transport import read_by_little
 from outlast._store.statements import Statement, load
 from outlast._world import SystemWorld
 from outlast.config import Config, make_config

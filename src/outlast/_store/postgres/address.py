@@ -28,13 +28,16 @@ _PASSED: Final = frozenset(
     ).split()
 )
 _FILES: Final = frozenset({"sslcert", "sslcrl", "sslkey", "sslrootcert"})
-_USED: Final = frozenset({"connect_timeout", "channel_binding", "ssl"})
-_LEFT_OUT: Final = frozenset(
-    (
-        "fallback_application_name keepalives keepalives_count keepalives_idle keepalives_interval sslsni"
-        " tcp_user_timeout"
-    ).split()
-)
+_SILENCE: Final = {
+    "keepalives": 1,
+    "keepalives_idle": 3,
+    "keepalives_interval": 1,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 5_000,
+}
+"""Ours where the URL says nothing: by itself the system waits for a quarter of an hour, or for hours."""
+_USED: Final = frozenset({"connect_timeout", "channel_binding", "ssl", *_SILENCE})
+_LEFT_OUT: Final = frozenset({"fallback_application_name", "sslsni"})
 _HARMLESS: Final = {
     "gssencmode": ("disable", "prefer"),
     "load_balance_hosts": ("disable",),
@@ -48,6 +51,27 @@ _BREAKS: Final = re.compile(r"[\t\r\n]")
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """When a connection is given up over which nothing comes, not even a sign that the other machine has heard.
+
+    As libpq has it: 0 stands for what the system does by itself.
+
+    Attributes:
+        probes: Whether the other machine is asked while nothing is under way (`keepalives`).
+        idle_s: Seconds without a word until it is asked (`keepalives_idle`).
+        interval_s: Seconds between two questions (`keepalives_interval`).
+        count: Questions without an answer that are enough (`keepalives_count`).
+        timeout_ms: Milliseconds that what was sent may stay unheard (`tcp_user_timeout`).
+    """
+
+    probes: bool
+    idle_s: int
+    interval_s: int
+    count: int
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """Where the database is.
 
@@ -58,6 +82,7 @@ class Address:
         names_itself: Whether it carries an `application_name`.
         system_roots: Trust the machine's certificates (`sslrootcert=system`), and verify the server's name.
         files: Options that name a file of certificates or keys, with its path.
+        silence: When a connection is given up over which nothing comes.
     """
 
     dsn: str = field(repr=False)
@@ -66,6 +91,7 @@ class Address:
     names_itself: bool
     system_roots: bool
     files: Mapping[str, str]
+    silence: Silence
 
 
 def parse(url: str) -> Address:
@@ -73,6 +99,7 @@ def parse(url: str) -> Address:
     parts = _split(url)
     options = _options(parts.query)
     connect_timeout_s = _seconds(options.pop("connect_timeout", None))
+    silence = _silence(options)
     if "ssl" in options:  # SQLAlchemy's asyncpg dialect calls it so.
         word = options.pop("ssl")
         options.setdefault("sslmode", {"true": "require", "false": "disable"}.get(word.lower(), word))
@@ -89,7 +116,7 @@ def parse(url: str) -> Address:
     head = f"postgresql://{_credentials(parts.netloc)}{_hosts(parts.netloc)}{_path(parts.path)}"
     dsn = f"{head}?{query}" if query else head
     files = {name: path for name, path in options.items() if name in _FILES}
-    return Address(dsn, redacted(dsn), connect_timeout_s, "application_name" in options, system_roots, files)
+    return Address(dsn, redacted(dsn), connect_timeout_s, "application_name" in options, system_roots, files, silence)
 
 
 def redacted(url: str) -> str:
@@ -171,6 +198,18 @@ def _options(query: str) -> dict[str, str]:
     if kept.get("channel_binding", "prefer") not in ("disable", "prefer", "require"):
         raise ConfigError("channel_binding must be one of 'disable', 'prefer', 'require'")
     return kept
+
+
+def _silence(options: dict[str, str]) -> Silence:
+    """Takes what is said of it out of the options."""
+    given: list[int] = []
+    for name, default in _SILENCE.items():
+        text = options.pop(name, None)
+        if text is not None and not re.fullmatch(r"\d{1,8}", text, re.ASCII):
+            kind = "whole milliseconds" if name == "tcp_user_timeout" else "a whole number"
+            raise ConfigError(f"{name} in the Postgres URL must be {kind}, not {text[:40]!r}")
+        given.append(default if text is None else int(text))
+    return Silence(bool(given[0]), *given[1:])
 
 
 def _seconds(text: str | None) -> float | None:

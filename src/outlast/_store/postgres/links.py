@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from outlast._store.postgres.address import Address
 from outlast._store.postgres.faults import is_in_the_way, leaves_session, translated
+from outlast._store.postgres.transport import notice_silence, read_by_little
 from outlast._world import World, process_id
 from outlast.config import Config
 from outlast.errors import ConfigError, EngineStateError, StoreUnavailable
@@ -43,8 +44,6 @@ A session keeps its plans until the table is analysed anew. One made while the t
 index, from end to end, and a minute later there may be a million rows. With these settings nothing is left to choose
 from but the indexes that the statements are written for.
 """
-_READ_BYTES: Final = 64 * 1024
-"""asyncio asks for so much memory, at most, each time that it reads from a socket."""
 _REST_S: Final = 1.0
 """Once the server cannot be reached, a lane tries one connection at a time, and rests so long between two at most."""
 _FIRST_REST_S: Final = 0.05
@@ -93,7 +92,9 @@ class Links:
             connection: Connection = await connect(**options)
         except Exception as error:
             raise self.explained(error) from error
-        read_by_little(getattr(connection, "_transport", None))  # asyncpg has no public name for it.
+        transport = getattr(connection, "_transport", None)  # asyncpg has no public name for it.
+        read_by_little(transport)
+        notice_silence(transport, self._address.silence)
         if self.closed:  # meanwhile; nobody would close it after us.
             await disconnect(connection)
             raise StoreUnavailable("the Postgres store is closed")
@@ -288,17 +289,6 @@ class Lane:
         connections, self._connections = self._connections, set()
         await asyncio.gather(*(disconnect(connection) for connection in connections))
         await asyncio.gather(*self._writing, return_exceptions=True)
-
-
-def read_by_little(transport: object) -> None:
-    """Bounds what a transport of asyncio's reads at a time; does nothing to one of another make.
-
-    By itself asyncio takes 256 KiB for each read and gives back what was not used. Small things settle in the gap, and
-    the next read needs another one: in an hour the heap grew by a fifth, nearly all of it holes.
-    """
-    for reader in (transport, getattr(transport, "_ssl_protocol", None)):
-        if getattr(reader, "max_size", 0) > _READ_BYTES:
-            reader.max_size = _READ_BYTES  # type: ignore[union-attr]
 
 
 async def disconnect(connection: Connection) -> None:
