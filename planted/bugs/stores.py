@@ -133,6 +133,28 @@ BUGS: Final = (
         (contract("objects", "test_a_commit_that_breaks_off_anywhere_has_written_nothing", "postgres"),),
     ),
     Bug(
+        "postgres-crash-told-as-made",
+        "What a crash has shown is told as made, though the standby that commits wait for does not have it.",
+        "G4",
+        "_store/postgres/links.py",
+        "if self._links.has_connected:",
+        "if connection is None:",
+        (
+            suite(
+                "tests/store/test_replication.py::test_what_a_crash_has_shown_is_not_told_as_made_before_the_standby_has_it"
+            ),
+        ),
+    ),
+    Bug(
+        "postgres-silence-unnoticed",
+        "Nobody asks whether the other machine is still there.",
+        "G12",
+        "_store/postgres/links.py",
+        "        notice_silence(transport, self._address.silence)\n",
+        "",
+        (suite("tests/store/test_silence.py::test_a_machine_that_is_gone_is_noticed"),),
+    ),
+    Bug(
         "postgres-signal-without-conflict",
         "A signal sent again is an error instead of a repetition.",
         "C6",

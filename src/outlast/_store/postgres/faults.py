@@ -38,6 +38,11 @@ def is_in_the_way(error: BaseException) -> bool:
     return code_of(error) in _IN_THE_WAY
 
 
+def is_refused(error: BaseException) -> bool:
+    """Whether this user may not do it."""
+    return code_of(error) == "42501"
+
+
 def is_key_taken(error: BaseException) -> bool:
     """Whether a unique index refused the row."""
     return code_of(error) == "23505"

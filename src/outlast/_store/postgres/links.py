@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from outlast._store.postgres.address import Address
-from outlast._store.postgres.faults import is_in_the_way, leaves_session, translated
+from outlast._store.postgres.faults import is_in_the_way, is_refused, leaves_session, translated
 from outlast._store.postgres.transport import notice_silence, read_by_little
 from outlast._world import World, process_id
 from outlast.config import Config
@@ -50,6 +50,8 @@ _FIRST_REST_S: Final = 0.05
 _CLOSE_S: Final = 5.0
 _LATE_S: Final = 5.0
 """Seconds after `statement_timeout`, which the server keeps, until the client gives a connection up for lost."""
+_SETTLE: Final = "SELECT FROM pg_logical_emit_message(true, 'outlast', '')"
+"""A transaction that changes nothing. Its commit comes after all that can be seen, and waits for the same standbys."""
 
 
 class Links:
@@ -61,12 +63,13 @@ class Links:
         connect_s: Seconds that connecting may take.
         patience_s: Seconds to wait for a connection: the statement before, and a new connection.
         closed: Nothing is begun any more.
+        has_connected: A lane has had a connection before.
     """
 
     def __init__(self, config: Config, address: Address, world: World) -> None:
         self._config = config
         self._address = address
-        self.closed = False
+        self.closed = self.has_connected = False
         self.connect_s = address.connect_timeout_s or config.connect_timeout
         self.patience_s = config.statement_timeout + self.connect_s
         self.engine = Lane(self, "engine", world)
@@ -254,13 +257,32 @@ class Lane:
     async def _dial(self) -> Connection:
         try:
             connection = await self._links.connect(self._role)
+            if self._links.has_connected:
+                await self._settle(connection)
         except StoreUnavailable:
             self._refusals += 1
             self._refused_at = self._world.monotonic()
             raise
         self._refusals = 0
+        self._links.has_connected = True
         self._connections.add(connection)
         return connection
+
+    async def _settle(self, connection: Connection) -> None:
+        """Waits until all that can be seen over a connection is with the standbys that commits wait for.
+
+        A crash of the server shows commits that were still waiting for them. One of ours whose answer was lost must not
+        be told as made before they have it. Raises: StoreUnavailable.
+        """
+        try:
+            await connection.execute(_SETTLE, timeout=self._links.connect_s)
+        except BaseException as error:
+            if is_refused(error):
+                return  # by a server that lets nobody call functions: it goes without.
+            connection.terminate()
+            if isinstance(error, Exception):
+                raise self._links.explained(error) from error
+            raise
 
     async def _finish(self, connection: Connection, call: Call[T]) -> T:
         """Runs the call and gives the connection back."""
@@ -268,6 +290,7 @@ class Lane:
             return await call(connection)
         except Exception as error:
             if not leaves_session(error):
+                # At once, before asyncpg cancels what took too long: a commit that waits for a standby would be shown.
                 connection.terminate()
             raise
         finally:
