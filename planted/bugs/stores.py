@@ -146,6 +146,15 @@ BUGS: Final = (
         ),
     ),
     Bug(
+        "postgres-former-primary",
+        "The primary of before a failover is used again when it comes back.",
+        "G6",
+        "_store/postgres/links.py",
+        "if timeline is None or timeline >= self._timeline:",
+        "if timeline is None or timeline >= 0:",
+        (suite("tests/store/test_replication.py::test_the_primary_of_before_a_failover_is_used_no_more"),),
+    ),
+    Bug(
         "postgres-silence-unnoticed",
         "Nobody asks whether the other machine is still there.",
         "G12",

@@ -1062,6 +1062,15 @@ def test_what_a_url_says_is_used() -> None:
     assert parse("postgresql://h/d?connect_timeout=0").connect_timeout_s is None
 
 
+def test_each_of_several_servers_can_be_asked_by_itself() -> None:
+    assert parse("postgresql://h/d").servers == ()
+    assert parse("postgresql://u:p@one:1,two:2/d?sslmode=require").servers == (
+        "postgresql://u:p@one:1/d?sslmode=require",
+        "postgresql://u:p@two:2/d?sslmode=require",
+    )
+    assert "secret" not in repr(parse("postgresql://u:secret@one,two/d"))
+
+
 @pytest.mark.parametrize(
     ("url", "complaint"),
     [

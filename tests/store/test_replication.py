@@ -10,8 +10,8 @@ import pytest
 
 from harness.binaries import NoPostgres, find_binaries
 from harness.databases import Databases
-from harness.postgres import PostgresServer
-from harness.replicas import Replica, replicate_to
+from harness.postgres import USER, PostgresServer
+from harness.replicas import Replica, await_state, replicate_to
 from harness.waiting import eventually_async
 from outlast._model import NewInstance, Settlement
 from outlast._store.postgres import links
@@ -144,5 +144,42 @@ async def test_who_may_not_ask_for_it_can_connect_again(pair: Pair) -> None:
             for lane in (store._links.engine, store._links.client):
                 for session in list(lane._connections):
                     session.terminate()
+    finally:
+        await store.close()
+
+
+async def test_the_primary_of_before_a_failover_is_used_no_more(pair: Pair) -> None:
+    """It comes back, stands first in the URL, and takes writes."""
+    first, second = pair
+    replicate_to(first, None)
+    url = f"postgresql://{USER}@127.0.0.1:{first.port},127.0.0.1:{second.port}/postgres?target_session_attrs=read-write"
+    store = PostgresStore(make_config(url, {}), WORLD)
+    await store.schema.migrate()
+    before, after = new(), new()
+
+    async def is_added(one: NewInstance) -> bool:
+        try:
+            await store.instances.add([one])
+        except StoreUnavailable:
+            return False
+        return True
+
+    try:
+        await eventually_async(lambda: is_added(before))
+        with psycopg.connect(first.url(), autocommit=True) as connection:
+            await asyncio.to_thread(await_state, connection, "standby", "async")
+        await asyncio.to_thread(first.kill_postmaster, whole=True)
+        await asyncio.to_thread(second.promote)
+        await eventually_async(lambda: is_added(new()), timeout=30.0)
+        await asyncio.to_thread(first.start)
+        for lane in (store._links.engine, store._links.client):
+            for session in list(lane._connections):
+                session.terminate()
+        await eventually_async(lambda: is_added(after), timeout=30.0)
+
+        assert await status(second, after.id) == "ready"
+        store._links._timeline = 99
+        with pytest.raises(StoreUnavailable, match="on timeline 2, and one on 99 has been seen"):
+            await store._links.connect("one")
     finally:
         await store.close()

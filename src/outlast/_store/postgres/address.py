@@ -83,6 +83,7 @@ class Address:
         system_roots: Trust the machine's certificates (`sslrootcert=system`), and verify the server's name.
         files: Options that name a file of certificates or keys, with its path.
         silence: When a connection is given up over which nothing comes.
+        servers: Where it names several, the URL for asyncpg of each.
     """
 
     dsn: str = field(repr=False)
@@ -92,6 +93,7 @@ class Address:
     system_roots: bool
     files: Mapping[str, str]
     silence: Silence
+    servers: tuple[str, ...] = field(repr=False)
 
 
 def parse(url: str) -> Address:
@@ -113,10 +115,21 @@ def parse(url: str) -> Address:
             "which protects the connection from being intercepted"
         )
     query = urlencode(options, quote_via=quote)
-    head = f"postgresql://{_credentials(parts.netloc)}{_hosts(parts.netloc)}{_path(parts.path)}"
-    dsn = f"{head}?{query}" if query else head
-    files = {name: path for name, path in options.items() if name in _FILES}
-    return Address(dsn, redacted(dsn), connect_timeout_s, "application_name" in options, system_roots, files, silence)
+    hosts = _hosts(parts.netloc)
+    dsn, *servers = (
+        f"postgresql://{_credentials(parts.netloc)}{host}{_path(parts.path)}{'?' * bool(query)}{query}"
+        for host in (hosts, *hosts.split(","))
+    )
+    return Address(
+        dsn,
+        shown=redacted(dsn),
+        connect_timeout_s=connect_timeout_s,
+        names_itself="application_name" in options,
+        system_roots=system_roots,
+        files={name: path for name, path in options.items() if name in _FILES},
+        silence=silence,
+        servers=tuple(servers) if len(servers) > 1 else (),
+    )
 
 
 def redacted(url: str) -> str:

@@ -39,8 +39,8 @@ def is_in_the_way(error: BaseException) -> bool:
 
 
 def is_refused(error: BaseException) -> bool:
-    """Whether this user may not do it."""
-    return code_of(error) == "42501"
+    """Whether this user may not do it, or this kind of Postgres cannot."""
+    return code_of(error) in ("42501", "42883", "0A000")
 
 
 def is_key_taken(error: BaseException) -> bool:

@@ -47,6 +47,8 @@ from but the indexes that the statements are written for.
 _REST_S: Final = 1.0
 """Once the server cannot be reached, a lane tries one connection at a time, and rests so long between two at most."""
 _FIRST_REST_S: Final = 0.05
+_TIMELINE: Final = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END"
+"""A file of the server's log: its name begins with the timeline, in hexadecimal; each promotion begins the next."""
 _CLOSE_S: Final = 5.0
 _LATE_S: Final = 5.0
 """Seconds after `statement_timeout`, which the server keeps, until the client gives a connection up for lost."""
@@ -70,6 +72,7 @@ class Links:
         self._config = config
         self._address = address
         self.closed = self.has_connected = False
+        self._timeline = 0
         self.connect_s = address.connect_timeout_s or config.connect_timeout
         self.patience_s = config.statement_timeout + self.connect_s
         self.engine = Lane(self, "engine", world)
@@ -90,11 +93,7 @@ class Links:
         options = self.options(role, settings)
         if timeout_s is not None:
             options.update(timeout=timeout_s, command_timeout=timeout_s)
-        connect = driver().connect
-        try:
-            connection: Connection = await connect(**options)
-        except Exception as error:
-            raise self.explained(error) from error
+        connection = await self._opened(options)
         transport = getattr(connection, "_transport", None)  # asyncpg has no public name for it.
         read_by_little(transport)
         notice_silence(transport, self._address.silence)
@@ -102,6 +101,36 @@ class Links:
             await disconnect(connection)
             raise StoreUnavailable("the Postgres store is closed")
         return connection
+
+    async def _opened(self, options: dict[str, Any]) -> Connection:
+        """A connection to a server of the newest timeline that was seen. Raises: StoreError, ConfigError.
+
+        A primary that comes back after a failover takes writes as if nothing had happened, and in a URL of several
+        servers it may be the first one: half of us would work on each.
+        """
+        connect = driver().connect
+        for dsn in (options["dsn"], *self._address.servers):
+            try:
+                connection: Connection = await connect(**{**options, "dsn": dsn})
+            except Exception as error:
+                if dsn == options["dsn"]:
+                    raise self.explained(error) from error
+                continue  # of several, each is asked by itself now.
+            try:
+                timeline = await _timeline(connection, options["timeout"])
+            except BaseException as error:
+                connection.terminate()
+                if isinstance(error, Exception):
+                    raise self.explained(error) from error
+                raise
+            if timeline is None or timeline >= self._timeline:
+                self._timeline = timeline or self._timeline
+                return connection
+            connection.terminate()
+        raise StoreUnavailable(
+            f"this Postgres is on timeline {timeline}, and one on {self._timeline} has been seen: it is the primary of "
+            f"before a failover, and is used no more; if it is meant, start this process again ({self._address.shown})"
+        )
 
     def options(self, role: str, settings: dict[str, str]) -> dict[str, Any]:
         """Arguments for asyncpg's `connect`."""
@@ -312,6 +341,17 @@ class Lane:
         connections, self._connections = self._connections, set()
         await asyncio.gather(*(disconnect(connection) for connection in connections))
         await asyncio.gather(*self._writing, return_exceptions=True)
+
+
+async def _timeline(connection: Connection, timeout_s: float) -> int | None:
+    """The number of the timeline that a server writes to; None: it writes none, or does not say."""
+    try:
+        name: str | None = await connection.fetchval(_TIMELINE, timeout=timeout_s)
+    except Exception as error:
+        if is_refused(error):
+            return None
+        raise
+    return int(name[:8], 16) if name else None
 
 
 async def disconnect(connection: Connection) -> None:
