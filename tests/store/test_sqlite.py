@@ -397,7 +397,6 @@ async def test_the_log_is_folded_back_when_it_is_large(
     store: SqliteStore, given: Given, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "WAL_BYTES_MAX", 100_000)
-    monkeypatch.setattr(store._writer, "_wal_bytes_max", 100_000)
     log = path.with_name(path.name + "-wal")
 
     for _ in range(5):
@@ -407,17 +406,23 @@ async def test_the_log_is_folded_back_when_it_is_large(
     assert log.stat().st_size < 200_000
 
 
+async def tries_to_fold(store: SqliteStore) -> list[str]:
+    """A list that each try of its writer to fold the log is added to."""
+    tries: list[str] = []
+
+    def note(text: str) -> None:
+        if "checkpoint" in text:
+            tries.append(text)
+
+    await store._writer.read(lambda connection: connection.set_trace_callback(note))
+    return tries
+
+
 async def test_a_reader_that_pins_the_log_holds_nobody_up(
     store: SqliteStore, given: Given, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "WAL_BYTES_MAX", 50_000)
-    monkeypatch.setattr(store._writer, "_wal_bytes_max", 50_000)
-    tries: list[str] = []
-    await store._writer.read(
-        lambda connection: connection.set_trace_callback(
-            lambda text: tries.append(text) if "checkpoint" in text else None
-        )
-    )
+    tries = await tries_to_fold(store)
     with another_process(path) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM outlast_instances").fetchone()
@@ -426,16 +431,43 @@ async def test_a_reader_that_pins_the_log_holds_nobody_up(
             await given.added(100)
 
         log_bytes = path.with_name(path.name + "-wal").stat().st_size
-        # Each vain try puts the next one off until the log has grown as much again.
-        assert 1 <= len(tries) <= log_bytes // 50_000
+        # Each vain try puts the next one off until the log has grown by a quarter of the limit.
+        assert 1 <= len(tries) <= log_bytes // 12_500
         connection.execute("ROLLBACK")
-    await store._writer.read(lambda connection: connection.set_trace_callback(None))
+
+        await given.added(100)
+        await store._writer.read(lambda connection: None)
+        assert path.with_name(path.name + "-wal").stat().st_size < 50_000, "it is folded soon after"
+
+
+async def test_after_vain_tries_the_log_is_folded_no_later_than_before(
+    store: SqliteStore, given: Given, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has folded it meanwhile: what was put off is no longer."""
+    monkeypatch.setattr(writer, "WAL_BYTES_MAX", 50_000)
+    log = path.with_name(path.name + "-wal")
+    with another_process(path) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM outlast_instances").fetchone()
+        while log.stat().st_size < 300_000:
+            await given.added(100)
+        connection.execute("ROLLBACK")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    tries = await tries_to_fold(store)
+
+    largest = 0
+    while not tries:
+        await given.added(10)
+        await store._writer.read(lambda connection: None)
+        largest = max(largest, log.stat().st_size)
+
+    assert largest < 100_000
 
 
 async def test_only_the_writer_checkpoints(store: SqliteStore, given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     statements: list[str] = []
     await store._reader.read(lambda connection: connection.set_trace_callback(statements.append))
-    monkeypatch.setattr(store._reader, "_wal_bytes_max", 0)
+    monkeypatch.setattr(writer, "WAL_BYTES_MAX", 0)
 
     await given.added(200)
     await store.instances.totals()
@@ -454,7 +486,7 @@ async def test_a_checkpoint_that_fails_costs_no_answer(
         return sqlite3.SQLITE_DENY if name == "wal_checkpoint" else sqlite3.SQLITE_OK
 
     await store._writer.read(lambda connection: connection.set_authorizer(refuse))
-    monkeypatch.setattr(store._writer, "_wal_bytes_max", 0)
+    monkeypatch.setattr(writer, "WAL_BYTES_MAX", 0)
 
     await given.added(2)
     await given.added(2)

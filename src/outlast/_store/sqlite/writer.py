@@ -26,7 +26,7 @@ from outlast.errors import EngineStateError, StoreUnavailable
 GROUP_MAX: Final = 64
 """Functions that share one transaction at most."""
 WAL_BYTES_MAX: Final = 16 * 1024 * 1024
-"""The write-ahead log is folded back into the file above this size."""
+"""The write-ahead log is folded back into the file above this size; when that fails, after each quarter of it again."""
 WATCH_S: Final = 0.004
 """How often an idle writer looks whether another process has committed."""
 LIVELY_S: Final = 0.25
@@ -70,7 +70,7 @@ class Writer:
         self._path = path
         self._file: tuple[int, int] | None = None
         self._wal = path.with_name(path.name + "-wal") if path is not None and checkpoints else None
-        self._wal_bytes_max = WAL_BYTES_MAX
+        self._fold_above_bytes = 0
         self._world = world
         self._busy_s = busy_s
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
@@ -271,9 +271,11 @@ class Writer:
             size = self._wal.stat().st_size if self._wal is not None else 0
         except OSError:
             return
-        if size > self._wal_bytes_max:
-            # A reader elsewhere may pin the log; the next try waits until it has grown as much again.
-            self._wal_bytes_max = WAL_BYTES_MAX if self._fold(connection) else size + WAL_BYTES_MAX
+        if size <= WAL_BYTES_MAX:
+            self._fold_above_bytes = 0  # also when another process has folded it, after vain tries of ours.
+        elif size > self._fold_above_bytes:
+            # Where it fails somebody elsewhere reads, or writes: a matter of moments, or of hours.
+            self._fold_above_bytes = 0 if self._fold(connection) else size + WAL_BYTES_MAX // 4
 
     def _fold(self, connection: sqlite3.Connection) -> bool:
         """Checkpoints, never waiting; only ever from this connection. False: somebody was in the way."""
