@@ -137,7 +137,7 @@ BUGS: Final = (
         "What a crash has shown is told as made, though the standby that commits wait for does not have it.",
         "G4",
         "_store/postgres/links.py",
-        "if self._links.has_connected:",
+        "if self._has_connected:",
         "if connection is None:",
         (
             suite(
@@ -150,8 +150,8 @@ BUGS: Final = (
         "The primary of before a failover is used again when it comes back.",
         "G6",
         "_store/postgres/links.py",
-        "if timeline is None or timeline >= self._timeline:",
-        "if timeline is None or timeline >= 0:",
+        "if timeline is not None and timeline < self._timeline:",
+        "if timeline is not None and timeline < 0:",
         (suite("tests/store/test_replication.py::test_the_primary_of_before_a_failover_is_used_no_more"),),
     ),
     Bug(

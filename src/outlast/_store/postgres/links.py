@@ -65,13 +65,13 @@ class Links:
         connect_s: Seconds that connecting may take.
         patience_s: Seconds to wait for a connection: the statement before, and a new connection.
         closed: Nothing is begun any more.
-        has_connected: A lane has had a connection before.
     """
 
     def __init__(self, config: Config, address: Address, world: World) -> None:
         self._config = config
         self._address = address
-        self.closed = self.has_connected = False
+        self.closed = False
+        self._has_connected = False
         self._timeline = 0
         self.connect_s = address.connect_timeout_s or config.connect_timeout
         self.patience_s = config.statement_timeout + self.connect_s
@@ -118,15 +118,19 @@ class Links:
                 continue  # of several, each is asked by itself now.
             try:
                 timeline = await _timeline(connection, options["timeout"])
+                if timeline is not None and timeline < self._timeline:
+                    connection.terminate()
+                    continue
+                if self._has_connected:
+                    await _settle(connection, options["timeout"])
             except BaseException as error:
                 connection.terminate()
                 if isinstance(error, Exception):
                     raise self.explained(error) from error
                 raise
-            if timeline is None or timeline >= self._timeline:
-                self._timeline = timeline or self._timeline
-                return connection
-            connection.terminate()
+            self._timeline = timeline or self._timeline
+            self._has_connected = True
+            return connection
         raise StoreUnavailable(
             f"this Postgres is on timeline {timeline}, and one on {self._timeline} has been seen: it is the primary of "
             f"before a failover, and is used no more; if it is meant, start this process again ({self._address.shown})"
@@ -286,32 +290,13 @@ class Lane:
     async def _dial(self) -> Connection:
         try:
             connection = await self._links.connect(self._role)
-            if self._links.has_connected:
-                await self._settle(connection)
         except StoreUnavailable:
             self._refusals += 1
             self._refused_at = self._world.monotonic()
             raise
         self._refusals = 0
-        self._links.has_connected = True
         self._connections.add(connection)
         return connection
-
-    async def _settle(self, connection: Connection) -> None:
-        """Waits until all that can be seen over a connection is with the standbys that commits wait for.
-
-        A crash of the server shows commits that were still waiting for them. One of ours whose answer was lost must not
-        be told as made before they have it. Raises: StoreUnavailable.
-        """
-        try:
-            await connection.execute(_SETTLE, timeout=self._links.connect_s)
-        except BaseException as error:
-            if is_refused(error):
-                return  # by a server that lets nobody call functions: it goes without.
-            connection.terminate()
-            if isinstance(error, Exception):
-                raise self._links.explained(error) from error
-            raise
 
     async def _finish(self, connection: Connection, call: Call[T]) -> T:
         """Runs the call and gives the connection back."""
@@ -341,6 +326,19 @@ class Lane:
         connections, self._connections = self._connections, set()
         await asyncio.gather(*(disconnect(connection) for connection in connections))
         await asyncio.gather(*self._writing, return_exceptions=True)
+
+
+async def _settle(connection: Connection, timeout_s: float) -> None:
+    """Waits until all that can be seen over a connection is with the standbys that commits wait for.
+
+    A crash of the server shows commits that were still waiting for them. One of ours whose answer was lost must not be
+    told as made before they have it.
+    """
+    try:
+        await connection.execute(_SETTLE, timeout=timeout_s)
+    except Exception as error:
+        if not is_refused(error):  # by a server that lets nobody call functions: it goes without.
+            raise
 
 
 async def _timeline(connection: Connection, timeout_s: float) -> int | None:
