@@ -9,7 +9,7 @@ import pytest
 
 from outlast import Engine, Queue, job
 from outlast._store.sqlite.store import SqliteStore
-from tests.engine.given import Engines, Tally, soon
+from tests.engine.given import SOON_S, Engines, Tally, soon
 
 DEFAULTS = {"poll_interval": 1.0, "max_poll_interval": 5.0}
 WATCHED_S = 0.5
@@ -41,6 +41,14 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return statements
 
 
+async def first_rounds(sent: list[str]) -> None:
+    """Waits until every loop of the engines has had its first round: until nothing is asked for a while."""
+    async with asyncio.timeout(SOON_S):
+        while sent:
+            sent.clear()
+            await asyncio.sleep(0.1)
+
+
 def _commits(statements: list[str]) -> int:
     """Transactions that wrote: SQLite names its commits; on Postgres each changing statement is one."""
     explicit = [text for text in statements if text.startswith("COMMIT")]
@@ -53,8 +61,7 @@ def _commits(statements: list[str]) -> int:
 async def test_an_idle_engine_hardly_asks(engines: Engines, sent: list[str]) -> None:
     engine = await engines.open(**DEFAULTS)
     await engine.totals()
-    await asyncio.sleep(0.05)  # the first round of every loop.
-    sent.clear()
+    await first_rounds(sent)
 
     await asyncio.sleep(WATCHED_S)
 
@@ -65,8 +72,7 @@ async def test_an_idle_engine_hardly_asks(engines: Engines, sent: list[str]) -> 
 async def test_idle_engines_do_not_keep_each_other_awake(engines: Engines, sent: list[str]) -> None:
     for _ in range(3):
         await engines.open(**DEFAULTS)
-    await asyncio.sleep(0.1)
-    sent.clear()
+    await first_rounds(sent)
 
     await asyncio.sleep(WATCHED_S)
 

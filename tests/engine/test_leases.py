@@ -79,7 +79,8 @@ async def test_what_a_dead_or_frozen_process_held_is_taken_over(
             worker.popen.send_signal(signal.SIGCONT)
             await worker.says("blocked")  # given back, it took it again, under a new name.
             assert await handle.result(SOON_S) == "done"
-            assert (table.seen(handle.id, "commits"), table.seen(handle.id, "epoch")) == (1, 2)
+            assert table.seen(handle.id, "commits") == 1
+            assert table.seen(handle.id, "epoch") >= 2  # a busy machine may take a lease so short away once more.
             worker.popen.communicate("\n")
 
 
