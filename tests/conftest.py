@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import postgres
-from harness.binaries import NoPostgres
+from harness.binaries import NoPostgres, find_binaries
 from harness.databases import Databases
 
 _server_of_all_workers = ExitStack()
@@ -74,6 +74,15 @@ def _server(config: pytest.Config, stack: ExitStack) -> Databases | NoPostgres:
         return stack.enter_context(postgres.obtain(durable=False))
     except NoPostgres as error:
         return error
+
+
+@pytest.fixture(scope="session")
+def own_postgres(postgres_server: Databases) -> None:
+    """Skips where a test cannot start a server of its own. The shared one is asked for first: without it CI fails."""
+    try:
+        find_binaries()
+    except NoPostgres as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

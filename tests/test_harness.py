@@ -17,7 +17,6 @@ import pytest
 
 from chaos.zygote import Zygote
 from harness import processes
-from harness.binaries import NoPostgres, find_binaries
 from harness.databases import Databases, without_password
 from harness.freezing import freeze, keeps_others_out
 from harness.postgres import PostgresServer
@@ -25,12 +24,8 @@ from harness.waiting import eventually, eventually_async
 
 
 @pytest.fixture
-def own_server(postgres_server: Databases) -> Iterator[PostgresServer]:
-    """A server that the test may kill. The shared one is asked for only to skip where there is none."""
-    try:
-        find_binaries()
-    except NoPostgres as error:
-        pytest.skip(str(error))
+def own_server(own_postgres: None) -> Iterator[PostgresServer]:
+    """A server that the test may kill."""
     with PostgresServer(durable=False) as server:
         yield server
 

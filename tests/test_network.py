@@ -13,9 +13,8 @@ import asyncpg
 import psycopg
 import pytest
 
-from harness.binaries import NoPostgres, find_binaries
+from harness.binaries import NoPostgres
 from harness.clocks import NoClocks, clocks
-from harness.databases import Databases
 from harness.postgres import USER, PostgresServer
 from harness.proxy import Cut, Link, Proxy
 from harness.replicas import Replica, replicate_to, written_after
@@ -26,12 +25,8 @@ DAY_S = 86_400.0
 
 
 @pytest.fixture(scope="module")
-def primary(postgres_server: Databases) -> Iterator[PostgresServer]:
-    """A server with a table of numbers. The shared one is asked for only to skip where there is none."""
-    try:
-        find_binaries()
-    except NoPostgres as error:
-        pytest.skip(str(error))
+def primary(own_postgres: None) -> Iterator[PostgresServer]:
+    """A server with a table of numbers."""
     with PostgresServer(durable=False) as server:
         with psycopg.connect(server.url(), autocommit=True) as connection:
             connection.execute("CREATE TABLE numbers (number integer)")
@@ -108,11 +103,7 @@ async def test_a_refused_connection_is_reset(primary: PostgresServer) -> None:
         await add(proxy.port, 401)
 
 
-def test_a_promoted_replica_has_what_it_was_sent_and_the_log_tells_the_rest() -> None:
-    try:
-        find_binaries()
-    except NoPostgres as error:
-        pytest.skip(str(error))
+def test_a_promoted_replica_has_what_it_was_sent_and_the_log_tells_the_rest(own_postgres: None) -> None:
     with PostgresServer(durable=False) as first, psycopg.connect(first.url(), autocommit=True) as connection:
         connection.execute("CREATE TABLE numbers (number integer)")
         try:

@@ -8,8 +8,7 @@ import msgspec
 import psycopg
 import pytest
 
-from harness.binaries import NoPostgres, find_binaries
-from harness.databases import Databases
+from harness.binaries import NoPostgres
 from harness.postgres import USER, PostgresServer
 from harness.replicas import Replica, await_state, replicate_to
 from harness.waiting import eventually_async
@@ -32,12 +31,8 @@ class Pair(NamedTuple):
 
 
 @pytest.fixture
-def pair(postgres_server: Databases) -> Iterator[Pair]:
-    """Both run. The shared server is asked for only to skip where there is none."""
-    try:
-        find_binaries()
-    except NoPostgres as error:
-        pytest.skip(str(error))
+def pair(own_postgres: None) -> Iterator[Pair]:
+    """Both run."""
     with PostgresServer(durable=False) as primary:
         try:
             standby = Replica(primary, name="standby", durable=False)

@@ -12,8 +12,6 @@ import psycopg
 import pytest
 import trustme
 
-from harness.binaries import NoPostgres, find_binaries
-from harness.databases import Databases
 from harness.postgres import USER, PostgresServer
 from harness.waiting import eventually_async
 from outlast import Engine, job
@@ -68,12 +66,8 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, postgres_server: Databases) -> Iterator[Town]:
-    """A server with a certificate. The shared one is asked for only to skip where there is none."""
-    try:
-        find_binaries()
-    except NoPostgres as error:
-        pytest.skip(str(error))
+def server(tmp_path_factory: pytest.TempPathFactory, own_postgres: None) -> Iterator[Town]:
+    """A server with a certificate."""
     folder = tmp_path_factory.mktemp("tls")
     authority, stranger = trustme.CA(), trustme.CA()
     own, ann = authority.issue_cert(NAME), authority.issue_cert("ann@example.org", common_name="ann")
@@ -192,7 +186,7 @@ async def test_a_server_that_wants_tls_refuses_to_go_without(town: Town) -> None
     assert re.fullmatch(r"StoreUnavailable: .*no encryption.*", refused)
 
 
-async def test_a_server_without_tls_is_refused_by_those_who_want_it(postgres_server: Databases) -> None:
+async def test_a_server_without_tls_is_refused_by_those_who_want_it(own_postgres: None) -> None:
     with PostgresServer(durable=False) as plain:
         url = plain.tcp_url()
 
