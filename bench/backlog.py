@@ -57,6 +57,7 @@ async def claim(stage: Stage, *, url: str) -> None:
     """Claims 100 and gives them back, 200 times."""
     async with Engine(url, queues={}) as engine:
         claims = engine._store.claims
+        await engine._store.leases.register(NODE, "host", 1, 600.0)
 
         async def turn() -> None:
             taken = await claims.take("default", NODE, KNOWN, BATCH, 30.0)
@@ -87,6 +88,7 @@ async def finish(stage: Stage, *, url: str, n: int) -> None:
     """Adds rows that go before all others, claims them and completes them, as a worker would."""
     async with Engine(url, queues={}) as engine:
         await stage.ask()
+        await engine._store.leases.register(NODE, "host", 1, 600.0)
         await engine.start_many((noop.new() for _ in range(n)), priority=-1)
         claims, left = engine._store.claims, n
         while left:

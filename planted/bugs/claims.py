@@ -304,8 +304,8 @@ BUGS: Final = (
         "Work of a paused queue is claimed.",
         "E5",
         CLAIMS,
-        "        AND NOT EXISTS (SELECT 1 FROM {schema}_queues WHERE name = :queue)\n    ORDER BY priority",
-        "    ORDER BY priority",
+        "        AND NOT EXISTS (SELECT 1 FROM {schema}_queues WHERE name = :queue)\n        AND EXISTS",
+        "        AND EXISTS",
         (contract("claims", "test_nobody_takes_from_a_paused_queue", "sqlite"),),
     ),
     Bug(
@@ -317,5 +317,14 @@ BUGS: Final = (
         "        AND NOT EXISTS",
         "        AND :known IS NOT NULL AND crashes <= :crashes_max\n        AND NOT EXISTS",
         (contract("claims", "test_programs_that_the_node_does_not_know_are_left", "sqlite"),),
+    ),
+    Bug(
+        "claims-of-an-unknown-node",
+        "A node whose row was taken away goes on claiming under its old name, and each claim counts as a crash.",
+        "A13",
+        CLAIMS,
+        "        AND EXISTS (SELECT 1 FROM {schema}_nodes WHERE {schema}_nodes.id = :node)\n    ORDER BY priority",
+        "    ORDER BY priority",
+        (contract("claims", "test_a_node_that_is_not_registered_gets_nothing", "sqlite"),),
     ),
 )

@@ -13,7 +13,7 @@ from outlast._runtime.events import Events
 from outlast._runtime.waiters import Waiters
 from outlast.errors import StoreError, StoreUnavailable
 from tests.runtime.stage import Clock, Heard, Rings, ids_of, soon, turns
-from tests.store.given import NODE, Given, settlement
+from tests.store.given import Given, settlement
 
 BATCH_MAX = 10
 
@@ -157,8 +157,8 @@ async def test_what_frees_a_slot_lets_the_next_in_at_once(given: Given, committe
     await given.store.instances.add(rows)
     while (await given.store.timers.promote(10)).promoted:
         pass
-    (claim,) = await given.store.claims.take("default", NODE, ["greet@1"], 10, 5.0)
-    assert await given.store.claims.take("default", NODE, ["greet@1"], 10, 5.0) == []
+    (claim,) = await given.taken()
+    assert await given.taken() == []
     outcome = settlement(claim)
     outcome.frees = claim.concurrency_key
 

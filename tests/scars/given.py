@@ -13,7 +13,7 @@ from harness.waiting import eventually_async
 from outlast._model import Claim, NewInstance, Taken
 from outlast._store.contract import Store
 from tests.engine.given import own_connection
-from tests.store.given import KNOWN, Given, settlement
+from tests.store.given import Given, settlement, take_as
 
 only_postgres = pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
 """For what cannot be on SQLite, where one transaction writes at a time."""
@@ -93,7 +93,7 @@ async def promote(store: Store) -> None:
 
 async def take(store: Store, limit: int = 10, *, node: str = "n") -> Taken:
     """What a node claims now."""
-    return await store.claims.take("default", node, KNOWN, limit, 5.0)
+    return await take_as(store, node, limit)
 
 
 async def end(store: Store, claim: Claim) -> None:

@@ -28,7 +28,7 @@ from outlast.errors import StoreUnavailable
 from tests.engine.given import Spoilt, soon
 from tests.runtime.stage import Clock
 from tests.scars.given import DEAD, LIVING, a_while, changing, only_postgres, reclaimed, rows_of, take
-from tests.store.given import KNOWN, NODE, Given, ids, settlement
+from tests.store.given import KNOWN, NODE, Given, ids, settlement, take_as
 from tests.store.outcomes import Post, ended, family, parked, spawned
 
 LEASE_S = 10.0
@@ -151,15 +151,15 @@ async def test_unknown_kind_discarded(given: Given, make_reaper: MakeReaper) -> 
     does.
     """
     (id,) = await given.added(program="newer")
-    take = given.store.claims.take
-    assert len(await take("default", DEAD, ["newer@1"], 10, 5.0)) == 1
+    store = given.store
+    assert len(await take_as(store, DEAD, known=["newer@1"])) == 1
 
     await make_reaper().beat()
 
     assert await given.status(id) == "ready"
-    assert await take("default", NODE, KNOWN, 10, 5.0) == []
+    assert await take_as(store, NODE) == []
     assert await given.status(id) == "ready"
-    assert ids(await take("default", NODE, [*KNOWN, "newer@1"], 10, 5.0)) == [id]
+    assert ids(await take_as(store, NODE, known=[*KNOWN, "newer@1"])) == [id]
 
 
 async def test_rescue_by_age_runs_twice(given: Given, clock: Clock, make_reaper: MakeReaper) -> None:

@@ -1,7 +1,7 @@
 """Rows, claims and clocks for the store's tests, made the short way."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from outlast._kernel.identity import scope_text
-from outlast._model import Claim, NewInstance, Row, Settlement
+from outlast._model import Claim, NewInstance, Row, Settlement, Taken
 from outlast._store.contract import Store
 from outlast._world import SystemWorld
 
@@ -124,8 +124,8 @@ class Given:
     async def taken(
         self, limit: int = 1_000, *, node: str = NODE, queue: str = "default", grace_s: float = 5.0
     ) -> list[Claim]:
-        """What a node claims now."""
-        return await self.store.claims.take(queue, node, KNOWN, limit, grace_s)
+        """What a node claims now. See `take_as`."""
+        return await take_as(self.store, node, limit, queue=queue, grace_s=grace_s)
 
     async def claimed(self, count: int = 1, *, node: str = NODE, **columns: Any) -> list[Claim]:
         """Claims of rows that were just added."""
@@ -171,6 +171,26 @@ class Given:
     async def status(self, id: str) -> str:
         """One row's status."""
         return (await self.read(id)).status
+
+
+async def take_as(
+    store: Store,
+    node: str,
+    limit: int = 10,
+    *,
+    queue: str = "default",
+    known: Sequence[str] = tuple(KNOWN),
+    grace_s: float = 5.0,
+    **more: Any,
+) -> Taken:
+    """What a node claims now. One that has not announced itself is there for this moment only, and then dead."""
+    is_known = node in [each.id for each in await store.leases.nodes()]
+    if not is_known:
+        await store.leases.register(node, "host", 1, 30.0)
+    claims = await store.claims.take(queue, node, list(known), limit, grace_s, **more)
+    if not is_known:
+        await store.leases.retire(node)
+    return claims
 
 
 def settlement(claim: Claim, status: str = "done", **columns: Any) -> Settlement:

@@ -26,6 +26,7 @@ from outlast._world import SystemWorld, instant
 from outlast.config import Config
 from outlast.errors import ConfigError, StoreError
 from tests.store.callers import KINDS, OPENERS, Caller, calling
+from tests.store.given import NODE
 
 SCHEMA = "jobs_of_mine"
 WORLD = SystemWorld()
@@ -41,10 +42,11 @@ def url(dialect: str, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[Store]:
-    """The engine's own store, on which nobody listens."""
+    """The engine's own store, on which nobody listens, and one node."""
     opened = open_store(Config(url=url, schema=SCHEMA), WORLD)
     await opened.schema.migrate() if opened.dialect == "postgres" else None
     await opened.open()
+    await opened.leases.register(NODE, "host", 1, 30.0)
     try:
         yield opened
     finally:
@@ -419,7 +421,7 @@ class listening:
 
 async def take(store: Store) -> list[Claim]:
     """Claims all there is."""
-    return await store.claims.take("mail", "node", ["send@1"], 1_000, 1.0)
+    return await store.claims.take("mail", NODE, ["send@1"], 1_000, 1.0)
 
 
 async def order(caller: Caller) -> None:

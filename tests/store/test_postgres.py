@@ -39,6 +39,7 @@ from outlast.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from tests.store.given import take_as
 
 Make = Callable[..., PostgresStore]
 WORLD = SystemWorld()
@@ -110,7 +111,7 @@ def new(**columns: Any) -> NewInstance:
 async def claimed(store: PostgresStore, count: int = 1) -> list[Settlement]:
     """Outcomes of rows that were just claimed, by id."""
     await store.instances.add([new() for _ in range(count)])
-    claims = await store.claims.take("q", "n", ["p@1"], count, 1.0)
+    claims = await take_as(store, "n", count, queue="q", known=["p@1"])
     assert len(claims) == count
     return [Settlement(claim.id, claim.epoch, "done", 0, "1") for claim in sorted(claims, key=lambda claim: claim.id)]
 
@@ -649,7 +650,7 @@ async def test_locked_rows_keep_nobody_waiting(store: PostgresStore, other: asyn
     async with other.transaction():
         await other.execute("SELECT FROM outlast.instances WHERE id = $1 OR status = 'scheduled' FOR UPDATE", held.id)
 
-        assert [claim.id for claim in await store.claims.take("q", "n", ["p@1"], 10, 1.0)] == [free.id]
+        assert [claim.id for claim in await take_as(store, "n", queue="q", known=["p@1"])] == [free.id]
         later_us = WORLD.wall_us() + 10**9
         due = await store.timers.promote(10, later_us)
         assert (due.promoted, due.next_s) == (0, None)

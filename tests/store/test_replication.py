@@ -18,6 +18,7 @@ from outlast._store.postgres.store import PostgresStore
 from outlast._world import SystemWorld
 from outlast.config import make_config
 from outlast.errors import StoreUnavailable
+from tests.store.given import take_as
 
 WORLD = SystemWorld()
 STATUS = "SELECT status FROM outlast.instances WHERE id = %s"
@@ -62,7 +63,7 @@ def new() -> NewInstance:
 async def claimed(store: PostgresStore) -> Settlement:
     """The outcome of a row that was just claimed."""
     await store.instances.add([new()])
-    (claim,) = await store.claims.take("q", "n", ["p@1"], 1, 1.0)
+    (claim,) = await take_as(store, "n", 1, queue="q", known=["p@1"])
     return Settlement(claim.id, claim.epoch, "done", 0, "1")
 
 

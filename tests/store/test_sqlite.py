@@ -654,6 +654,7 @@ async def main(url, node, count):
     world = SystemWorld()
     store = SqliteStore(Config(url=url), world)
     await store.open()
+    await store.leases.register(node, "host", 1, 30.0)
     for _ in range(count):
         await store.instances.add([NewInstance(world.new_id(), "p", 1, "default", 0, "run", "{}")])
         for claim in await store.claims.take("default", node, ["p@1"], 3, 5.0):

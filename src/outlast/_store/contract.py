@@ -116,7 +116,8 @@ class Claims(Protocol):
         fair_after: str | None = None,
     ) -> Taken:
         """Claims up to `limit` ready instances of a queue that is not paused, most urgent first. Those of them
-        that a limit does not let through become blocked again.
+        that a limit does not let through become blocked again. A node that is not registered, or was buried, gets
+        none: what it claimed would be taken away from it as from a dead one.
 
         `known` lists the programs this node can run, as "name@version". `grace_s` is added to a step's timeout
         before others may take the instance away. Those that more than `crashes_max` processes died over are left.

@@ -9,7 +9,7 @@ from outlast._kernel.states import FINAL, LIVE
 from outlast._model import Claim, Deed, Entry, Filter, Held, RateRow, Redo, Settlement, Stopped
 from outlast._store.contract import Store
 from tests.store.conftest import OpenStore
-from tests.store.given import NODE, Given, PinnedWorld, ids, settlement
+from tests.store.given import NODE, Given, PinnedWorld, ids, settlement, take_as
 from tests.store.outcomes import Post, again, ended, family, moved, parked, spawned, waiting
 
 UNKNOWN = "0190a2b3-0000-7000-8000-000000000000"
@@ -377,7 +377,7 @@ async def test_a_pause_outlives_the_store_and_holds_for_all(
     world.advance(3_601)
     await other.timers.promote(10)
 
-    assert list(await other.claims.take("default", "bob", ["greet@1"], 10, 5.0)) == []
+    assert list(await take_as(other, "bob")) == []
     row = await other.instances.get(id)
     assert row is not None
     assert row.paused_at is not None

@@ -7,10 +7,10 @@ import pytest
 
 from outlast._kernel.outcomes import Again, Failed, Finished, Moved, Outcome, Parked, Recorded
 from outlast._kernel.settle import recorded, settle
-from outlast._model import Claim, Entry
+from outlast._model import Claim, Entry, Reclaimed
 from outlast._store.contract import Store
 from tests.store.conftest import OpenStore
-from tests.store.given import NODE, Database, Given, PinnedWorld, ids, settlement
+from tests.store.given import NODE, Database, Given, PinnedWorld, ids, settlement, take_as
 
 OUTCOMES = ["done", "failed", "cancelled", "compensated", "compensation_failed", "quarantined", "ready", "scheduled"]
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
@@ -85,11 +85,11 @@ async def test_programs_that_the_node_does_not_know_are_left(given: Given, store
     newer = await given.one(version=2)
     known = await given.one()
 
-    taken = await store.claims.take("default", NODE, ["greet@1", "other@1", "send@2"], 10, 5.0)
+    taken = await take_as(store, NODE, known=["greet@1", "other@1", "send@2"])
 
     assert ids(taken) == [known]
     assert [await given.status(id) for id in (unknown, newer)] == ["ready", "ready"]
-    assert await store.claims.take("default", NODE, [], 10, 5.0) == []
+    assert await take_as(store, NODE, known=[]) == []
 
 
 async def test_unknown_programs_do_not_use_up_the_limit(given: Given) -> None:
@@ -117,11 +117,31 @@ async def test_nobody_takes_from_a_paused_queue(given: Given, store: Store) -> N
     assert len(await given.taken()) == 1
 
 
+@pytest.mark.parametrize("fair_key", [None, "a"])
+async def test_a_node_that_is_not_registered_gets_nothing(given: Given, store: Store, fair_key: str | None) -> None:
+    # Whatever it claimed would count as a crash: nobody knows that it lives.
+    await given.added(3, fair_key=fair_key)
+    await given.node()
+
+    async def take(count: int) -> list[str]:
+        return ids(await store.claims.take("default", NODE, ["greet@1"], count, 5.0))
+
+    assert len(await take(1)) == 1
+    await store.leases.bury(NODE, 0)
+
+    assert await take(10) == []
+    assert await store.leases.reclaim(10, 5) == Reclaimed(1, 0, ["default"])
+
+    await given.node("ben")
+    assert len(await store.claims.take("default", "ben", ["greet@1"], 10, 5.0)) == 3
+
+
 async def test_two_claimers_never_take_the_same(given: Given, open_store: OpenStore) -> None:
     added = await given.added(200)
     stores = [given.store, await open_store()]
 
     async def drain(store: Store, node: str) -> list[str]:
+        await given.node(node)
         found: list[str] = []
         while some := await store.claims.take("default", node, ["greet@1"], 7, 5.0):
             found += ids(some)
@@ -137,6 +157,7 @@ async def test_two_claimers_never_take_the_same(given: Given, open_store: OpenSt
 async def test_no_claim_begins_after_a_pause(given: Given, open_store: OpenStore) -> None:
     await given.added(50)
     other = await open_store()
+    await given.node("bob")
 
     async def claim_until_paused() -> int:
         count = 0
@@ -388,8 +409,8 @@ async def test_those_with_more_crashes_than_asked_for_are_left(given: Given, dat
     suspect, other = await given.one(), await given.one()
     database.query("UPDATE {instances} SET crashes = 2 WHERE id = ?", suspect)
 
-    taken = await store.claims.take("default", NODE, ["greet@1"], 10, 5.0, 1)
-    rest = await store.claims.take("default", NODE, ["greet@1"], 10, 5.0, 2)
+    taken = await take_as(store, NODE, crashes_max=1)
+    rest = await take_as(store, NODE, crashes_max=2)
 
     assert [claim.id for claim in taken] == [other]
     assert [(claim.id, claim.crashes) for claim in rest] == [(suspect, 2)]

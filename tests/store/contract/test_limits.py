@@ -20,6 +20,7 @@ DEATHS = 40
 
 
 async def take(store: Store, limit: int = 10, *, node: str = "n", queue: str = "default", **more: Any) -> Taken:
+    await store.leases.register(node, "host", 1, 30.0)
     return await store.claims.take(queue, node, KNOWN, limit, 5.0, **more)
 
 

@@ -50,7 +50,7 @@ class Claims:
         fair_after: str | None = None,
     ) -> Taken:
         desk = self._desk
-        wanted = {"queue": queue, "known": _json(known), "crashes_max": crashes_max}
+        wanted = {"queue": queue, "node": node, "known": _json(known), "crashes_max": crashes_max}
         probe, take, mark = desk.text("probe_ready"), desk.text("take"), desk.text("mark_taken")
 
         def has_work(connection: sqlite3.Connection) -> Any:

@@ -18,7 +18,7 @@ def take_fair(
 
     Looks at as many keys as it may claim rows, and of each at no more rows than its share, and as many again.
     """
-    keys = _keys(connection, desk, wanted["queue"], after, limit)
+    keys = _keys(connection, desk, wanted, after, limit)
     chosen: list[tuple[float, int, str]] = []
     for turn, key in enumerate(keys):
         values = {**wanted, "fair_key": key, "limit": 1 + 2 * limit // len(keys)}
@@ -31,12 +31,12 @@ def take_fair(
     return scalar(connection, desk.text("read_chosen"), {"ids": ids}), keys[chosen[-1][1]]
 
 
-def _keys(connection: sqlite3.Connection, desk: Desk, queue: str, after: str, limit: int) -> list[str]:
+def _keys(connection: sqlite3.Connection, desk: Desk, wanted: Mapping[str, Any], after: str, limit: int) -> list[str]:
     """Up to `limit` fair keys of which some are ready: those behind `after`, then those from the first up to it."""
     keys: list[str] = []
     last, wrapped = after, False
     while len(keys) < limit:
-        row = connection.execute(desk.text("next_fair"), {"queue": queue, "after": last}).fetchone()
+        row = connection.execute(desk.text("next_fair"), {**wanted, "after": last}).fetchone()
         if row is not None and (not wrapped or row[0] <= after):
             last = row[0]
             keys.append(last)

@@ -1,5 +1,6 @@
 -- name: take
--- takes: queue; node; known, an array of "program@version"; crashes_max; take_max; grace_s; now or null
+-- takes: queue; node, which must be in the table of nodes; known, an array of "program@version"; crashes_max; take_max;
+-- grace_s; now or null
 -- gives: the claims as they stand now, most urgent first, each with whether there are rows with a fair key, too; one row of
 -- nulls and this when there is no claim
 -- index: instances_ready, then the primary key; instances_fair
@@ -13,6 +14,7 @@ WITH taken AS (
     WHERE id = ANY (ARRAY(
             SELECT id FROM {schema}.instances
             WHERE NOT EXISTS (SELECT 1 FROM {schema}.queues WHERE name = :queue)
+                AND EXISTS (SELECT 1 FROM {schema}.nodes WHERE nodes.id = :node)
                 AND queue = :queue AND status = 'ready' AND fair_key IS NULL
                 AND program || '@' || version = ANY (:known::text[])
                 AND crashes <= :crashes_max::integer
@@ -42,6 +44,7 @@ WITH RECURSIVE ahead AS (
     (SELECT fair_key, 1 AS place FROM {schema}.instances
         WHERE queue = :queue AND status = 'ready' AND fair_key IS NOT NULL AND fair_key > :after::text
             AND NOT EXISTS (SELECT 1 FROM {schema}.queues WHERE name = :queue)
+            AND EXISTS (SELECT 1 FROM {schema}.nodes WHERE nodes.id = :node)
         ORDER BY fair_key LIMIT 1)
     UNION ALL
     SELECT n.fair_key, a.place + 1 FROM ahead AS a CROSS JOIN LATERAL (
@@ -54,6 +57,7 @@ WITH RECURSIVE ahead AS (
     (SELECT fair_key, 1 AS place FROM {schema}.instances
         WHERE queue = :queue AND status = 'ready' AND fair_key IS NOT NULL AND fair_key <= :after
             AND NOT EXISTS (SELECT 1 FROM {schema}.queues WHERE name = :queue)
+            AND EXISTS (SELECT 1 FROM {schema}.nodes WHERE nodes.id = :node)
         ORDER BY fair_key LIMIT 1)
     UNION ALL
     SELECT n.fair_key, b.place + 1 FROM behind AS b CROSS JOIN LATERAL (

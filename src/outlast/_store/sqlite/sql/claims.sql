@@ -7,7 +7,7 @@ SELECT 1 FROM {schema}_instances WHERE queue = :queue AND status = 'ready' AND f
 LIMIT 1;
 
 -- name: take
--- takes: queue; known, a JSON array of "program@version"; crashes_max; limit
+-- takes: queue; node, which must be in the table of nodes; known, a JSON array of "program@version"; crashes_max; limit
 -- gives: one JSON array of claims, as they will stand after mark_taken (epoch + 1); whether there are rows with a fair
 -- key, too
 -- index: instances_ready, instances_fair
@@ -24,17 +24,19 @@ FROM (
     WHERE queue = :queue AND status = 'ready' AND fair_key IS NULL
         AND program || '@' || version IN (SELECT value FROM json_each(:known)) AND crashes <= :crashes_max
         AND NOT EXISTS (SELECT 1 FROM {schema}_queues WHERE name = :queue)
+        AND EXISTS (SELECT 1 FROM {schema}_nodes WHERE {schema}_nodes.id = :node)
     ORDER BY priority, due_us, id
     LIMIT :limit
 );
 
 -- name: next_fair
--- takes: queue; after
+-- takes: queue; node, as for take; after
 -- gives: the next fair key of which some are ready
 -- index: instances_fair
 SELECT fair_key FROM {schema}_instances
 WHERE queue = :queue AND status = 'ready' AND fair_key IS NOT NULL AND fair_key > :after
     AND NOT EXISTS (SELECT 1 FROM {schema}_queues WHERE name = :queue)
+    AND EXISTS (SELECT 1 FROM {schema}_nodes WHERE id = :node)
 ORDER BY fair_key LIMIT 1;
 
 -- name: pick_fair
