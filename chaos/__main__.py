@@ -42,6 +42,7 @@ from chaos.scenarios import (
     power,
     rates,
     recoveries,
+    rolling,
     signals,
     soak,
     starvation,
@@ -100,6 +101,8 @@ SCENARIOS: dict[str, Callable[..., Report]] = {
     "impatience-postgres": partial(impatience.run, store="postgres"),
     "starvation-sqlite": partial(starvation.run, store="sqlite"),
     "starvation-postgres": partial(starvation.run, store="postgres"),
+    "rolling-sqlite": partial(rolling.run, store="sqlite"),
+    "rolling-postgres": partial(rolling.run, store="postgres"),
 }
 TIMED = ("soak-sqlite", "soak-postgres", "long-transaction-postgres")
 """Scenarios that last as long as `--minutes` says."""

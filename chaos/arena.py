@@ -117,11 +117,18 @@ class Arena:
         (self.folder / "budget.new").write_text(f"{jobs} end" if is_all else str(jobs))
         os.replace(self.folder / "budget.new", self.folder / purse)
 
-    def hire(self, *, concurrency: int = 20, engines: int = 1, queues: dict[str, int] | None = None) -> Member:
+    def hire(
+        self, *, concurrency: int = 20, engines: int = 1, queues: dict[str, int] | None = None, edition: int = 0
+    ) -> Member:
         """A process that works."""
-        queues = {"default": concurrency} if queues is None else queues
         return self._fork(
-            "worker", queues=queues, engines=engines, mutation=self.mutation, deaf=self.deaf, gauged=self.gauged
+            "worker",
+            queues={"default": concurrency} if queues is None else queues,
+            engines=engines,
+            mutation=self.mutation,
+            deaf=self.deaf,
+            gauged=self.gauged,
+            edition=edition,
         )
 
     def post(self, boxes: Sequence[int], mails: int, *, nap_s: tuple[float, float], heir_of: Sequence[str]) -> Member:

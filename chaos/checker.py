@@ -10,6 +10,7 @@ from chaos.families import torn_apart
 from chaos.history import Claim
 from chaos.journals import misremembered
 from chaos.mailbox import mislaid
+from chaos.outdated import too_new
 from chaos.pace import crowded, hasty
 from chaos.programs import JOBS
 from chaos.registers import out_of_line, undelivered, unrung
@@ -23,7 +24,18 @@ __all__ = ["Evidence", "check"]
 def check(evidence: Evidence) -> list[str]:
     """Every breach of a promise, as a sentence."""
     rules = (lost, wrong, counted, run_twice, committed_twice, stale, unexplained, buried_alive, troubled)
-    of_shapes = (out_of_order, mislaid, torn_apart, crowded, hasty, misremembered, out_of_line, undelivered, unrung)
+    of_shapes = (
+        out_of_order,
+        mislaid,
+        torn_apart,
+        crowded,
+        hasty,
+        misremembered,
+        out_of_line,
+        undelivered,
+        unrung,
+        too_new,
+    )
     return [sentence for rule in (*rules, *of_shapes) for sentence in rule(evidence)]
 
 

@@ -16,6 +16,7 @@ which is not read.
     fenced | buried                 this process doubts its lease | has lost it
     pause                           this process stops itself (SIGSTOP) before its next commit
     up                              the engine has started
+    edition <number>                which edition of the application the process is
     refused <id> <epoch> <size>     the database refused this outcome, in a batch of that size
     claimed <micros> <count>        a look for work took so long and found that many
     dialled                         a connection to the database was tried
@@ -202,6 +203,7 @@ class Story:
         dials_us: When it tried to connect.
         tasks: How many tasks it had, and when.
         held_us: From when until when it held the database's lock.
+        edition: Which edition of the application it is; 0: it knows of none.
         repeated: Claims that it ran, or whose outcome it saw acknowledged, twice.
         troubles: Errors that the engine did not expect.
     """
@@ -234,6 +236,7 @@ class Story:
     dials_us: list[int] = field(default_factory=list)
     tasks: list[tuple[int, int]] = field(default_factory=list)
     held_us: list[tuple[int, int]] = field(default_factory=list)
+    edition: int = 0
     repeated: list[tuple[str, Claim]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     _open: dict[Claim, Leg] = field(default_factory=dict, repr=False)
@@ -286,6 +289,8 @@ class Story:
                 self.lost_us.append(at_us)
             case "pause":
                 self.pauses_us.append(at_us)
+            case "edition":
+                self.edition = int(fields[0])
             case "up":
                 self.ups_us.append(at_us)
             case "refused":

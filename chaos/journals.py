@@ -27,7 +27,7 @@ def misremembered(evidence: Evidence) -> Iterator[str]:
     marks = evidence.marks()
     for row in evidence.rows.values():
         notes, told = journal.get(row.id, {}), marks.get(row.id, ())
-        if row.program in ("trip", "parcel"):
+        if row.program in ("trip", "parcel", "visit"):
             yield from _again(row.id, told)
             yield from _kept(row.id, told, notes)
             yield from _unrecorded(evidence, row, told)

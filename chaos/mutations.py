@@ -303,6 +303,22 @@ def no_sync(engine: Engine) -> None:
     writer._connect = connect_lazily
 
 
+def any_version(engine: Engine) -> None:
+    """What is newer than the process is run by the code that it has."""
+    claims: Any = engine._store.claims
+    take = claims.take
+
+    async def take_newer(queue: str, node: str, known: Sequence[str], *values: Any) -> Any:
+        names = {text.partition("@")[0] for text in known}
+        found = await take(queue, node, sorted({*known, *(f"{name}@2" for name in names)}), *values)
+        for place, claim in enumerate(found):
+            if f"{claim.program}@{claim.version}" not in known:
+                found[place] = structs.replace(claim, version=1)
+        return found
+
+    claims.take = take_newer
+
+
 MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "no-fence": no_fence,
     "bury-at-once": bury_at_once,
@@ -325,4 +341,5 @@ MUTATIONS: dict[str, Callable[[Engine], None]] = {
     "local-commit": local_commit,
     "wall-clock": wall_clock,
     "no-sync": no_sync,
+    "any-version": any_version,
 }

@@ -25,7 +25,7 @@ class NoPlace(Exception):
 
 _COLUMNS = (
     "id, program, status, state, result, attempt, crashes, epoch, commits, commit_epoch, parent, child, awaits,"
-    " concurrency_key"
+    " concurrency_key, version"
 )
 _MAIL = "SELECT instance, name, payload, consumed_{at} IS NOT NULL FROM {signals}"
 _JOURNAL = "SELECT instance, key, status, number, attempt, value FROM {journal}"
@@ -67,6 +67,7 @@ class Row(NamedTuple):
     child: int = 0
     awaits: str | None = None
     concurrency_key: str | None = None
+    version: int = 1
 
 
 class Mail(NamedTuple):

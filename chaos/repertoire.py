@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from chaos import trips
+from chaos.editions import STOPS
 from chaos.machines import CHAIN, CHILD_BASE, Box, Chain, Family
 from chaos.programs import FAILURES, JOBS, answer
 from outlast._kernel.program import Program
@@ -64,8 +65,10 @@ def commits_of(name: str) -> int | None:
     match name:
         case "chain":
             return len(CHAIN)
-        case "box" | "trip" | "parcel":
+        case "box" | "trip" | "parcel" | "visit":
             return None
+        case "tour":
+            return STOPS
         case "family":
             return 2
         case "die":

@@ -20,6 +20,8 @@ from chaos import programs, repertoire
 from chaos.callers import Callers
 from chaos.cells import Cell
 from chaos.cells import watch as watch_rings
+from chaos.editions import EDITIONS
+from chaos.editions import new as new_of
 from chaos.gauges import deafen, gauge
 from chaos.history import History, now_us
 from chaos.machines import box_key, new_box
@@ -64,6 +66,7 @@ class Order(msgspec.Struct):
         cells: Of a worker or a caller: how many objects there are to call.
         calls: How many it makes at the same time, until there is the file `budget`; 0: none.
         place: Its place among all processes.
+        edition: Of a worker or a feeder: which edition of the application it is; 0: one that knows of none.
         clock: The file that its wall clock follows; empty: the machine's clock.
     """
 
@@ -92,6 +95,7 @@ class Order(msgspec.Struct):
     cells: int = 0
     calls: int = 0
     place: int = 0
+    edition: int = 0
     clock: str = ""
 
     @property
@@ -103,7 +107,8 @@ class Order(msgspec.Struct):
 async def work(order: Order) -> None:
     """Runs jobs until SIGTERM."""
     history = History(order.history)
-    for program in repertoire.PROGRAMS.values():
+    history.write("edition", order.edition)
+    for program in (*repertoire.PROGRAMS.values(), *EDITIONS[order.edition]):
         programs.watch(program, history)
     if order.cells:
         await _keep(order, history, _watched_engine(order, history))
@@ -168,7 +173,8 @@ async def _run_one(order: Order, history: History) -> None:
 
 
 def _watched_engine(order: Order, history: History) -> Engine:
-    engine = Engine(order.url, programs=repertoire.PROGRAMS.values(), **order.options)
+    known = (*repertoire.PROGRAMS.values(), *EDITIONS[order.edition])
+    engine = Engine(order.url, programs=known, **order.options)
     engine.events.listen(_Listener(history))
     if order.mutation is not None:
         MUTATIONS[order.mutation](engine)
@@ -302,6 +308,7 @@ async def feed(order: Order) -> None:
         deafen(engine)
     async with engine:
         history.write("up")
+        history.write("edition", order.edition)
         while made < order.jobs:
             allowed, is_all = _allowed(order)
             count = min(chunk, allowed - made)
@@ -349,7 +356,9 @@ async def _start(engine: Engine, order: Order, dice: Random, numbers: Sequence[i
         if order.rates:
             options |= {"rate_limit": _limit(dice, order.rates), "weight": dice.choice((1, 1, 2))}
         starts = [
-            repertoire.new(name, n=n, nap_s=nap_s, size=order.size)
+            new_of(order.edition, name, n=n, nap_s=nap_s)
+            if order.edition
+            else repertoire.new(name, n=n, nap_s=nap_s, size=order.size)
             for name, n, nap_s in zip(names, numbers, naps_s, strict=True)
         ]
         handles = await engine.start_many(starts, **options)

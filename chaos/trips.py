@@ -53,7 +53,7 @@ class LostInTransit(Exception):
 
 
 @contextmanager
-def _marked() -> Iterator[list[int]]:
+def marked() -> Iterator[list[int]]:
     """A step writes down that its code begins and ends. Gives what it returns: its trip's claim, by number."""
     here, doing = HERE.get(), DOING.get()
     if here is None or doing is None:
@@ -68,7 +68,7 @@ def _marked() -> Iterator[list[int]]:
 
 def _undo(name: str) -> Callable[..., Any]:
     async def undo(nap_s: float, result: list[int]) -> list[int]:
-        with _marked() as mine:
+        with marked() as mine:
             await asyncio.sleep(nap_s)
             return [*mine, *result]
 
@@ -79,7 +79,7 @@ def _undo(name: str) -> Callable[..., Any]:
 @step(compensate=_undo("release"))
 async def reserve(nap_s: float) -> list[int]:
     """Begins."""
-    with _marked() as mine:
+    with marked() as mine:
         await asyncio.sleep(nap_s)
         return mine
 
@@ -87,7 +87,7 @@ async def reserve(nap_s: float) -> list[int]:
 @step(compensate=_undo("refund"))
 def charge(nap_s: float) -> list[int]:
     """Runs on a thread."""
-    with _marked() as mine:
+    with marked() as mine:
         time.sleep(nap_s)
         return mine
 
@@ -95,7 +95,7 @@ def charge(nap_s: float) -> list[int]:
 @step(compensate=_undo("unpack"))
 async def pack(nap_s: float) -> list[int]:
     """The left branch's first."""
-    with _marked() as mine:
+    with marked() as mine:
         await asyncio.sleep(nap_s)
         return mine
 
@@ -103,7 +103,7 @@ async def pack(nap_s: float) -> list[int]:
 @step
 async def label(nap_s: float, fails: bool) -> list[int]:
     """Fails, in some trips, while the other branch runs."""
-    with _marked() as mine:
+    with marked() as mine:
         await asyncio.sleep(nap_s)
         if fails:
             raise LostInTransit("label")
@@ -113,7 +113,7 @@ async def label(nap_s: float, fails: bool) -> list[int]:
 @step(compensate=_undo("retract"))
 async def inform(nap_s: float) -> list[int]:
     """The right branch's first."""
-    with _marked() as mine:
+    with marked() as mine:
         await asyncio.sleep(nap_s)
         return mine
 
@@ -121,7 +121,7 @@ async def inform(nap_s: float) -> list[int]:
 @step(max_attempts=2, backoff=backoff.constant(0.02))
 async def weigh(nap_s: float) -> list[int]:
     """Always fails at first."""
-    with _marked() as mine:
+    with marked() as mine:
         await asyncio.sleep(nap_s)
         if (DOING.get() or ("", 0))[1] == 0:
             raise RuntimeError("the first attempt always fails")
@@ -131,7 +131,7 @@ async def weigh(nap_s: float) -> list[int]:
 @step
 async def ship(nap_s: float, told: list[list[int]], fails: bool) -> list[list[int]]:
     """Ends the trip, or fails when all is done. Gives back what the others returned, too."""
-    with _marked() as mine:
+    with marked() as mine:
         await asyncio.sleep(nap_s)
         if fails:
             raise LostInTransit("ship")
@@ -141,7 +141,7 @@ async def ship(nap_s: float, told: list[list[int]], fails: bool) -> list[list[in
 @step
 async def carry(nap_s: float) -> list[int]:
     """A parcel's only step."""
-    with _marked() as mine:
+    with marked() as mine:
         await asyncio.sleep(nap_s)
         return mine
 

@@ -167,8 +167,10 @@ ROWS: Final = (
     Row(
         "R20",
         "Rolling deployment",
-        "the last release and this one together, 100 restarts, a migration between: nothing lost",
-        elsewhere="there is no release yet to roll from",
+        "two editions of an application side by side, 10,000 instances in flight, 100 restarts, some of them back to "
+        "the old one: nothing lost, nothing fails for its version. Not shown: two releases of Outlast and a migration "
+        "between them, as there is no release yet to roll from",
+        _both("rolling"),
     ),
     Row(
         "R21",

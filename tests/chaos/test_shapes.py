@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from chaos.checker import check
+from chaos.editions import STOPS
 from chaos.evidence import Evidence
 from chaos.faults import Fault
 from chaos.history import Event, Story
@@ -201,3 +202,41 @@ def test_a_parent_that_was_woken_twice_is_named() -> None:
     found = verdict(told("ann", *SPAWN, *CHILDREN, *JOIN, *again), rows=[family(), child(0), child(1)])
 
     assert "doubled: f was woken 2 times, in claims [2, 3]" in found
+
+
+def tour(version: int, *, commits: int = STOPS) -> Row:
+    """A tour that has ended well, of this version in the end."""
+    return row("t", "tour", {"n": 3}, answer(3), epoch=2, commits=commits, commit_epoch=2, version=version)
+
+
+def run_of(edition: int, epoch: int, status: str, *, at: int) -> list[str]:
+    """What a process of an edition writes that runs a step of tour `t` in this claim."""
+    claim = f"t {epoch}"
+    return [
+        f"0 edition {edition}",
+        f"{at} run {claim} travel",
+        f"{at} end {claim}",
+        f"{at + 1} commit {claim} {status}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("begun_by", "editions", "version", "complaint"),
+    [
+        (1, (1, 2), 2, ""),
+        (1, (1, 1), 1, ""),
+        (2, (2, 2), 2, ""),
+        (1, (2, 1), 2, "which edition 2 has upgraded"),
+        (2, (1, 2), 2, "which edition 2 has started"),
+    ],
+)
+def test_an_old_process_that_runs_what_is_newer_is_named(
+    begun_by: int, editions: tuple[int, int], version: int, complaint: str
+) -> None:
+    feeder = told("feeder", f"0 edition {begun_by}", "1 start t tour 3")
+    first = told("ann", *run_of(editions[0], 1, "ready", at=10))
+    second = told("bob", *run_of(editions[1], 2, "done", at=20))
+
+    said = verdict(feeder, first, second, rows=[tour(version)])
+
+    assert said == [] if not complaint else [each for each in said if complaint in each] == said != []
