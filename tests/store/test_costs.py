@@ -9,7 +9,7 @@ import pytest
 
 from outlast._model import AlarmMove, Answer
 from tests.store.contract.test_schedules import a_schedule
-from tests.store.given import NODE, Given, settlement
+from tests.store.given import KNOWN, NODE, Given, settlement
 from tests.store.outcomes import Post, ended, parked, spawned
 from tests.store.owners import BOB, TYPE, Owners, after, alarm, commit, wanted
 
@@ -128,11 +128,11 @@ async def test_a_life_costs_the_same_for_few_and_for_many(given: Given, cost: Me
     await cost("add", lambda: store.instances.add(rows))
     tagged = [given.new(queue="other", tags='{"region":"eu","tier":"gold"}') for _ in range(count)]
     await cost("add, tagged", lambda: store.instances.add(tagged))
-    claims = await cost("claim", lambda: given.taken())
+    claims = await cost("claim", lambda: store.claims.take("default", NODE, KNOWN, 1_000, 5.0))
     assert len(claims) == count
     await cost("report", lambda: store.claims.report([(claim.id, 1, 0.5, "") for claim in claims]))
     await cost("release", lambda: store.claims.release([(claim.id, 1) for claim in claims]))
-    claims = await cost("claim", lambda: given.taken())
+    claims = await cost("claim", lambda: store.claims.take("default", NODE, KNOWN, 1_000, 5.0))
     await cost("commit", lambda: store.claims.commit([settlement(claim) for claim in claims]))
     await cost("ended", lambda: store.instances.ended([row.id for row in rows]))
     deleted = await cost("prune", lambda: store.upkeep.prune(1_000, given.world.wall_us() + 10**9))
@@ -168,7 +168,7 @@ async def test_looking_in_vain_costs_one_statement(given: Given, cost: Meter) ->
     store = given.store
     await given.node()
 
-    assert await cost("claim, nothing there", lambda: given.taken()) == []
+    assert await cost("claim, nothing there", lambda: store.claims.take("default", NODE, KNOWN, 1_000, 5.0)) == []
     await cost("promote, nothing due", lambda: store.timers.promote(100))
     await cost("reclaim, nothing lost", lambda: store.leases.reclaim(100, 5))
     await cost("prune, nothing expired", lambda: store.upkeep.prune(100))
