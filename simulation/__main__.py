@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
-import multiprocessing
 import os
-import signal
 import sqlite3
 import sys
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from chaos.record import lines
 from chaos.report import versions
-from simulation.total import Total
+from simulation.apart import judged
+from simulation.total import Total, Verdict
 from simulation.trial import WORKLOADS, run
 
 
@@ -81,18 +82,10 @@ def _record(chosen: argparse.Namespace, total: Total) -> None:
 
 def _simulate(chosen: argparse.Namespace, names: tuple[str, ...] | None) -> Total:
     total, started = Total(), time.monotonic()
-    here = multiprocessing.get_context("fork")
-    verdicts: Any = here.SimpleQueue()
-    workers = [here.Process(target=_work, args=(chosen, names, place, verdicts)) for place in range(chosen.jobs)]
-    for worker in workers:
-        worker.start()
-    left = len(workers)
+    logging.disable(logging.CRITICAL)  # outages by the thousand.
+    verdicts = judged(_seeds(chosen, started), partial(_judge, chosen, names), chosen.jobs)
     try:
-        while left:
-            verdict = verdicts.get()
-            if verdict is None:
-                left -= 1
-                continue
+        for verdict in verdicts:
             total.add(verdict)
             if chosen.hashes:
                 print(verdict.seed, verdict.digest, flush=True)
@@ -103,28 +96,29 @@ def _simulate(chosen: argparse.Namespace, names: tuple[str, ...] | None) -> Tota
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
     finally:
-        for worker in workers:
-            worker.kill()
-            worker.join()
+        verdicts.close()
     total.real_s = time.monotonic() - started
     return total
 
 
-def _work(chosen: argparse.Namespace, names: tuple[str, ...] | None, place: int, verdicts: Any) -> None:
-    logging.disable(logging.CRITICAL)  # outages by the thousand.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then says how far it came.
-    started, seed = time.monotonic(), chosen.seed + place
-    while seed < chosen.seed + chosen.seeds if chosen.seconds is None else time.monotonic() - started < chosen.seconds:
-        verdict = run(seed, names, storm=chosen.storm)
-        if (
-            chosen.twice
-            and not verdict.violations
-            and (again := run(seed, names, storm=chosen.storm).digest) != verdict.digest
-        ):
-            verdict.violations.append(f"the same seed gave another history: {verdict.digest}, then {again}")
-        verdicts.put(verdict)
-        seed += chosen.jobs
-    verdicts.put(None)
+def _seeds(chosen: argparse.Namespace, started: float) -> Iterator[int]:
+    for seed in itertools.count(chosen.seed):
+        if chosen.seconds is not None and time.monotonic() - started > chosen.seconds:
+            return
+        if chosen.seconds is None and seed >= chosen.seed + chosen.seeds:
+            return
+        yield seed
+
+
+def _judge(chosen: argparse.Namespace, names: tuple[str, ...] | None, seed: int) -> Verdict:
+    """In a process that ends after it."""
+    if not chosen.twice:
+        return run(seed, names, storm=chosen.storm, tidy=False)
+    verdict = run(seed, names, storm=chosen.storm)
+    again = run(seed, names, storm=chosen.storm, tidy=False).digest
+    if not verdict.violations and again != verdict.digest:
+        verdict.violations.append(f"the same seed gave another history: {verdict.digest}, then {again}")
+    return verdict
 
 
 if __name__ == "__main__":

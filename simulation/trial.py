@@ -41,6 +41,8 @@ FAULTS_S: Final = 15.0
 """Virtual seconds of faults."""
 STORM_S: Final = 6.0
 """The same, where they come by the hundred a second."""
+STORM_LEASE_S: Final = 0.7
+"""A lease in a storm: short, so that some of the many dead are buried while it lasts."""
 CALM_S: Final = 240.0
 """When faults are over, everything must have ended within so many virtual seconds."""
 
@@ -62,11 +64,12 @@ class Trial:
         chosen = names or tuple(sorted(dice.sample(sorted(WORKLOADS), dice.choice((1, 1, 2, 3)))))
         self.verdict.workloads = chosen
         slots = {key: count for name in chosen for key, count in WORKLOADS[name].slots.items()}
-        self.referee = Referee(self.universe, self.database, slots, OPTIONS["lease"])
+        lease_s: float = STORM_LEASE_S if storm else OPTIONS["lease"]
+        self.referee = Referee(self.universe, self.database, slots, lease_s)
         self.cluster = Cluster(self.universe, self.database, random.Random(dice.getrandbits(60)))
         rates = {name: rate for workload in chosen for name, rate in WORKLOADS[workload].rates.items()}
         # Few residents, so that code is thrown out of the memory, and comes back.
-        self._options: dict[str, Any] = {"residents_max": dice.choice((0, 2, 1000))}
+        self._options: dict[str, Any] = {"lease": lease_s, "residents_max": dice.choice((0, 2, 1000))}
         self._options |= {"concurrency_limits": slots} if slots else {}
         self._options |= {"rate_limits": rates} if rates else {}
         self.scene = Scene(self.universe, self.cluster, self.referee, random.Random(dice.getrandbits(60)))
@@ -121,7 +124,9 @@ class Trial:
             for name in WORKERS[1:]:
                 self._boot(name)
             for workload in self.workloads:
-                client = self.cluster.start(f"client-{type(workload).__name__}", workload.programs, queues={})
+                client = self.cluster.start(
+                    f"client-{type(workload).__name__}", workload.programs, queues={}, lease=self._options["lease"]
+                )
                 client.spawn_open(partial(self._act, workload))
             self.nemesis.begin()
             universe.run(lambda: bool(referee.violations), limit_s=STORM_S if verdict.storm else FAULTS_S)
@@ -149,23 +154,33 @@ def _words(violation: str) -> list[str]:
     return [word.strip("(),.:") for word in violation.split() if len(word) > 8]
 
 
-def run(seed: int, names: tuple[str, ...] | None = None, *, storm: bool = False) -> Verdict:
-    """Runs one seed, cleanly."""
+_left: list[Trial] = []
+
+
+def run(seed: int, names: tuple[str, ...] | None = None, *, storm: bool = False, tidy: bool = True) -> Verdict:
+    """Runs one seed, cleanly.
+
+    `tidy`: what it leaves in memory is cleared away. Else its process has to end with it, by `os._exit`.
+    """
     former = sys.unraisablehook
     gc.freeze()  # what was there before need not be looked at each time.
     gc.disable()  # a dead process's coroutines must not be closed while others run.
     try:
         trial = Trial(seed, names, storm=storm)
         verdict = trial.run()
+        if not tidy:
+            _left.append(trial)
         del trial
         del Scene.now
         # They are closed now, all at once; what their `finally` says of loops that run no more is of no interest, nor
         # that some had not begun.
         sys.unraisablehook = lambda error: None
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
-            gc.collect()
+        if tidy:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
+                gc.collect()
     finally:
-        sys.unraisablehook = former
-        gc.enable()
+        if tidy:
+            sys.unraisablehook = former
+            gc.enable()
     return verdict
