@@ -261,7 +261,7 @@ BUGS: Final = (
         COMMITTER,
         "        self._answers[settlement.id, settlement.epoch] = future\n        self.put(settlement, queue, program)",
         "        future.set_result(True)\n        self.put(settlement, queue, program)",
-        (suite("tests/engine/test_machines.py::test_the_step_before_is_committed_while_the_next_one_runs"),),
+        (suite("tests/engine/test_machines.py::test_a_step_begins_only_when_the_one_before_it_is_committed"),),
     ),
     Bug(
         "shutdown-drops-claims",

@@ -282,6 +282,31 @@ async def test_the_step_before_is_committed_while_the_next_one_runs(engine: Engi
     assert await handle.result(SOON_S) == ["start", "wait"]
 
 
+async def test_a_step_begins_only_when_the_one_before_it_is_committed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    GATE.update(begun=asyncio.Event(), go=asyncio.Event())
+    sent, let_go = asyncio.Event(), asyncio.Event()
+    commit = engine._store.claims.commit
+
+    async def held_up(batch: Any) -> Any:
+        sent.set()
+        await let_go.wait()
+        return await commit(batch)
+
+    monkeypatch.setattr(engine._store.claims, "commit", held_up)
+    GATE["go"].set()
+    handle = await engine.start(Gated())
+    await asyncio.wait_for(sent.wait(), SOON_S)
+    for _ in range(50):  # all that could run does.
+        await asyncio.sleep(0)
+
+    assert not GATE["begun"].is_set()
+
+    let_go.set()
+    assert await handle.result(SOON_S) == ["start", "wait"]
+
+
 async def test_a_drained_machine_runs_its_unfinished_step_again_elsewhere(engines: Engines) -> None:
     GATE.update(begun=asyncio.Event(), go=asyncio.Event())
     first = await engines.open(drain_timeout=0.0)
