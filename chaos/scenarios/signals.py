@@ -23,6 +23,8 @@ WORKERS: Final = 4
 SENDERS: Final = 2
 SENDER_EVERY: Final = 3
 """Every third kill is that of a sender."""
+SENDING_S: Final = 600.0
+"""How long all sending may take: a busy machine may need minutes for its thousands."""
 NAP_S: Final = (0.0, 0.02)
 """How long a box reads; also how long a sender waits between two signals to one box."""
 
@@ -47,7 +49,7 @@ def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Re
                 arena.strike()
                 arena.hire()
         for post in posts:
-            arena.await_exit(post.member, timeout_s=120.0)
+            arena.await_exit(post.member, timeout_s=SENDING_S)
         arena.finish(feeder, patience_s=180.0)
         sent = [answer for watch in arena.watches.values() for _, answer in watch.look().sent.values()]
         arena.more["signals"] = ", ".join(f"{sent.count(answer):,} {answer}" for answer in sorted(set(sent)))
