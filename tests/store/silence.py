@@ -7,6 +7,7 @@ long it took to notice, what was said, whether it works when the link is there a
 """
 
 import asyncio
+import contextlib
 import json
 import socket
 import sys
@@ -60,13 +61,13 @@ async def notice(url: str, kind: str) -> dict[str, Any]:
             said = str(error)
         lasted_s = time.monotonic() - cut_at
         island.set_link(up=True)
-        for _ in range(10):  # other connections of its may have to notice, too.
-            try:
-                again = (await lane.read("SELECT 7", ()))[0][0]
-                break
-            except StoreUnavailable:
-                continue
-        return {"lasted_s": lasted_s, "said": said, "again": again, "told": heard}
+
+        async def answer() -> Any:
+            with contextlib.suppress(StoreUnavailable):  # other connections of its may have to notice, too.
+                return await lane.read("SELECT 7", ())
+
+        again = await eventually_async(answer, timeout=30.0, what="an answer once the link is there again")
+        return {"lasted_s": lasted_s, "said": said, "again": again[0][0], "told": heard}
     finally:
         await store.close()
 
