@@ -46,19 +46,17 @@ class OldTour(Machine, name="tour", initial="travel", retention=None):
 
 
 class Tour(Machine, name="tour", version=2, initial="travel", retention=None):
-    """The same; it writes its stops down by name, and how many of them the first edition had seen."""
+    """The same; it writes its stops down by name."""
 
     n: int
     nap_s: float
     names: list[str] = field(default_factory=list)
-    before: int = 0
 
     @upgrade(from_version=1)
     @staticmethod
     def names_for_numbers(old: dict[str, Any]) -> dict[str, Any]:
         """What an instance of the first edition has seen."""
-        names = [f"stop {number}" for number in old["trail"]]
-        return {"n": old["n"], "nap_s": old["nap_s"], "names": names, "before": len(names)}
+        return {"n": old["n"], "nap_s": old["nap_s"], "names": [f"stop {number}" for number in old["trail"]]}
 
     @step
     async def travel(self, ctx: StepContext) -> Next | Done:

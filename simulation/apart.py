@@ -39,20 +39,26 @@ def judged(seeds: Iterator[int], judge: Judge, jobs: int) -> Generator[Verdict, 
             for ear in wait(list(running)):
                 assert isinstance(ear, Connection)
                 process, seed = running[ear]
-                try:
-                    verdict: Verdict = ear.recv()
-                except EOFError:
-                    process.join()
-                    verdict = Verdict(seed, violations=[f"its process ended with {process.exitcode}, without a word"])
+                verdict = _heard(ear)
                 process.join()
                 ear.close()
                 del running[ear]
                 begin()
+                if verdict is None:
+                    verdict = Verdict(seed, violations=[f"its process ended with {process.exitcode}, without a word"])
                 yield verdict
     finally:
         for process, _ in running.values():
             process.kill()
             process.join()
+
+
+def _heard(ear: Connection) -> Verdict | None:
+    try:
+        verdict: Verdict = ear.recv()
+    except EOFError:
+        return None
+    return verdict
 
 
 def _tell(judge: Judge, seed: int, mouth: Connection) -> None:

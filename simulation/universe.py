@@ -51,11 +51,7 @@ class ProcessLoop(asyncio.BaseEventLoop):
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
         handle = asyncio.Handle(callback, args, self, context)
-        if not self.is_dead:  # as `due` does: half of all time goes by here.
-            self._ready.append(handle)  # type: ignore[attr-defined]
-            if not self.is_lively:
-                self.is_lively = True
-                self.universe.lively.append(self)
+        self.due(handle)
         return handle
 
     call_soon_threadsafe = call_soon  # type: ignore[assignment]
