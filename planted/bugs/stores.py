@@ -8,6 +8,7 @@ from planted.bug import Bug, contract, suite
 
 CLAIMS: Final = "_store/postgres/sql/claims.sql"
 WRITER: Final = "_store/sqlite/writer.py"
+LINK: Final = "_store/sqlite/link.py"
 
 BUGS: Final = (
     Bug(
@@ -15,9 +16,49 @@ BUGS: Final = (
         "A transaction on SQLite begins by reading, and meets a writer when it wants to write.",
         "H1",
         WRITER,
-        'self._patiently(connection.execute, "BEGIN IMMEDIATE")',
-        'self._patiently(connection.execute, "BEGIN")',
+        'connection.execute("BEGIN IMMEDIATE")',
+        'connection.execute("BEGIN")',
         (suite("tests/store/test_sqlite.py::test_processes_share_one_new_file_without_a_busy_error"),),
+    ),
+    Bug(
+        "a-file-opened-beside-its-locks",
+        "A second engine of a process opens the database's file and closes it: the first one's locks on it are gone.",
+        "H9",
+        "_store/sqlite/store.py",
+        "os.O_CREAT | os.O_EXCL | os.O_RDWR",
+        "os.O_CREAT | os.O_RDWR",
+        (suite("tests/store/test_sqlite.py::test_engines_of_one_process_do_not_drop_each_others_locks"),),
+    ),
+    Bug(
+        "a-log-that-went-away-unnoticed",
+        "What was written to a log that somebody has removed meanwhile is acknowledged.",
+        "H10",
+        WRITER,
+        "answers += self._seen(self._transact(writes))",
+        "answers += self._transact(writes)",
+        (
+            suite(
+                "tests/store/test_sqlite.py::test_what_is_written_to_a_log_that_goes_away_meanwhile_is_not_acknowledged"
+            ),
+        ),
+    ),
+    Bug(
+        "connections-open-across-a-fork",
+        "A child inherits SQLite's table of open files, and takes no locks where its parent had them.",
+        "H9",
+        LINK,
+        "if not self._in_memory:",
+        "if self._in_memory:",
+        (suite("tests/store/test_forks.py::test_what_a_forked_child_commits_stays_when_its_parent_closes"),),
+    ),
+    Bug(
+        "a-fork-amid-sqlite",
+        "A process is forked while a thread of it is inside SQLite, whose mutexes stay locked in the child.",
+        "P10",
+        LINK,
+        'must not inherit."""\n        self._lock.acquire()',
+        'must not inherit."""\n        self._lock.acquire(blocking=False)',
+        (suite("tests/store/test_forks.py::test_a_fork_waits_until_a_thread_is_outside_of_sqlite"),),
     ),
     Bug(
         "half-a-failed-group-committed",

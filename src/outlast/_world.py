@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import platform
 import random
+import threading
 import time
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -86,6 +88,17 @@ def host_name() -> str:
 def process_id() -> int:
     """This process's number, for people to read and to notice a fork."""
     return os.getpid()
+
+
+def lock_across_forks() -> AbstractContextManager[object]:
+    """A lock for a module that a fork waits for: a child never finds it held by a thread that it does not have.
+
+    For what is held for moments, by who waits for nothing else meanwhile.
+    """
+    lock = threading.RLock()  # reentrant, for a signal's handler that forks while its thread is inside.
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    return lock
 
 
 def instant(us: int) -> datetime:

@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 import stat
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -291,6 +292,45 @@ async def test_a_file_that_was_taken_away_is_used_no_more(
     await asyncio.to_thread(renewer.close)
 
 
+async def test_a_log_that_was_taken_away_is_used_no_more(store: SqliteStore, given: Given, path: Path) -> None:
+    log = path.with_name(path.name + "-wal")
+    aside = path.with_name("aside.db-wal")
+    log.rename(aside)
+
+    with pytest.raises(StoreUnavailable, match=r"outlast\.db-wal"):
+        await given.added()
+
+    aside.replace(log)
+    await given.added()
+
+
+async def test_what_is_written_to_a_log_that_goes_away_meanwhile_is_not_acknowledged(
+    store: SqliteStore, path: Path
+) -> None:
+    def write(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO outlast_queues (name, paused_us) VALUES ('mail', 0)")
+        path.with_name(path.name + "-wal").unlink()  # as another process does that believes to be alone.
+
+    with pytest.raises(StoreUnavailable, match=r"outlast\.db-wal"):
+        await store._writer.write(write)
+
+
+async def test_engines_of_one_process_do_not_drop_each_others_locks(open_store: Open, path: Path) -> None:
+    """The next process that came and went would remove the log of those without a lock."""
+    store = await open_store()
+    await open_store()
+
+    def totals() -> str:
+        text = (
+            f"import sqlite3; print(sqlite3.connect({str(path)!r}).execute('SELECT * FROM outlast_queues').fetchall())"
+        )
+        return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout.strip()
+
+    assert await asyncio.to_thread(totals) == "[]"
+    await store.queues.pause("mail")
+    assert "mail" in await asyncio.to_thread(totals)
+
+
 async def test_tables_of_a_later_release_are_refused(open_store: Open, path: Path) -> None:
     await (await open_store()).close()
     with another_process(path) as connection:
@@ -513,6 +553,7 @@ async def test_a_journal_that_is_no_log_is_a_problem(store: SqliteStore) -> None
     await store._reader.close()
     await store._writer.read(lambda connection: connection.execute("PRAGMA journal_mode = DELETE").fetchone())
     store._reader = store.upkeep._desk.reader = store._writer
+    del store._writer._files[store._writer._wal]  # as where the file system has no place for a log.
 
     assert ("problem", "journal") in [finding[:2] for finding in await store.upkeep.findings()]
 
@@ -616,7 +657,7 @@ async def test_an_ear_hears_only_what_others_commit(open_store: Open, given: Giv
     heard.clear()
 
     await listener.queues.pause("mail")
-    await listener._writer.read(listener._writer._look)
+    await listener._writer.read(lambda connection: listener._writer._look())
     await asyncio.sleep(0)
     assert not heard.is_set()
 

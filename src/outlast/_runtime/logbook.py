@@ -22,7 +22,7 @@ from outlast._runtime.patience import TRANSIENT
 from outlast._runtime.rounds import Rounds
 from outlast._runtime.run import Run
 from outlast._store.contract import Logs
-from outlast._world import World
+from outlast._world import World, lock_across_forks
 from outlast.config import Config
 
 EVERY_S: Final = 0.25
@@ -31,7 +31,7 @@ BATCH_MAX: Final = 500
 """Lines that share one transaction."""
 BUFFER_MAX: Final = 10_000
 """Lines that wait to be written; beyond, the oldest are dropped."""
-_counting: Final = threading.Lock()
+_counting: Final = lock_across_forks()
 _LEVEL_MAX: Final = 2**31 - 1
 _KNOWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record carries: all else came with `extra`."""

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from outlast._runtime.run import CURRENT, Scribe
+from outlast._world import lock_across_forks
 
 _handed_on: Final = logging.Logger.callHandlers
-_lock: Final = threading.Lock()
+_lock: Final = lock_across_forks()
 _scribes: Final[set[Scribe]] = set()
 
 

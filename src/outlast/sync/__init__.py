@@ -11,7 +11,6 @@ use, and again in a child process after a fork.
 from __future__ import annotations
 
 import atexit
-import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -42,7 +41,7 @@ from outlast.errors import ConfigError, DuplicateKey, EngineStateError
 from outlast.graphs import Graph
 from outlast.sync.handles import Handle
 from outlast.sync.objects import Objects
-from outlast.sync.portal import Portal, refuse_on_loop
+from outlast.sync.portal import Latch, Portal, refuse_on_loop
 
 __all__ = ["Engine", "Handle"]
 
@@ -68,7 +67,7 @@ class Engine(Objects):
         self._make: Callable[[], asynchronous.Engine] = lambda: asynchronous.Engine(url, programs=kept, **options)
         self._engine = self._make()
         self.config = self._engine.config
-        self._lock = threading.Lock()
+        self._lock = Latch()
         self._portal: Portal | None = None
         self._pid = process_id()
         self._listeners: list[tuple[str, Listener]] = []

@@ -1,9 +1,11 @@
-"""A loop in a thread, for callers without one."""
+"""A loop in a thread, for callers without one; and what a fork does to their locks."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import weakref
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
@@ -47,6 +49,36 @@ class Portal:
         if self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(CLOSE_S)
+
+
+class Latch:
+    """A lock that a forked child finds free, whichever thread of its parent was inside: to open an engine, for one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        _latches.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def free(self) -> None:
+        """Forgets who is inside: nobody in this process."""
+        self._lock = threading.Lock()
+
+
+_latches: Final[weakref.WeakSet[Latch]] = weakref.WeakSet()
+
+
+def _free_latches() -> None:
+    for latch in list(_latches):
+        latch.free()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_latches)
 
 
 def refuse_on_loop() -> None:

@@ -22,6 +22,7 @@ from outlast._store.sqlite.instances import Instances
 from outlast._store.sqlite.journal import Journal
 from outlast._store.sqlite.leases import Leases
 from outlast._store.sqlite.limits import Limits
+from outlast._store.sqlite.link import refuse_inherited
 from outlast._store.sqlite.logs import Logs
 from outlast._store.sqlite.objects import Objects
 from outlast._store.sqlite.schedules import Schedules
@@ -30,11 +31,12 @@ from outlast._store.sqlite.signals import Signals
 from outlast._store.sqlite.upkeep import Queues, Timers, Upkeep
 from outlast._store.sqlite.writer import Writer
 from outlast._store.statements import load
-from outlast._world import World
+from outlast._world import World, lock_across_forks
 from outlast.config import Config
 from outlast.errors import ConfigError, StoreReadOnly, StoreUnavailable
 
 FLOOR: Final = (3, 37, 0)
+_creating: Final = lock_across_forks()
 _NETWORK_FILE_SYSTEMS: Final = ("nfs", "cifs", "smb", "9p", "afs", "fuse.sshfs", "glusterfs", "lustre")
 
 
@@ -102,8 +104,12 @@ class SqliteStore:
 
     def _connect(self) -> sqlite3.Connection:
         where = ":memory:" if self._path is None else str(self._path)
-        # No busy handler: the writer takes its own naps.
-        connection = sqlite3.connect(where, timeout=0, isolation_level=None, cached_statements=256)
+        if self._path is not None:
+            refuse_inherited(self._path)
+        # No busy handler: the writer takes its own naps. One thread uses it, and another, which forks, may close it.
+        connection = sqlite3.connect(
+            where, timeout=0, isolation_level=None, cached_statements=256, check_same_thread=False
+        )
         try:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA wal_autocheckpoint = 0")  # Only the writer checkpoints: the WAL-reset bug.
@@ -111,6 +117,7 @@ class SqliteStore:
             connection.execute("PRAGMA temp_store = MEMORY")
             if self._path is not None:
                 connection.execute("PRAGMA journal_mode = WAL").fetchone()
+                connection.execute("PRAGMA schema_version").fetchone()  # Makes the log's file, unless it is there.
         except BaseException:
             connection.close()
             raise
@@ -186,7 +193,12 @@ def make_file(path: Path) -> None:
     if kind.startswith(_NETWORK_FILE_SYSTEMS):
         raise ConfigError(f"{path} lies on a network file system ({kind}), where SQLite can lose data; use Postgres")
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        # Never opened when it is there: to close it would drop the locks that other engines of this process have on it
+        # (POSIX), and the next process that comes and goes would remove the write-ahead log beneath them.
+        with _creating, contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError
     except PermissionError as error:
         raise StoreReadOnly(f"the database file cannot be written: {path}") from error
     except OSError as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
@@ -20,8 +21,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from outlast._store.sqlite.faults import is_busy, translated
+from outlast._store.sqlite.link import Link
 from outlast._world import World, process_id
-from outlast.errors import EngineStateError, StoreUnavailable
+from outlast.errors import EngineStateError, StoreError, StoreUnavailable
 
 GROUP_MAX: Final = 64
 """Functions that share one transaction at most."""
@@ -48,7 +50,7 @@ class Writer:
     """The thread and its queue.
 
     Args:
-        connect: Makes the connection, on the thread.
+        connect: Makes the connection, on the thread; again after this process has forked.
         path: The database file; None for one in memory.
         world: For the clock.
         busy_s: Seconds to wait for another process's transaction.
@@ -67,9 +69,11 @@ class Writer:
         checkpoints: bool = True,
     ) -> None:
         self._connect = connect
+        self._link = Link(in_memory=path is None, last=checkpoints)
         self._path = path
-        self._file: tuple[int, int] | None = None
-        self._wal = path.with_name(path.name + "-wal") if path is not None and checkpoints else None
+        self._wal = Path() if path is None else path.with_name(path.name + "-wal")
+        self._folds = checkpoints and path is not None
+        self._files: dict[Path, tuple[int, int] | None] = {}
         self._fold_above_bytes = 0
         self._world = world
         self._busy_s = busy_s
@@ -158,8 +162,8 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            connection = self._patiently(self._connect)
-            self._file = self._found_file()
+            with self._link:
+                self._patiently(lambda connection: None)
         except BaseException as error:
             self._refuse_rest()
             self._opened.set_exception(translated(error))
@@ -167,19 +171,20 @@ class Writer:
             return
         self._opened.set_result(None)
         try:
-            with contextlib.closing(connection):
-                self._serve(connection)  # SQLite folds the log back itself when the last connection closes.
+            self._serve()
         finally:
+            with self._link:
+                self._link.close()  # SQLite folds the log back itself when the last connection closes.
             self._refuse_rest()
             self._ended.set_result(None)
 
-    def _serve(self, connection: sqlite3.Connection) -> None:
+    def _serve(self) -> None:
         take = self._queue.get
         while True:
             try:
                 work = take(timeout=self._watch_s()) if self._heard is not None else take()
             except queue.Empty:
-                self._look(connection)
+                self._look()
                 continue
             group: list[_Work] = []
             while work is not None:
@@ -192,37 +197,54 @@ class Writer:
                     break
             if group:
                 self._lively_at = self._world.monotonic()
-                self._deliver(self._answers(connection, group))
-                self._fold_when_large(connection)
+                with self._link:
+                    answers = self._answers(group)
+                self._deliver(answers)
+                self._fold_when_large()
             if work is None:
                 return
             if self._heard is not None and self._world.monotonic() - self._watched_at > WATCH_S:
-                self._look(connection)
+                self._look()
 
     def _watch_s(self) -> float:
         """Seconds until the next look at the change counter: few while something goes on, more when nothing does."""
         lively = self._world.monotonic() - self._lively_at < LIVELY_S
         return WATCH_S / 5 if lively else WATCH_S
 
-    def _found_file(self) -> tuple[int, int] | None:
-        """Which file is there under the database's name; None: there is none, or it is in memory."""
-        try:
-            found = None if self._path is None else self._path.stat()
-        except FileNotFoundError:
-            return None
-        return None if found is None else (found.st_dev, found.st_ino)
+    def _see_files(self) -> None:
+        """Raises: StoreUnavailable: the database, or its write-ahead log, is not the file that was opened.
 
-    def _answers(self, connection: sqlite3.Connection, group: list[_Work]) -> list[tuple[_Work, Any, Any]]:
-        # Removed or replaced, it is still ours to read and write, and nobody else's: others would never see it.
-        if self._found_file() != self._file:
-            gone = f"the database file was removed or replaced while it was open: {self._path}; put it back, or restart"
-            return [(work, None, StoreUnavailable(gone)) for work in group]
+        SQLite would go on with what is still its own to read and write, and nobody else's: others would never see it.
+        """
+        for path, file in self._files.items():
+            if _identity(path) != file:
+                raise StoreUnavailable(
+                    f"the database file was removed or replaced while it was open: {path}; put it back, or restart"
+                )
+
+    def _current(self) -> sqlite3.Connection:
+        """The connection, opened again when a fork has closed it."""
+        if self._link.connection is None:
+            self._files.pop(self._wal, None)  # With its last connection, the log goes.
+            self._see_files()  # SQLite would make another database.
+            self._link.connection = self._connect()
+            self._data_version = -1  # Each connection counts for itself.
+            if self._path is not None:
+                self._files = {path: _identity(path) for path in (self._path, self._wal)}
+        return self._link.connection
+
+    def _answers(self, group: list[_Work]) -> list[tuple[_Work, Any, Any]]:
+        try:
+            if self._link.connection is not None:
+                self._see_files()
+        except StoreUnavailable as gone:
+            return [(work, None, gone) for work in group]
         answers: list[tuple[_Work, Any, Any]] = []
         writes: list[_Work] = []
         for work in group:
             try:
                 look = work.probe if work.writes else work.call
-                seen = None if look is None else self._patiently(look, connection)
+                seen = None if look is None else self._patiently(look)
                 if work.writes and (seen or look is None):
                     writes.append(work)
                 else:
@@ -230,13 +252,21 @@ class Writer:
             except BaseException as error:
                 answers.append((work, None, translated(error)))
         if writes:
-            answers += self._transact(connection, writes)
+            answers += self._seen(self._transact(writes))
         return answers
 
-    def _transact(self, connection: sqlite3.Connection, group: list[_Work]) -> list[tuple[_Work, Any, Any]]:
+    def _seen(self, answers: list[tuple[_Work, Any, Any]]) -> list[tuple[_Work, Any, Any]]:
+        """What was written, unless it went to a file that was taken away meanwhile: that is no commit."""
+        try:
+            self._see_files()
+        except StoreUnavailable as gone:
+            return [(work, None, gone) for work, _, _ in answers]
+        return answers
+
+    def _transact(self, group: list[_Work]) -> list[tuple[_Work, Any, Any]]:
         """One transaction for the whole group; each alone when that fails."""
         try:
-            self._patiently(connection.execute, "BEGIN IMMEDIATE")
+            connection: sqlite3.Connection = self._patiently(_begin)
         except BaseException as error:  # Each alone would only wait as long again.
             return [(work, None, translated(error)) for work in group]
         try:
@@ -249,49 +279,51 @@ class Writer:
                     connection.execute("ROLLBACK")
             if len(group) == 1:
                 return [(group[0], None, translated(error))]
-            return [answer for work in group for answer in self._transact(connection, [work])]
+            return [answer for work in group for answer in self._transact([work])]
         return answers
 
-    def _patiently(self, call: Callable[..., T], *values: Any) -> T:
+    def _patiently(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """Calls, again and again while another process is in the way, up to `busy_s` seconds.
 
-        SQLite's own busy handler waits up to 100 ms between tries; short random naps are fairer.
+        SQLite's own busy handler waits up to 100 ms between tries; short random naps are fairer. A fork need not wait
+        for them: the connection may be another at the next try.
         """
         give_up_at = self._world.monotonic() + self._busy_s
         while True:
             try:
-                return call(*values)
+                return call(self._current())
             except sqlite3.OperationalError as error:
                 if not is_busy(error) or self._world.monotonic() > give_up_at:
                     raise
-            self._nap.wait(0.0002 + 0.0015 * self._world.dice.random())
+            with self._link.left():
+                self._nap.wait(0.0002 + 0.0015 * self._world.dice.random())
 
-    def _fold_when_large(self, connection: sqlite3.Connection) -> None:
+    def _fold_when_large(self) -> None:
         try:
-            size = self._wal.stat().st_size if self._wal is not None else 0
+            size = self._wal.stat().st_size if self._folds else 0
         except OSError:
             return
         if size <= WAL_BYTES_MAX:
             self._fold_above_bytes = 0  # also when another process has folded it, after vain tries of ours.
         elif size > self._fold_above_bytes:
             # Where it fails somebody elsewhere reads, or writes: a matter of moments, or of hours.
-            self._fold_above_bytes = 0 if self._fold(connection) else size + WAL_BYTES_MAX // 4
+            self._fold_above_bytes = 0 if self._fold() else size + WAL_BYTES_MAX // 4
 
-    def _fold(self, connection: sqlite3.Connection) -> bool:
+    def _fold(self) -> bool:
         """Checkpoints, never waiting; only ever from this connection. False: somebody was in the way."""
-        if self._wal is None:
-            return True
         try:
-            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        except sqlite3.Error:
+            with self._link:
+                busy = self._current().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except (sqlite3.Error, StoreError):
             return False  # What is committed stays so; the next write says what is wrong, to somebody who can be told.
         return not busy
 
-    def _look(self, connection: sqlite3.Connection) -> None:
+    def _look(self) -> None:
         self._watched_at = self._world.monotonic()
         try:
-            version = connection.execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.Error:
+            with self._link:
+                version = self._current().execute("PRAGMA data_version").fetchone()[0]
+        except (sqlite3.Error, StoreError):
             return  # The next write says what is wrong, to somebody who can be told.
         if version != self._data_version:
             self._data_version = version
@@ -321,6 +353,20 @@ class Writer:
                 work = self._queue.get_nowait()
                 if work is not None:
                     self._deliver([(work, None, gone)])
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is there under this name; None: there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.execute("BEGIN IMMEDIATE")
+    return connection
 
 
 def _settle_futures(answers: list[tuple[_Work, Any, Any]]) -> None:
