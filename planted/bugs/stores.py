@@ -24,7 +24,7 @@ BUGS: Final = (
         "a-file-opened-beside-its-locks",
         "A second engine of a process opens the database's file and closes it: the first one's locks on it are gone.",
         "H9",
-        "_store/sqlite/store.py",
+        "_store/sqlite/files.py",
         "os.O_CREAT | os.O_EXCL | os.O_RDWR",
         "os.O_CREAT | os.O_RDWR",
         (suite("tests/store/test_sqlite.py::test_engines_of_one_process_do_not_drop_each_others_locks"),),

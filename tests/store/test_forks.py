@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from outlast._store.sqlite.store import SqliteStore, database_path
+from outlast._store.sqlite.files import database_path
+from outlast._store.sqlite.store import SqliteStore
 from outlast.config import make_config
 from outlast.errors import StoreUnavailable
 from tests.engine.given import SOON_S

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from outlast._store.sqlite import faults, upkeep, writer
-from outlast._store.sqlite import store as store_module
-from outlast._store.sqlite.store import SqliteStore, database_path
+from outlast._store.sqlite import faults, files, upkeep, writer
+from outlast._store.sqlite.files import database_path
+from outlast._store.sqlite.store import SqliteStore
 from outlast._store.statements import parse
 from outlast.config import Config, make_config
 from outlast.errors import (
@@ -224,7 +224,7 @@ async def test_a_folder_is_no_database(open_store: Open, tmp_path: Path) -> None
 async def test_a_network_file_system_is_refused(
     open_store: Open, monkeypatch: pytest.MonkeyPatch, path: Path, kind: str
 ) -> None:
-    monkeypatch.setattr(store_module, "file_system_of", lambda folder: kind)
+    monkeypatch.setattr(files, "mounts", lambda: {Path("/"): "ext4", path.parent: kind, path / "else": "ext4"})
 
     with pytest.raises(ConfigError, match=rf"network file system \({kind}\).*use Postgres"):
         await open_store()
@@ -232,10 +232,48 @@ async def test_a_network_file_system_is_refused(
     assert not path.exists()
 
 
+async def test_a_link_into_a_network_file_system_is_refused(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch, path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "far").mkdir()
+    path.symlink_to(tmp_path / "far" / "app.db")
+    monkeypatch.setattr(files, "mounts", lambda: {Path("/"): "ext4", tmp_path / "far": "nfs"})
+
+    with pytest.raises(ConfigError, match="network file system"):
+        await open_store()
+
+
+async def test_a_file_that_is_mounted_by_itself_is_refused(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    """As containers are given one: the log would lie in the container, and go with it."""
+    path.touch()
+    monkeypatch.setattr(files, "mounts", lambda: {Path("/"): "overlay", path: "ext4"})
+
+    with pytest.raises(ConfigError, match="mount its folder"):
+        await open_store()
+
+
 @pytest.mark.skipif(not Path("/proc/self/mounts").exists(), reason="only Linux tells")
-def test_the_file_system_of_a_folder_is_the_nearest_mount() -> None:
-    assert store_module.file_system_of(Path("/proc/self")) == "proc"
-    assert store_module.file_system_of(Path("/")) != ""
+def test_the_system_tells_what_is_mounted() -> None:
+    found = files.mounts()
+
+    assert found[Path("/proc")] == "proc"
+    assert Path("/") in found
+
+
+def test_mounts_may_have_spaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = tmp_path / "mounts"
+    told.write_text("disk /a\\040b ext4 rw 0 0\nbroken\nshare /a\\040b/c nfs4 rw 0 0\n")
+    monkeypatch.setattr(files, "_MOUNTS", told)
+
+    assert files.mounts() == {Path("/a b"): "ext4", Path("/a b/c"): "nfs4"}
+
+
+def test_a_system_that_tells_nothing_hinders_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(files, "_MOUNTS", tmp_path / "missing")
+
+    files.refuse_place(tmp_path / "app.db")
 
 
 async def test_a_foreign_file_is_refused_and_left_alone(open_store: Open, path: Path) -> None:
@@ -444,6 +482,25 @@ async def test_the_log_is_folded_back_when_it_is_large(
 
     await store._writer.read(lambda connection: None)
     assert log.stat().st_size < 200_000
+
+
+async def test_of_a_database_behind_a_link_the_log_is_known(
+    open_store: Open, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite keeps it beside the file itself; and the file is made there, too."""
+    (tmp_path / "far").mkdir()
+    path.symlink_to(tmp_path / "far" / "app.db")
+    log = tmp_path / "far" / "app.db-wal"
+    monkeypatch.setattr(writer, "WAL_BYTES_MAX", 0)
+    store = await open_store()
+
+    await store.queues.pause("mail")
+    await store._writer.read(lambda connection: None)
+
+    assert log.stat().st_size == 0, "it was folded back"
+    log.unlink()
+    with pytest.raises(StoreUnavailable, match=r"app\.db-wal"):
+        await store.queues.pause("post")
 
 
 async def tries_to_fold(store: SqliteStore) -> list[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from outlast._store.contract import Store
 from outlast._store.postgres.address import redacted
 from outlast._store.postgres.store import PostgresStore
-from outlast._store.sqlite.store import SqliteStore, database_path
+from outlast._store.sqlite.files import database_path
+from outlast._store.sqlite.store import SqliteStore
 from outlast._store.sqlite.upkeep import sqlite_finding
 from outlast._world import World
 from outlast.config import Config

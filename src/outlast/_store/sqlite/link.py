@@ -20,6 +20,7 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
+from outlast._store.sqlite.files import identity
 from outlast.errors import EngineStateError
 
 
@@ -77,11 +78,7 @@ _inherited: set[tuple[int, int]] = set()
 
 def refuse_inherited(path: Path) -> None:
     """Raises: EngineStateError: the file was open in this process's parent when it forked, and not by us."""
-    try:
-        found = path.stat()
-    except OSError:
-        return
-    if (found.st_dev, found.st_ino) in _inherited:
+    if identity(path) in _inherited:
         raise EngineStateError(
             f"{path} was open when this process was forked, by a connection that is not the engine's: SQLite would "
             "lose what is committed here; close it before the fork, or start the process by spawn"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from outlast._store.contract import Enlisted
@@ -18,6 +16,7 @@ from outlast._store.sqlite.alarms import Alarms
 from outlast._store.sqlite.calls import Calls
 from outlast._store.sqlite.claims import Claims
 from outlast._store.sqlite.desk import Desk
+from outlast._store.sqlite.files import database_path, make_file
 from outlast._store.sqlite.instances import Instances
 from outlast._store.sqlite.journal import Journal
 from outlast._store.sqlite.leases import Leases
@@ -31,13 +30,11 @@ from outlast._store.sqlite.signals import Signals
 from outlast._store.sqlite.upkeep import Queues, Timers, Upkeep
 from outlast._store.sqlite.writer import Writer
 from outlast._store.statements import load
-from outlast._world import World, lock_across_forks
+from outlast._world import World
 from outlast.config import Config
-from outlast.errors import ConfigError, StoreReadOnly, StoreUnavailable
+from outlast.errors import ConfigError
 
 FLOOR: Final = (3, 37, 0)
-_creating: Final = lock_across_forks()
-_NETWORK_FILE_SYSTEMS: Final = ("nfs", "cifs", "smb", "9p", "afs", "fuse.sshfs", "glusterfs", "lustre")
 
 
 class SqliteStore:
@@ -157,66 +154,3 @@ class Bell:
 
     def ring(self, message: str) -> None:
         """Nothing to do: the commit itself is what others notice."""
-
-
-def database_path(url: str) -> Path | None:
-    """The file that a `sqlite:` URL names; None: in memory.
-
-    Raises: ConfigError.
-    """
-    rest = url.removeprefix("sqlite:")
-    if rest in ("//", "///:memory:", "//:memory:"):
-        return None
-    if not rest.startswith("///") or "?" in rest or "#" in rest:
-        raise ConfigError(
-            f"SQLite URL {url!r} is not understood: write sqlite:///relative.db, sqlite:////absolute.db or sqlite://"
-        )
-    name = rest[3:]
-    if not name or name.endswith("/"):
-        raise ConfigError(f"SQLite URL {url!r} names no file")
-    try:
-        return Path(name).expanduser().absolute()
-    except RuntimeError:
-        raise ConfigError(f"SQLite URL {url!r} names the home of somebody who is not known here") from None
-
-
-def make_file(path: Path) -> None:
-    """Creates the file, readable by its owner alone, unless it exists.
-
-    Raises: ConfigError: the place cannot hold a database. StoreReadOnly, StoreUnavailable.
-    """
-    if not path.parent.is_dir():
-        raise ConfigError(f"the folder of the database does not exist: {path.parent}")
-    if path.is_dir():
-        raise ConfigError(f"the database is a folder, not a file: {path}")
-    kind = file_system_of(path.parent)
-    if kind.startswith(_NETWORK_FILE_SYSTEMS):
-        raise ConfigError(f"{path} lies on a network file system ({kind}), where SQLite can lose data; use Postgres")
-    try:
-        # Never opened when it is there: to close it would drop the locks that other engines of this process have on it
-        # (POSIX), and the next process that comes and goes would remove the write-ahead log beneath them.
-        with _creating, contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        if not os.access(path, os.R_OK | os.W_OK):
-            raise PermissionError
-    except PermissionError as error:
-        raise StoreReadOnly(f"the database file cannot be written: {path}") from error
-    except OSError as error:
-        raise StoreUnavailable(f"the database file cannot be opened: {error}") from error
-
-
-def file_system_of(folder: Path) -> str:
-    """The file system type that holds a folder, where the system tells (Linux); else an empty text."""
-    try:
-        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    best, kind = "", ""
-    for line in lines:
-        fields = line.split()
-        if len(fields) < 3:
-            continue
-        mount = fields[1].rstrip("/") + "/"
-        if f"{folder}/".startswith(mount) and len(mount) > len(best):
-            best, kind = mount, fields[2]
-    return kind

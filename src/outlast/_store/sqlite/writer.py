@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import queue
 import sqlite3
 import threading
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from outlast._store.sqlite.faults import is_busy, translated
+from outlast._store.sqlite.files import identity, log_of
 from outlast._store.sqlite.link import Link
 from outlast._world import World, process_id
 from outlast.errors import EngineStateError, StoreError, StoreUnavailable
@@ -71,7 +71,7 @@ class Writer:
         self._connect = connect
         self._link = Link(in_memory=path is None, last=checkpoints)
         self._path = path
-        self._wal = Path() if path is None else path.with_name(path.name + "-wal")
+        self._wal = Path() if path is None else log_of(path)
         self._folds = checkpoints and path is not None
         self._files: dict[Path, tuple[int, int] | None] = {}
         self._fold_above_bytes = 0
@@ -217,7 +217,7 @@ class Writer:
         SQLite would go on with what is still its own to read and write, and nobody else's: others would never see it.
         """
         for path, file in self._files.items():
-            if _identity(path) != file:
+            if identity(path) != file:
                 raise StoreUnavailable(
                     f"the database file was removed or replaced while it was open: {path}; put it back, or restart"
                 )
@@ -230,7 +230,8 @@ class Writer:
             self._link.connection = self._connect()
             self._data_version = -1  # Each connection counts for itself.
             if self._path is not None:
-                self._files = {path: _identity(path) for path in (self._path, self._wal)}
+                self._wal = log_of(self._path)
+                self._files = {path: identity(path) for path in (self._path, self._wal)}
         return self._link.connection
 
     def _answers(self, group: list[_Work]) -> list[tuple[_Work, Any, Any]]:
@@ -353,15 +354,6 @@ class Writer:
                 work = self._queue.get_nowait()
                 if work is not None:
                     self._deliver([(work, None, gone)])
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file is there under this name; None: there is none."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
