@@ -478,6 +478,38 @@ def test_a_forked_child_opens_its_own(url: str) -> None:
     assert out.splitlines() == ["child 6 2", "parent 0 8 [('done', 3), ('ready', 1)]"], complaints
 
 
+BEFORE = """
+@job
+async def double(number: int) -> int:
+    return 2 * number
+
+async def main():
+    async with engine:
+        say(await (await engine.start(double.new(number=3))).result(20))
+        say(engine._crew.node.id)
+        say(getattr(engine._store.bell, "_sender", os.getpid()))
+        say(engine._world.dice.random())
+
+engine = Engine(URL, drain_timeout=0)  # as a module makes it that web servers load before they fork.
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        asyncio.run(main())
+        os._exit(0)
+    os.waitpid(pid, 0)
+"""
+
+
+def test_an_engine_made_before_forks_is_opened_in_each_child(url: str) -> None:
+    with process(BEFORE, url) as one:
+        out, complaints = one.popen.communicate(timeout=3 * SOON_S)
+
+    children = zip(*[iter(out.splitlines())] * 4, strict=True)
+    results, *others = (set(column) for column in zip(*children, strict=True))
+    assert results == {"6"}, complaints
+    assert [len(values) for values in others] == [2, 2, 2], "nothing is shared"
+
+
 INTERRUPTED = """
 import signal
 from outlast import sync

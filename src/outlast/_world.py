@@ -11,6 +11,7 @@ import platform
 import random
 import threading
 import time
+import weakref
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -46,6 +47,7 @@ class SystemWorld:
 
     def __init__(self) -> None:
         self.dice = random.Random(os.urandom(32))
+        _with_dice.add(self)
         self._last_ms = 0
         self._serial = 0
 
@@ -67,11 +69,24 @@ class SystemWorld:
             self._serial += 1
             if self._serial > 0xFFF:  # 4,096 ids within one millisecond: borrow the next one.
                 self._last_ms, self._serial = self._last_ms + 1, 0
-        # Not from the dice: after a fork, parent and child would throw the same.
+        # Not from the dice: nobody need count on what they throw after a fork.
         return uuid7_text(self._last_ms, self._serial, int.from_bytes(os.urandom(8), "big") >> 2)
 
     def new_node_id(self) -> str:
         return os.urandom(16).hex()
+
+
+_with_dice: Final[weakref.WeakSet[SystemWorld]] = weakref.WeakSet()
+
+
+def _shake() -> None:
+    """In a forked child: it would throw what its parent does, and what its siblings do."""
+    for world in list(_with_dice):
+        world.dice.seed(os.urandom(32))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_shake)
 
 
 def uuid7_text(unix_ms: int, serial: int, noise: int) -> str:

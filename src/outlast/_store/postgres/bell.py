@@ -43,7 +43,7 @@ class Bell:
         self._channel = channel
         self._world = world
         self._remote = remote
-        self._sender = world.new_node_id()
+        self._sender = ""
         self._messages: dict[str, None] = {}
         self._heard: Callable[[str], None] | None = None
         self._wake = asyncio.Event()
@@ -73,6 +73,7 @@ class Bell:
 
     def _start(self) -> None:
         if self._task is None:
+            self._sender = self._world.new_node_id()  # not before: a store may be made, and its process forked then.
             self._task = asyncio.get_running_loop().create_task(self._serve(), name="outlast-bell")
 
     async def close(self) -> None:

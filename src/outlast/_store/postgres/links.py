@@ -197,7 +197,7 @@ class Lane:
         self._turn = asyncio.Lock()
         self._refusals = 0
         self._refused_at = 0.0
-        self._pid = process_id()
+        self._pid: int | None = None  # nobody's before its first use: a process may fork until then.
 
     async def read(self, text: str, values: Sequence[Any]) -> list[Any]:
         """The rows of a statement that writes nothing. When the caller is cancelled, so is the statement."""
@@ -255,7 +255,9 @@ class Lane:
     async def _acquire(self) -> Connection:
         if self._links.closed:
             raise StoreUnavailable("the Postgres store is closed")
-        if process_id() != self._pid:
+        if self._pid is None:
+            self._pid = process_id()
+        elif process_id() != self._pid:
             raise EngineStateError(
                 "this process was forked after the engine was started; open a new engine in the child"
             )

@@ -85,11 +85,11 @@ class Writer:
         self._lively_at = 0.0
         self._opened: ThreadFuture[None] = ThreadFuture()
         self._ended: ThreadFuture[None] = ThreadFuture()
-        self._pid = process_id()
+        self._label = label
+        self._pid = 0
         self._started = False
         self._closed = False
         self._gone = False
-        self._thread = threading.Thread(target=self._run, name=f"outlast-{label}", daemon=True)
 
     @property
     def started(self) -> bool:
@@ -98,7 +98,8 @@ class Writer:
 
     async def open(self) -> None:
         """Starts the thread and connects. Raises: StoreError."""
-        self._started = True
+        self._started, self._pid = True, process_id()
+        self._thread = threading.Thread(target=self._run, name=f"outlast-{self._label}", daemon=True)
         self._thread.start()
         # Shielded: a caller who is cancelled must not cancel what the thread is about to answer.
         await asyncio.shield(asyncio.wrap_future(self._opened))
