@@ -23,6 +23,7 @@ import psycopg
 from harness import guard, processes
 from harness.binaries import Binaries, NoPostgres, find_binaries
 from harness.databases import Databases, without_password
+from harness.memory import roomy_memory
 
 USER = "outlast"
 START_TIMEOUT_S = 60.0
@@ -30,8 +31,6 @@ STOP_TIMEOUT_S = 30.0
 # A socket's whole path must fit into about 100 bytes.
 _FOLDER_BYTES_MAX = 60
 # Containers often have 64 MB here, which the journal alone would fill.
-_MEMORY = Path("/dev/shm")
-_MEMORY_FREE_BYTES_MIN = 2 * 1024**3
 # What a new postmaster says while the old one's children still hold its shared memory or its port.
 _STILL_HELD = ("pre-existing shared memory block", "could not bind", "lock file")
 _DEFAULT_PORT = 5432
@@ -371,11 +370,8 @@ def _account() -> pwd.struct_passwd | None:
 
 def _place(durable: bool) -> Path:
     # On a disk a new database takes 80 ms, in memory 10; tests make hundreds.
-    if not durable and _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK):
-        memory = os.statvfs(_MEMORY)
-        roomy = memory.f_bavail * memory.f_frsize >= _MEMORY_FREE_BYTES_MIN
-        if roomy and not memory.f_flag & os.ST_NOEXEC:
-            return _MEMORY
+    if not durable and (memory := roomy_memory()) is not None:
+        return memory
     temporary = Path(tempfile.gettempdir())
     return temporary if len(os.fsencode(temporary)) <= _FOLDER_BYTES_MAX else Path("/tmp")
 

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import tempfile
 import threading
 from asyncio import events
 from collections.abc import AsyncIterator, Iterator
@@ -14,8 +15,9 @@ import pytest
 from harness import postgres
 from harness.binaries import NoPostgres, find_binaries
 from harness.databases import Databases
+from harness.memory import temporary_files_in_memory
 
-_server_of_all_workers = ExitStack()
+_for_the_whole_run = ExitStack()
 _started: list[Databases | NoPostgres] = []
 
 # Our own server is reached by what its URL says, not by what the caller's shell says about another one.
@@ -33,14 +35,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header() -> str:
     """Say in the first lines which Postgres this run uses."""
-    return f"postgres: {postgres.describe_available()}"
+    return f"postgres: {postgres.describe_available()}; files: {tempfile.gettempdir()}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the tests' files lie in memory: synced to a disk, those on SQLite take three times as long."""
+    if not hasattr(config, "workerinput"):  # workers are told by their controller.
+        _for_the_whole_run.enter_context(temporary_files_in_memory())
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: object) -> None:
     """Under `-n`, start one server in the controller and tell each worker where it is."""
     if not _started:
-        _started.append(_server(node.config, _server_of_all_workers))  # type: ignore[attr-defined]
+        _started.append(_server(node.config, _for_the_whole_run))  # type: ignore[attr-defined]
     server = _started[0]
     node.workerinput["outlast_postgres"] = (  # type: ignore[attr-defined]
         str(server) if isinstance(server, NoPostgres) else {"url": server.url(), "about": server.describe()}
@@ -48,8 +56,8 @@ def pytest_configure_node(node: object) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Stop the server that the workers shared."""
-    _server_of_all_workers.close()
+    """Stop the server that the workers shared, and remove the files."""
+    _for_the_whole_run.close()
 
 
 @pytest.fixture(scope="session")
