@@ -10,6 +10,8 @@ STAMP := $(VENV)/.synced
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/$(VENV)
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV UV_PYTHON PYTHONPATH PYTHONHOME
+# The suite starts hundreds of processes: each would compile all modules anew, which doubles the time it takes to start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check fix bench chaos crash-record sim planted lock clean

@@ -85,6 +85,7 @@ class PostgresServer(Databases):
             "max_connections": str(max_connections),
             "deadlock_timeout": f"{round(deadlock_timeout_s * 1000)}ms",
             "log_line_prefix": "%m [%p] %a ",
+            "dynamic_shared_memory_type": "mmap",  # in its own folder: of a server that is killed nothing else stays.
             **({} if durable else {"fsync": "off", "full_page_writes": "off"}),
             **(settings or {}),
         }

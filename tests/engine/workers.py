@@ -1,10 +1,11 @@
 """Workers in processes of their own, so that they can be blocked, stopped and killed."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,11 +25,16 @@ def say(*words):
 class Process:
     """A Python process that speaks in lines."""
 
-    def __init__(self, script: str, *args: str) -> None:
+    def __init__(self, script: str, *args: str, env: Mapping[str, str] | None = None) -> None:
         text = textwrap.dedent(_HEAD) + textwrap.dedent(script)
         pipe = subprocess.PIPE
         self.popen = subprocess.Popen(
-            [sys.executable, "-c", text, *args], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+            [sys.executable, "-c", text, *args],
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env={**os.environ, **(env or {})},
         )
 
     async def says(self, wanted: str) -> str:
@@ -47,9 +53,9 @@ class Process:
 
 
 @contextmanager
-def process(script: str, *args: Any) -> Iterator[Process]:
-    """A process that is gone when the block ends. `script` finds URL, `say` and all of outlast."""
-    one = Process(script, *map(str, args))
+def process(script: str, *args: Any, env: Mapping[str, str] | None = None) -> Iterator[Process]:
+    """A process that is gone when the block ends. `script` finds URL, `say` and all of outlast; `env` comes on top."""
+    one = Process(script, *map(str, args), env=env)
     try:
         yield one
     finally:

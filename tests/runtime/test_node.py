@@ -15,13 +15,14 @@ from outlast.errors import StoreUnavailable
 from tests.runtime.stage import Clock, Heard, soon
 from tests.store.given import Given
 
-LEASE_S = 0.3
+LEASE_S = 2.0
+RENEW_S = 0.1
 
 
 class Watched:
     """A node, and what it called."""
 
-    def __init__(self, given: Given, events: Events, world: SystemWorld, *, renew_s: float = LEASE_S / 3) -> None:
+    def __init__(self, given: Given, events: Events, world: SystemWorld, *, renew_s: float = RENEW_S) -> None:
         self.told: list[str] = []
         self.news = asyncio.Event()
         self.away = threading.Event()

@@ -17,9 +17,9 @@ from tests.store.given import Given, ids, settlement
 from tests.store.outcomes import Post, ended, family, parked, spawned, waiting
 
 T = TypeVar("T")
-ROUNDS = int(os.environ.get("OUTLAST_TEST_ROUNDS", "100"))
+ROUNDS = int(os.environ.get("OUTLAST_TEST_ROUNDS", "50"))
 AT_ONCE = 200
-"""Instances in a round: each is a race of its own. In all, 20,000; a million with OUTLAST_TEST_ROUNDS=5000."""
+"""Instances in a round: each is a race of its own. In all, 10,000; a million with OUTLAST_TEST_ROUNDS=5000."""
 
 
 @pytest.fixture
