@@ -353,6 +353,19 @@ async def test_what_is_written_to_a_log_that_goes_away_meanwhile_is_not_acknowle
         await store._writer.write(write)
 
 
+async def test_a_folder_that_becomes_no_folder_ends_no_thread(store: SqliteStore, given: Given, path: Path) -> None:
+    aside = path.parent.with_name("aside")
+    path.parent.rename(aside)
+    path.parent.touch()
+
+    with pytest.raises(StoreUnavailable, match="removed or replaced"):
+        await given.added()
+
+    path.parent.unlink()
+    aside.rename(path.parent)
+    await given.added()
+
+
 async def test_engines_of_one_process_do_not_drop_each_others_locks(open_store: Open, path: Path) -> None:
     """The next process that came and went would remove the log of those without a lock."""
     store = await open_store()

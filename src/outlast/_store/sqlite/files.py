@@ -43,10 +43,10 @@ def log_of(path: Path) -> Path:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Which file is there under this name; None: there is none."""
+    """Which file is there under this name; None: there is none, or none that this process may see."""
     try:
         found = os.stat(path)
-    except FileNotFoundError:
+    except OSError:
         return None
     return found.st_dev, found.st_ino
 
