@@ -184,7 +184,7 @@ async def test_a_step_that_swallows_its_cancellation_does_not_hold_the_door(engi
     await soon(engine.close())
     took_s = time.monotonic() - before
 
-    assert took_s < 0.1 + 0.1 + 1
+    assert took_s < 0.1 + 0.1 + 4
     assert _standing(table, handle.id) == ("ready", 0, 0, 0)
     gate.set()  # its late answer reaches nobody, and leaves no task behind.
     await soon(ended.wait())

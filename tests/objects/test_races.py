@@ -444,7 +444,7 @@ async def test_a_stored_call_whose_time_is_over_is_not_begun(engines: Engines) -
     busy = asyncio.create_task(one.object(Box, "a").add_slowly(0))
     await begun.reaches(1)
     resident = one._crew.keeper.memory._residents["races.Box", "a"]  # type: ignore[union-attr]
-    late = two.object(Box, "a").add.with_options(timeout=0.3, idempotency_key="k")
+    late = two.object(Box, "a").add.with_options(timeout=1.5, idempotency_key="k")
 
     with pytest.raises(errors.CallTimeout) as caught:
         await soon(late(1))

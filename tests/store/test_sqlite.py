@@ -202,7 +202,7 @@ def test_a_url_that_is_not_understood_is_refused(url: str) -> None:
         database_path(url)
 
 
-@pytest.mark.parametrize("url", ["sqlite:///", "sqlite:///folder/"])
+@pytest.mark.parametrize("url", ["sqlite:///", "sqlite:///folder/", "sqlite:///app\0.db"])
 def test_a_url_without_a_file_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="names no file"):
         database_path(url)

@@ -29,7 +29,7 @@ def database_path(url: str) -> Path | None:
             f"SQLite URL {url!r} is not understood: write sqlite:///relative.db, sqlite:////absolute.db or sqlite://"
         )
     name = rest[3:]
-    if not name or name.endswith("/"):
+    if not name or name.endswith("/") or "\0" in name:
         raise ConfigError(f"SQLite URL {url!r} names no file")
     try:
         return Path(name).expanduser().absolute()
