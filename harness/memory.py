@@ -21,7 +21,7 @@ def roomy_memory(free_bytes_min: int = 2 * GIB) -> Path | None:
     """Where files live in memory, with so much room and the right to load libraries from there; None: nowhere."""
     if not _MEMORY.is_dir() or not os.access(_MEMORY, os.W_OK):
         return None
-    memory = os.statvfs(_MEMORY)
+    memory = os.statvfs(_MEMORY)  # containers often have 64 MB here, which a journal of Postgres alone would fill.
     roomy = memory.f_bavail * memory.f_frsize >= free_bytes_min
     return _MEMORY if roomy and not memory.f_flag & os.ST_NOEXEC else None
 

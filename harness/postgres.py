@@ -30,7 +30,6 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 # A socket's whole path must fit into about 100 bytes.
 _FOLDER_BYTES_MAX = 60
-# Containers often have 64 MB here, which the journal alone would fill.
 # What a new postmaster says while the old one's children still hold its shared memory or its port.
 _STILL_HELD = ("pre-existing shared memory block", "could not bind", "lock file")
 _DEFAULT_PORT = 5432

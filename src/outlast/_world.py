@@ -47,7 +47,7 @@ class SystemWorld:
 
     def __init__(self) -> None:
         self.dice = random.Random(os.urandom(32))
-        _with_dice.add(self)
+        tell_of_forks(self)
         self._last_ms = 0
         self._serial = 0
 
@@ -75,18 +75,33 @@ class SystemWorld:
     def new_node_id(self) -> str:
         return os.urandom(16).hex()
 
+    def forked(self) -> None:
+        """A child would throw what its parent does, and what its siblings do."""
+        self.dice.seed(os.urandom(32))
 
-_with_dice: Final[weakref.WeakSet[SystemWorld]] = weakref.WeakSet()
+
+class Forked(Protocol):
+    """What is not the same any more in a forked child."""
+
+    def forked(self) -> None:
+        """Called in the child, before anything else goes on there."""
 
 
-def _shake() -> None:
-    """In a forked child: it would throw what its parent does, and what its siblings do."""
-    for world in list(_with_dice):
-        world.dice.seed(os.urandom(32))
+_forked: Final[weakref.WeakSet[Forked]] = weakref.WeakSet()
+
+
+def tell_of_forks(each: Forked) -> None:
+    """Calls its `forked` in each child that this process forks, for as long as it is there."""
+    _forked.add(each)
+
+
+def _tell() -> None:
+    for each in list(_forked):
+        each.forked()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_shake)
+    os.register_at_fork(after_in_child=_tell)
 
 
 def uuid7_text(unix_ms: int, serial: int, noise: int) -> str:

@@ -2,16 +2,20 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
 from outlast._store.contract import Store
 from outlast._store.door import open_store as open_store_of
+from outlast._store.sqlite.files import database_path
+from outlast._store.sqlite.store import SqliteStore
 from outlast.config import make_config
 from tests.store.given import Database, Given, PinnedWorld
 from tests.store.owners import Owners
 
 OpenStore = Callable[..., Awaitable[Store]]
+OpenSqlite = Callable[..., Awaitable[SqliteStore]]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -40,6 +44,28 @@ async def open_store(database: Database, world: PinnedWorld) -> AsyncIterator[Op
             store = database.make(world, **options)
             stack.push_async_callback(store.close)
             await store.schema.migrate()
+            await store.open()
+            return store
+
+        yield open_one
+
+
+@pytest.fixture
+def path(sqlite_url: str) -> Path:
+    """The file of a database on SQLite that does not exist yet."""
+    found = database_path(sqlite_url)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+async def open_sqlite(sqlite_url: str) -> AsyncIterator[OpenSqlite]:
+    """Opens one more store on that file, or on another URL, for what only SQLite has."""
+    async with AsyncExitStack() as stack:
+
+        async def open_one(url: str = sqlite_url, **options: object) -> SqliteStore:
+            store = SqliteStore(make_config(url, options), PinnedWorld())
+            stack.push_async_callback(store.close)
             await store.open()
             return store
 

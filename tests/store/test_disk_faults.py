@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from outlast._store.sqlite.files import database_path
 from tests.engine.given import SOON_S
 from tests.engine.workers import process
 
@@ -53,7 +52,7 @@ def library(tmp_path: Path) -> Path:
     return made
 
 
-def test_syncs_that_fail_lose_nothing_and_double_nothing(sqlite_url: str, library: Path) -> None:
+def test_syncs_that_fail_lose_nothing_and_double_nothing(sqlite_url: str, path: Path, library: Path) -> None:
     with process(FAULTY, sqlite_url, env={"LD_PRELOAD": str(library)}) as one:
         out, complaints = one.popen.communicate(timeout=6 * SOON_S)
 
@@ -61,7 +60,5 @@ def test_syncs_that_fail_lose_nothing_and_double_nothing(sqlite_url: str, librar
     told, failed = out.splitlines()
     assert told == "results {-1} runs 60 {1} totals {'done': 30}", complaints
     assert int(failed.split()[1]) >= 10
-    path = database_path(sqlite_url)
-    assert path is not None
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -4,42 +4,16 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from outlast._store.sqlite.files import database_path
-from outlast._store.sqlite.store import SqliteStore
-from outlast.config import make_config
 from outlast.errors import StoreUnavailable
 from tests.engine.given import SOON_S
 from tests.engine.workers import process
-from tests.store.given import PinnedWorld
-
-Open = Callable[..., Awaitable[SqliteStore]]
-
-
-@pytest.fixture
-def path(sqlite_url: str) -> Path:
-    found = database_path(sqlite_url)
-    assert found is not None
-    return found
-
-
-@pytest.fixture
-async def open_store(sqlite_url: str) -> AsyncIterator[Open]:
-    made: list[SqliteStore] = []
-
-    async def open_one(url: str = sqlite_url) -> SqliteStore:
-        made.append(SqliteStore(make_config(url, {}), PinnedWorld()))
-        await made[-1].open()
-        return made[-1]
-
-    yield open_one
-    for store in made:
-        await store.close()
+from tests.store.conftest import OpenSqlite
 
 
 def fork(call: Callable[[], int] = lambda: 0) -> int:
@@ -152,8 +126,8 @@ def test_no_child_hangs_that_was_forked_while_the_store_was_busy(sqlite_url: str
     assert out.strip() == "hung 0", complaints
 
 
-async def test_a_fork_waits_until_a_thread_is_outside_of_sqlite(open_store: Open) -> None:
-    store, forked, seen = await open_store(), threading.Event(), []
+async def test_a_fork_waits_until_a_thread_is_outside_of_sqlite(open_sqlite: OpenSqlite) -> None:
+    store, forked, seen = await open_sqlite(), threading.Event(), []
     inside = threading.Event()
 
     def hold(connection: sqlite3.Connection) -> None:
@@ -170,9 +144,9 @@ async def test_a_fork_waits_until_a_thread_is_outside_of_sqlite(open_store: Open
     assert seen == [False]
 
 
-async def test_a_fork_does_not_wait_for_another_process(open_store: Open, path: Path) -> None:
+async def test_a_fork_does_not_wait_for_another_process(open_sqlite: OpenSqlite, path: Path) -> None:
     """A writer that naps until it may begin is outside; it goes on with a connection that is opened anew."""
-    store = await open_store()
+    store = await open_sqlite()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         waiting = asyncio.ensure_future(store._writer.write(insert))
@@ -185,8 +159,8 @@ async def test_a_fork_does_not_wait_for_another_process(open_store: Open, path: 
     assert await store._reader.read(count) == 1
 
 
-async def test_nothing_of_the_database_is_open_during_a_fork(open_store: Open, path: Path) -> None:
-    store = await open_store()
+async def test_nothing_of_the_database_is_open_during_a_fork(open_sqlite: OpenSqlite, path: Path) -> None:
+    store = await open_sqlite()
     assert open_descriptors(path) >= 2, "the writer and the reader"
 
     assert fork(lambda: open_descriptors(path)) == 0
@@ -195,8 +169,8 @@ async def test_nothing_of_the_database_is_open_during_a_fork(open_store: Open, p
     assert await store._reader.read(count) == 1
 
 
-async def test_what_is_in_memory_is_still_there_after_a_fork(open_store: Open) -> None:
-    store = await open_store("sqlite://")
+async def test_what_is_in_memory_is_still_there_after_a_fork(open_sqlite: OpenSqlite) -> None:
+    store = await open_sqlite("sqlite://")
     await store._writer.write(insert)
 
     fork()
@@ -204,8 +178,8 @@ async def test_what_is_in_memory_is_still_there_after_a_fork(open_store: Open) -
     assert await store._reader.read(count) == 1
 
 
-async def test_the_bell_still_rings_after_a_fork(open_store: Open) -> None:
-    listener, other = await open_store(), await open_store()
+async def test_the_bell_still_rings_after_a_fork(open_sqlite: OpenSqlite) -> None:
+    listener, other = await open_sqlite(), await open_sqlite()
     heard = asyncio.Event()
     await listener.bell.listen(lambda message: heard.set())
     async with asyncio.timeout(SOON_S):
@@ -219,8 +193,8 @@ async def test_the_bell_still_rings_after_a_fork(open_store: Open) -> None:
             await heard.wait()
 
 
-async def test_a_file_that_goes_away_around_a_fork_is_not_made_again(open_store: Open, path: Path) -> None:
-    store = await open_store()
+async def test_a_file_that_goes_away_around_a_fork_is_not_made_again(open_sqlite: OpenSqlite, path: Path) -> None:
+    store = await open_sqlite()
     fork()
     path.unlink()
 

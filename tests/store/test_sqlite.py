@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
@@ -20,7 +20,7 @@ from outlast._store.sqlite import faults, files, upkeep, writer
 from outlast._store.sqlite.files import database_path
 from outlast._store.sqlite.store import SqliteStore
 from outlast._store.statements import parse
-from outlast.config import Config, make_config
+from outlast.config import Config
 from outlast.errors import (
     ConfigError,
     EngineStateError,
@@ -31,35 +31,13 @@ from outlast.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from tests.store.conftest import OpenSqlite
 from tests.store.given import KNOWN, Database, Given, PinnedWorld, settlement
 
-Open = Callable[..., Awaitable[SqliteStore]]
-
 
 @pytest.fixture
-def path(sqlite_url: str) -> Path:
-    found = database_path(sqlite_url)
-    assert found is not None
-    return found
-
-
-@pytest.fixture
-async def open_store(sqlite_url: str) -> AsyncIterator[Open]:
-    made: list[SqliteStore] = []
-
-    async def open_one(url: str = sqlite_url, **options: Any) -> SqliteStore:
-        made.append(SqliteStore(make_config(url, options), PinnedWorld()))
-        await made[-1].open()
-        return made[-1]
-
-    yield open_one
-    for store in made:
-        await store.close()
-
-
-@pytest.fixture
-async def store(open_store: Open) -> SqliteStore:
-    return await open_store()
+async def store(open_sqlite: OpenSqlite) -> SqliteStore:
+    return await open_sqlite()
 
 
 @pytest.fixture
@@ -169,8 +147,8 @@ async def test_the_file_belongs_to_its_owner_alone(store: SqliteStore, path: Pat
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_closing_leaves_one_sound_file(open_store: Open, path: Path) -> None:
-    store = await open_store()
+async def test_closing_leaves_one_sound_file(open_sqlite: OpenSqlite, path: Path) -> None:
+    store = await open_sqlite()
     await store.queues.pause("mail")
     await store.close()
 
@@ -208,50 +186,50 @@ def test_a_url_without_a_file_is_refused(url: str) -> None:
         database_path(url)
 
 
-async def test_a_missing_folder_is_named(open_store: Open, tmp_path: Path) -> None:
+async def test_a_missing_folder_is_named(open_sqlite: OpenSqlite, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="folder of the database does not exist"):
-        await open_store(f"sqlite:///{tmp_path}/missing/app.db")
+        await open_sqlite(f"sqlite:///{tmp_path}/missing/app.db")
 
 
-async def test_a_folder_is_no_database(open_store: Open, tmp_path: Path) -> None:
+async def test_a_folder_is_no_database(open_sqlite: OpenSqlite, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
 
     with pytest.raises(ConfigError, match="is a folder"):
-        await open_store(f"sqlite:///{tmp_path}/folder")
+        await open_sqlite(f"sqlite:///{tmp_path}/folder")
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "9p", "fuse.sshfs"])
 async def test_a_network_file_system_is_refused(
-    open_store: Open, monkeypatch: pytest.MonkeyPatch, path: Path, kind: str
+    open_sqlite: OpenSqlite, monkeypatch: pytest.MonkeyPatch, path: Path, kind: str
 ) -> None:
     monkeypatch.setattr(files, "mounts", lambda: {Path("/"): "ext4", path.parent: kind, path / "else": "ext4"})
 
     with pytest.raises(ConfigError, match=rf"network file system \({kind}\).*use Postgres"):
-        await open_store()
+        await open_sqlite()
 
     assert not path.exists()
 
 
 async def test_a_link_into_a_network_file_system_is_refused(
-    open_store: Open, monkeypatch: pytest.MonkeyPatch, path: Path, tmp_path: Path
+    open_sqlite: OpenSqlite, monkeypatch: pytest.MonkeyPatch, path: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "far").mkdir()
     path.symlink_to(tmp_path / "far" / "app.db")
     monkeypatch.setattr(files, "mounts", lambda: {Path("/"): "ext4", tmp_path / "far": "nfs"})
 
     with pytest.raises(ConfigError, match="network file system"):
-        await open_store()
+        await open_sqlite()
 
 
 async def test_a_file_that_is_mounted_by_itself_is_refused(
-    open_store: Open, monkeypatch: pytest.MonkeyPatch, path: Path
+    open_sqlite: OpenSqlite, monkeypatch: pytest.MonkeyPatch, path: Path
 ) -> None:
     """As containers are given one: the log would lie in the container, and go with it."""
     path.touch()
     monkeypatch.setattr(files, "mounts", lambda: {Path("/"): "overlay", path: "ext4"})
 
     with pytest.raises(ConfigError, match="mount its folder"):
-        await open_store()
+        await open_sqlite()
 
 
 @pytest.mark.skipif(not Path("/proc/self/mounts").exists(), reason="only Linux tells")
@@ -276,11 +254,11 @@ def test_a_system_that_tells_nothing_hinders_nobody(monkeypatch: pytest.MonkeyPa
     files.refuse_place(tmp_path / "app.db")
 
 
-async def test_a_foreign_file_is_refused_and_left_alone(open_store: Open, path: Path) -> None:
+async def test_a_foreign_file_is_refused_and_left_alone(open_sqlite: OpenSqlite, path: Path) -> None:
     path.write_bytes(b"This is a letter to my aunt, and no database at all." * 100)
 
     with pytest.raises(StoreCorrupt, match="not a sound SQLite database"):
-        await open_store()
+        await open_sqlite()
 
     assert path.read_bytes().startswith(b"This is a letter")
 
@@ -366,10 +344,10 @@ async def test_a_folder_that_becomes_no_folder_ends_no_thread(store: SqliteStore
     await given.added()
 
 
-async def test_engines_of_one_process_do_not_drop_each_others_locks(open_store: Open, path: Path) -> None:
+async def test_engines_of_one_process_do_not_drop_each_others_locks(open_sqlite: OpenSqlite, path: Path) -> None:
     """The next process that came and went would remove the log of those without a lock."""
-    store = await open_store()
-    await open_store()
+    store = await open_sqlite()
+    await open_sqlite()
 
     def totals() -> str:
         text = (
@@ -382,17 +360,17 @@ async def test_engines_of_one_process_do_not_drop_each_others_locks(open_store: 
     assert "mail" in await asyncio.to_thread(totals)
 
 
-async def test_tables_of_a_later_release_are_refused(open_store: Open, path: Path) -> None:
-    await (await open_store()).close()
+async def test_tables_of_a_later_release_are_refused(open_sqlite: OpenSqlite, path: Path) -> None:
+    await (await open_sqlite()).close()
     with another_process(path) as connection:
         connection.execute("INSERT INTO outlast_migrations VALUES (999)")
 
     with pytest.raises(SchemaError, match="version 999"):
-        await open_store()
+        await open_sqlite()
 
 
-async def test_a_database_in_memory_works_without_a_file(open_store: Open, tmp_path: Path) -> None:
-    store = await open_store("sqlite://")
+async def test_a_database_in_memory_works_without_a_file(open_sqlite: OpenSqlite, tmp_path: Path) -> None:
+    store = await open_sqlite("sqlite://")
     given = Given(store, PinnedWorld(), Database("sqlite://", lambda: None))  # type: ignore[arg-type, return-value]
 
     id = await given.ended()
@@ -439,8 +417,8 @@ async def test_another_processs_transaction_is_waited_for(store: SqliteStore, gi
         assert await adding == []
 
 
-async def test_patience_with_another_process_ends(open_store: Open, given: Given, path: Path) -> None:
-    store = await open_store(statement_timeout=0.1)
+async def test_patience_with_another_process_ends(open_sqlite: OpenSqlite, given: Given, path: Path) -> None:
+    store = await open_sqlite(statement_timeout=0.1)
     with another_process(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
 
@@ -498,14 +476,14 @@ async def test_the_log_is_folded_back_when_it_is_large(
 
 
 async def test_of_a_database_behind_a_link_the_log_is_known(
-    open_store: Open, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_sqlite: OpenSqlite, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite keeps it beside the file itself; and the file is made there, too."""
     (tmp_path / "far").mkdir()
     path.symlink_to(tmp_path / "far" / "app.db")
     log = tmp_path / "far" / "app.db-wal"
     monkeypatch.setattr(writer, "WAL_BYTES_MAX", 0)
-    store = await open_store()
+    store = await open_sqlite()
 
     await store.queues.pause("mail")
     await store._writer.read(lambda connection: None)
@@ -606,7 +584,7 @@ async def test_a_checkpoint_that_fails_costs_no_answer(
 
 
 async def test_a_file_that_cannot_be_opened_is_told_from_one_that_cannot_be_written(
-    open_store: Open, monkeypatch: pytest.MonkeyPatch
+    open_sqlite: OpenSqlite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for error, kind in [(PermissionError("no"), StoreReadOnly), (OSError("disk gone"), StoreUnavailable)]:
 
@@ -616,7 +594,7 @@ async def test_a_file_that_cannot_be_opened_is_told_from_one_that_cannot_be_writ
         with monkeypatch.context() as patch:
             patch.setattr(os, "open", refuse)
             with pytest.raises(kind):
-                await open_store()
+                await open_sqlite()
 
 
 async def test_a_journal_that_is_no_log_is_a_problem(store: SqliteStore) -> None:
@@ -639,8 +617,8 @@ async def test_the_parents_store_is_refused_after_a_fork(store: SqliteStore, mon
     await store.close()
 
 
-async def test_closing_finishes_what_is_queued(open_store: Open, given: Given) -> None:
-    store = await open_store()
+async def test_closing_finishes_what_is_queued(open_sqlite: OpenSqlite, given: Given) -> None:
+    store = await open_sqlite()
     rows = [given.new() for _ in range(200)]
     adding = [asyncio.ensure_future(store.instances.add([row])) for row in rows]
     await asyncio.sleep(0)
@@ -651,8 +629,8 @@ async def test_closing_finishes_what_is_queued(open_store: Open, given: Given) -
     assert await given.store.instances.totals() == {"ready": 200}
 
 
-async def test_everybody_who_closes_waits_for_the_end(open_store: Open) -> None:
-    store = await open_store()
+async def test_everybody_who_closes_waits_for_the_end(open_sqlite: OpenSqlite) -> None:
+    store = await open_sqlite()
 
     await asyncio.gather(*(store.close() for _ in range(3)))
 
@@ -660,8 +638,8 @@ async def test_everybody_who_closes_waits_for_the_end(open_store: Open) -> None:
     assert not store._reader._thread.is_alive()
 
 
-async def test_a_close_that_is_cancelled_can_be_repeated(open_store: Open) -> None:
-    store = await open_store()
+async def test_a_close_that_is_cancelled_can_be_repeated(open_sqlite: OpenSqlite) -> None:
+    store = await open_sqlite()
     closing_ = asyncio.ensure_future(store.close())
     await asyncio.sleep(0)
     closing_.cancel()
@@ -682,9 +660,9 @@ async def test_an_opening_that_is_cancelled_leaves_no_thread(sqlite_url: str, tu
     await store.close()
 
 
-async def test_renewals_race_the_close_and_never_hang(open_store: Open) -> None:
+async def test_renewals_race_the_close_and_never_hang(open_sqlite: OpenSqlite) -> None:
     for _ in range(10):
-        store = await open_store()
+        store = await open_sqlite()
         await store.leases.register("n1", "h", 1, 9.0)
         renewer = store.leases.renewer()
         ends: list[type] = []
@@ -706,8 +684,8 @@ async def test_renewals_race_the_close_and_never_hang(open_store: Open) -> None:
         assert ends == [StoreUnavailable] * 3
 
 
-async def test_what_slips_in_after_the_end_is_answered(open_store: Open) -> None:
-    store = await open_store()
+async def test_what_slips_in_after_the_end_is_answered(open_sqlite: OpenSqlite) -> None:
+    store = await open_sqlite()
     await store.close()
     store._writer._closed = False  # As for a thread that had looked just before.
 
@@ -718,8 +696,8 @@ async def test_what_slips_in_after_the_end_is_answered(open_store: Open) -> None
         await store._writer.read(lambda connection: None)
 
 
-async def test_an_ear_hears_only_what_others_commit(open_store: Open, given: Given) -> None:
-    listener = await open_store()
+async def test_an_ear_hears_only_what_others_commit(open_sqlite: OpenSqlite, given: Given) -> None:
+    listener = await open_sqlite()
     heard = asyncio.Event()
     await listener.bell.listen(lambda message: heard.set())
     async with asyncio.timeout(10):
@@ -777,7 +755,7 @@ asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 """
 
 
-async def test_processes_share_one_new_file_without_a_busy_error(sqlite_url: str, open_store: Open) -> None:
+async def test_processes_share_one_new_file_without_a_busy_error(sqlite_url: str, open_sqlite: OpenSqlite) -> None:
     workers = [
         await asyncio.create_subprocess_exec(
             sys.executable, "-c", WORKER, sqlite_url, f"n{number}", "40", stderr=asyncio.subprocess.PIPE
@@ -788,7 +766,7 @@ async def test_processes_share_one_new_file_without_a_busy_error(sqlite_url: str
     errors = [(await worker.communicate())[1].decode() for worker in workers]
 
     assert errors == [""] * 4
-    store = await open_store()
+    store = await open_sqlite()
     assert (await store.instances.totals()) == {"done": 160}
 
 

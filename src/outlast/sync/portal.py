@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-import weakref
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
+from outlast._world import tell_of_forks
 from outlast.errors import EngineStateError
 
 T = TypeVar("T")
@@ -56,7 +55,7 @@ class Latch:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        _latches.add(self)
+        tell_of_forks(self)
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -64,21 +63,9 @@ class Latch:
     def __exit__(self, *error: object) -> None:
         self._lock.release()
 
-    def free(self) -> None:
+    def forked(self) -> None:
         """Forgets who is inside: nobody in this process."""
         self._lock = threading.Lock()
-
-
-_latches: Final[weakref.WeakSet[Latch]] = weakref.WeakSet()
-
-
-def _free_latches() -> None:
-    for latch in list(_latches):
-        latch.free()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_free_latches)
 
 
 def refuse_on_loop() -> None:
