@@ -6,11 +6,13 @@ in the nearest `pyproject.toml`, else its default. A `Config` refuses to exist w
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -327,7 +329,7 @@ def _pyproject_table(folder: Path) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = _parsed_toml(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ConfigError(f"cannot read {path.name}: its lists and tables are too deep") from None
     except (OSError, ValueError) as error:
@@ -336,4 +338,9 @@ def _pyproject_table(folder: Path) -> dict[str, Any]:
     table = tools.get("outlast", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
         raise ConfigError("[tool.outlast] must be a table")
-    return table
+    return copy.deepcopy(table)
+
+
+@lru_cache(maxsize=1)  # the file of a large project takes milliseconds, for each engine that is made.
+def _parsed_toml(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
