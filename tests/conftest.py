@@ -1,8 +1,10 @@
 """What every test may ask for: a store to write into, and the certainty that nothing is left behind."""
 
 import asyncio
+import gc
 import inspect
 import os
+import shutil
 import tempfile
 import threading
 from asyncio import events
@@ -11,11 +13,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from harness import postgres
 from harness.binaries import NoPostgres, find_binaries
 from harness.databases import Databases
 from harness.memory import temporary_files_in_memory
+from outlast.sync import Engine
 
 _for_the_whole_run = ExitStack()
 _started: list[Databases | NoPostgres] = []
@@ -44,6 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
         _for_the_whole_run.enter_context(temporary_files_in_memory())
 
 
+def pytest_collection_finish() -> None:
+    """What stays until the end, ten thousand tests and all modules, is not looked at by each collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: object) -> None:
     """Under `-n`, start one server in the controller and tell each worker where it is."""
@@ -66,6 +76,7 @@ def postgres_server(request: pytest.FixtureRequest) -> Iterator[Databases]:
     with ExitStack() as stack:
         server = _server(request.config, stack)
         if isinstance(server, Databases):
+            stack.enter_context(server.one_session())
             yield server
             return
     if os.environ.get("CI", "").lower() in ("", "0", "false"):
@@ -93,23 +104,60 @@ def own_postgres(postgres_server: Databases) -> None:
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session")
+def _postgres_with_tables(postgres_server: Databases) -> Iterator[str]:
+    """The name of a database that has our tables, which nobody is connected to."""
+    with postgres_server.fresh_database() as url:
+        Engine(url).migrate()
+        yield conninfo_to_dict(url)["dbname"]
+
+
+@pytest.fixture(scope="session")
+def _sqlite_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that has our tables, which nobody has open."""
+    path = tmp_path_factory.mktemp("tables") / "outlast.db"
+    Engine(f"sqlite:///{path}").migrate()
+    return path
+
+
 @pytest.fixture
-def postgres_url(postgres_server: Databases) -> Iterator[str]:
-    """A fresh, empty database on Postgres; the test must close every connection to it."""
+def postgres_url(postgres_server: Databases, _postgres_with_tables: str) -> Iterator[str]:
+    """A fresh database on Postgres with our tables; the test must close every connection to it."""
+    with postgres_server.fresh_database(template=_postgres_with_tables) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: Databases) -> Iterator[str]:
+    """A fresh database on Postgres without our tables, which take four times as long to make as to copy."""
     with postgres_server.fresh_database() as url:
         yield url
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def sqlite_url(empty_sqlite_url: str, tmp_path: Path, _sqlite_with_tables: Path) -> str:
+    """A fresh database file with our tables."""
+    shutil.copyfile(_sqlite_with_tables, tmp_path / "outlast.db")
+    return empty_sqlite_url
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
     """A database file that does not exist yet."""
     return f"sqlite:///{tmp_path / 'outlast.db'}"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def store_url(request: pytest.FixtureRequest) -> str:
-    """A fresh database: the test runs once on SQLite and once on Postgres."""
+    """A fresh database with our tables: the test runs once on SQLite and once on Postgres."""
     url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest) -> str:
+    """A fresh database without our tables: the test runs once on SQLite and once on Postgres."""
+    url: str = request.getfixturevalue(f"empty_{request.param}_url")
     return url
 
 

@@ -90,7 +90,6 @@ def end_as(status: str) -> Any:
 @pytest.fixture
 def url(store_url: str) -> str:
     """A fresh database with its tables."""
-    sync.Engine(store_url).migrate()
     return store_url
 
 

@@ -31,8 +31,8 @@ def many(tmp_path: Path) -> Path:
     return root
 
 
-def test_nothing_is_lost_or_doubled_while_workers_are_killed(outlast: Outlast, many: Path, store_url: str) -> None:
-    found = outlast("demo", many, "--url", store_url, "--json")
+def test_nothing_is_lost_or_doubled_while_workers_are_killed(outlast: Outlast, many: Path, empty_url: str) -> None:
+    found = outlast("demo", many, "--url", empty_url, "--json")
 
     report = found.json
     assert found.code == 0, found.out + found.err
@@ -41,7 +41,7 @@ def test_nothing_is_lost_or_doubled_while_workers_are_killed(outlast: Outlast, m
     assert report["good"]
     assert report["jobs"] == FILES * report["rounds"]
     assert report["lines"] == sum(range(FILES)) * report["rounds"]
-    assert left_behind(store_url) == []
+    assert left_behind(empty_url) == []
 
 
 def left_behind(url: str) -> list[str]:
@@ -55,9 +55,9 @@ def left_behind(url: str) -> list[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_the_workers_and_leaves_nothing(
-    start: Start, many: Path, sqlite_url: str, number: signal.Signals
+    start: Start, many: Path, empty_sqlite_url: str, number: signal.Signals
 ) -> None:
-    demo = start("demo", many, "--url", sqlite_url)
+    demo = start("demo", many, "--url", empty_sqlite_url)
     pids = eventually(lambda: [child.pid for child in processes.children(demo.process.pid)])
 
     demo.send(number)
@@ -65,7 +65,7 @@ def test_an_interrupt_ends_the_workers_and_leaves_nothing(
     assert demo.ends() == 130
     assert "Traceback" not in demo.log
     assert not processes.await_gone(pids, timeout_s=5)
-    assert left_behind(sqlite_url) == []
+    assert left_behind(empty_sqlite_url) == []
 
 
 def test_wrong_usage_is_told_at_once(outlast: Outlast, tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import pytest
 from tests.cli.conftest import Outlast
 
 
-def test_migrate_makes_the_tables_once(outlast: Outlast, store_url: str) -> None:
-    before = outlast("migrate", "--check", "--url", store_url, "--json")
-    made = outlast("migrate", "--url", store_url, "--json")
-    again = outlast("migrate", "--url", store_url)
-    after = outlast("migrate", "--check", "--url", store_url, "--json")
+def test_migrate_makes_the_tables_once(outlast: Outlast, empty_url: str) -> None:
+    before = outlast("migrate", "--check", "--url", empty_url, "--json")
+    made = outlast("migrate", "--url", empty_url, "--json")
+    again = outlast("migrate", "--url", empty_url)
+    after = outlast("migrate", "--check", "--url", empty_url, "--json")
 
     assert (before.code, before.json["version"], before.json["fits"]) == (1, 0, False)
     assert made.json["applied"] == list(range(1, before.json["needed"] + 1))
@@ -29,24 +29,24 @@ def test_a_check_makes_no_file(outlast: Outlast, folder: Path) -> None:
     assert not list(folder.glob("*.db*"))
 
 
-def test_the_printed_sql_makes_the_same_tables(outlast: Outlast, store_url: str) -> None:
-    script = outlast("migrate", "--sql", "--url", store_url).out
+def test_the_printed_sql_makes_the_same_tables(outlast: Outlast, empty_url: str) -> None:
+    script = outlast("migrate", "--sql", "--url", empty_url).out
 
-    if store_url.startswith("sqlite"):
-        with closing(sqlite3.connect(store_url.removeprefix("sqlite:///"))) as connection:
+    if empty_url.startswith("sqlite"):
+        with closing(sqlite3.connect(empty_url.removeprefix("sqlite:///"))) as connection:
             connection.executescript(script)
     else:
-        with psycopg.connect(store_url, autocommit=True) as postgres:
+        with psycopg.connect(empty_url, autocommit=True) as postgres:
             postgres.execute(script.encode())
-    assert outlast("migrate", "--check", "--url", store_url).code == 0
+    assert outlast("migrate", "--check", "--url", empty_url).code == 0
 
 
 def test_check_and_sql_exclude_each_other(outlast: Outlast) -> None:
     assert outlast("migrate", "--check", "--sql").code == 2
 
 
-def test_postgres_without_tables_asks_for_migrate(outlast: Outlast, postgres_url: str) -> None:
-    refused = outlast("list", "--url", postgres_url)
+def test_postgres_without_tables_asks_for_migrate(outlast: Outlast, empty_postgres_url: str) -> None:
+    refused = outlast("list", "--url", empty_postgres_url)
 
     assert refused.code == 3
     assert "outlast migrate" in refused.err

@@ -11,9 +11,8 @@ from tests.engine.given import Engines, Table
 
 
 @pytest.fixture
-async def url(store_url: str) -> str:
+def url(store_url: str) -> str:
     """A fresh database with its tables: the test runs once on each kind."""
-    await Engine(store_url).migrate()
     return store_url
 
 

@@ -35,15 +35,15 @@ async def test_an_idle_queue_is_looked_at_ever_less_often(engines: Engines) -> N
         assert gaps_s[6] >= 0.8 * 0.32, gaps_s  # a fifth of each pause is left to chance.
 
 
-async def test_only_the_steps_that_are_missing_are_made(store_url: str) -> None:
-    old = open_store(Config(store_url), SystemWorld())
+async def test_only_the_steps_that_are_missing_are_made(empty_url: str) -> None:
+    old = open_store(Config(empty_url), SystemWorld())
     old.schema._migrations = {1: old.schema._migrations[1]}  # type: ignore[attr-defined]
     try:
         assert await old.schema.migrate() == [1]
     finally:
         await old.close()
 
-    engine = Engine(store_url, programs=[noop])
+    engine = Engine(empty_url, programs=[noop])
     made = await asyncio.gather(*(engine.migrate() for _ in range(3)))
 
     latest = max(number for each in made for number in each)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from outlast import Engine
 from outlast._runtime.events import Events
 from outlast._store.contract import Store
 from outlast._store.door import open_store
@@ -16,9 +15,8 @@ from tests.store.given import Database, Given
 
 
 @pytest.fixture
-async def database(store_url: str) -> Database:
+def database(store_url: str) -> Database:
     """A fresh database with its tables: the test runs once on each kind."""
-    await Engine(store_url).migrate()
     return Database(store_url, lambda world, **options: open_store(make_config(store_url, options), world))
 
 

@@ -18,11 +18,19 @@ OpenStore = Callable[..., Awaitable[Store]]
 OpenSqlite = Callable[..., Awaitable[SqliteStore]]
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest) -> Database:
-    """A fresh database: the test runs once on each kind."""
-    url: str = request.getfixturevalue(f"{request.param}_url")
+@pytest.fixture
+def database(store_url: str) -> Database:
+    """A fresh database with its tables: the test runs once on each kind."""
+    return _database(store_url)
 
+
+@pytest.fixture
+def empty_database(empty_url: str) -> Database:
+    """A fresh database without tables: the test runs once on each kind."""
+    return _database(empty_url)
+
+
+def _database(url: str) -> Database:
     def make(world: PinnedWorld, **options: object) -> Store:
         return open_store_of(make_config(url, options), world)
 
@@ -43,7 +51,8 @@ async def open_store(database: Database, world: PinnedWorld) -> AsyncIterator[Op
         async def open_one(**options: object) -> Store:
             store = database.make(world, **options)
             stack.push_async_callback(store.close)
-            await store.schema.migrate()
+            if "schema" in options:
+                await store.schema.migrate()
             await store.open()
             return store
 
@@ -51,19 +60,19 @@ async def open_store(database: Database, world: PinnedWorld) -> AsyncIterator[Op
 
 
 @pytest.fixture
-def path(sqlite_url: str) -> Path:
+def path(empty_sqlite_url: str) -> Path:
     """The file of a database on SQLite that does not exist yet."""
-    found = database_path(sqlite_url)
+    found = database_path(empty_sqlite_url)
     assert found is not None
     return found
 
 
 @pytest.fixture
-async def open_sqlite(sqlite_url: str) -> AsyncIterator[OpenSqlite]:
+async def open_sqlite(empty_sqlite_url: str) -> AsyncIterator[OpenSqlite]:
     """Opens one more store on that file, or on another URL, for what only SQLite has."""
     async with AsyncExitStack() as stack:
 
-        async def open_one(url: str = sqlite_url, **options: object) -> SqliteStore:
+        async def open_one(url: str = empty_sqlite_url, **options: object) -> SqliteStore:
             store = SqliteStore(make_config(url, options), PinnedWorld())
             stack.push_async_callback(store.close)
             await store.open()

@@ -52,8 +52,8 @@ def library(tmp_path: Path) -> Path:
     return made
 
 
-def test_syncs_that_fail_lose_nothing_and_double_nothing(sqlite_url: str, path: Path, library: Path) -> None:
-    with process(FAULTY, sqlite_url, env={"LD_PRELOAD": str(library)}) as one:
+def test_syncs_that_fail_lose_nothing_and_double_nothing(empty_sqlite_url: str, path: Path, library: Path) -> None:
+    with process(FAULTY, empty_sqlite_url, env={"LD_PRELOAD": str(library)}) as one:
         out, complaints = one.popen.communicate(timeout=6 * SOON_S)
 
     assert one.popen.returncode == 0, complaints

@@ -72,8 +72,8 @@ with sync.Engine(URL, drain_timeout=0) as again:
 """
 
 
-def test_what_a_forked_child_commits_stays_when_its_parent_closes(sqlite_url: str) -> None:
-    with process(TWO_SIDES, sqlite_url) as one:
+def test_what_a_forked_child_commits_stays_when_its_parent_closes(empty_sqlite_url: str) -> None:
+    with process(TWO_SIDES, empty_sqlite_url) as one:
         out, complaints = one.popen.communicate(timeout=3 * SOON_S)
 
     assert out.strip() == "{'done': 3}", complaints
@@ -119,8 +119,8 @@ engine.close()
 """
 
 
-def test_no_child_hangs_that_was_forked_while_the_store_was_busy(sqlite_url: str) -> None:
-    with process(STORM, sqlite_url) as one:
+def test_no_child_hangs_that_was_forked_while_the_store_was_busy(empty_sqlite_url: str) -> None:
+    with process(STORM, empty_sqlite_url) as one:
         out, complaints = one.popen.communicate(timeout=12 * SOON_S)
 
     assert out.strip() == "hung 0", complaints
@@ -229,8 +229,8 @@ with sync.Engine(URL, queues={}) as engine:
 """
 
 
-def test_a_child_refuses_a_file_that_somebody_else_had_open(sqlite_url: str) -> None:
-    with process(OTHERS, sqlite_url) as one:
+def test_a_child_refuses_a_file_that_somebody_else_had_open(empty_sqlite_url: str) -> None:
+    with process(OTHERS, empty_sqlite_url) as one:
         out, complaints = one.popen.communicate(timeout=3 * SOON_S)
 
     refused, opened = out.splitlines()
@@ -263,8 +263,8 @@ thread.join()
 """
 
 
-def test_a_child_does_not_wait_for_a_thread_that_it_does_not_have(sqlite_url: str) -> None:
-    with process(LOCKED, sqlite_url) as one:
+def test_a_child_does_not_wait_for_a_thread_that_it_does_not_have(empty_sqlite_url: str) -> None:
+    with process(LOCKED, empty_sqlite_url) as one:
         out, complaints = one.popen.communicate(timeout=3 * SOON_S)
 
     assert out.strip() == "{}", complaints

@@ -808,9 +808,9 @@ async def test_a_missing_database_is_said_plainly(make: Make, postgres_url: str)
         await store.open()
 
 
-async def test_missing_tables_say_what_to_do(make: Make) -> None:
+async def test_missing_tables_say_what_to_do(make: Make, empty_postgres_url: str) -> None:
     with pytest.raises(SchemaError, match="run `outlast migrate`"):
-        await make().open()
+        await make(empty_postgres_url).open()
 
 
 async def test_statements_work_behind_a_transaction_pooler(make: Make, other: asyncpg.Connection) -> None:

@@ -41,8 +41,8 @@ async def store(open_sqlite: OpenSqlite) -> SqliteStore:
 
 
 @pytest.fixture
-def given(store: SqliteStore, sqlite_url: str) -> Given:
-    return Given(store, PinnedWorld(), Database(sqlite_url, lambda: None))  # type: ignore[arg-type, return-value]
+def given(store: SqliteStore, empty_sqlite_url: str) -> Given:
+    return Given(store, PinnedWorld(), Database(empty_sqlite_url, lambda: None))  # type: ignore[arg-type, return-value]
 
 
 @contextmanager
@@ -649,8 +649,8 @@ async def test_a_close_that_is_cancelled_can_be_repeated(open_sqlite: OpenSqlite
 
 
 @pytest.mark.parametrize("turns", range(5))
-async def test_an_opening_that_is_cancelled_leaves_no_thread(sqlite_url: str, turns: int) -> None:
-    store = SqliteStore(Config(url=sqlite_url), PinnedWorld())
+async def test_an_opening_that_is_cancelled_leaves_no_thread(empty_sqlite_url: str, turns: int) -> None:
+    store = SqliteStore(Config(url=empty_sqlite_url), PinnedWorld())
     opening = asyncio.ensure_future(store.open())
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -725,11 +725,11 @@ def test_the_doctor_knows_the_wal_reset_bug(
     assert upkeep.sqlite_finding()[0] == level
 
 
-async def test_an_old_sqlite_is_refused(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_old_sqlite_is_refused(empty_sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
 
     with pytest.raises(ConfigError, match=r"3\.37 or later"):
-        await SqliteStore(Config(url=sqlite_url), PinnedWorld()).open()
+        await SqliteStore(Config(url=empty_sqlite_url), PinnedWorld()).open()
 
 
 WORKER = """
@@ -755,10 +755,12 @@ asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 """
 
 
-async def test_processes_share_one_new_file_without_a_busy_error(sqlite_url: str, open_sqlite: OpenSqlite) -> None:
+async def test_processes_share_one_new_file_without_a_busy_error(
+    empty_sqlite_url: str, open_sqlite: OpenSqlite
+) -> None:
     workers = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", WORKER, sqlite_url, f"n{number}", "40", stderr=asyncio.subprocess.PIPE
+            sys.executable, "-c", WORKER, empty_sqlite_url, f"n{number}", "40", stderr=asyncio.subprocess.PIPE
         )
         for number in range(4)
     ]

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import psycopg
 import pytest
@@ -31,11 +31,21 @@ async def test_migrating_again_does_nothing(store: Store) -> None:
     assert await store.schema.migrate() == []
 
 
-async def test_many_may_open_and_migrate_at_once(open_store: OpenStore) -> None:
-    stores = await asyncio.gather(*(open_store() for _ in range(8)))
+async def test_many_may_open_and_migrate_at_once(empty_database: Database, world: PinnedWorld) -> None:
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(closing(empty_database.make(world))) for _ in range(8)]
 
-    assert {await store.schema.version() for store in stores} == {stores[0].schema.latest}
-    assert [await store.schema.migrate() for store in stores] == [[]] * 8
+        made = await asyncio.gather(*(_migrated_and_opened(store) for store in stores))
+
+        assert sorted(number for each in made for number in each) == list(range(1, stores[0].schema.latest + 1))
+        assert {await store.schema.version() for store in stores} == {stores[0].schema.latest}
+        assert [await store.schema.migrate() for store in stores] == [[]] * 8
+
+
+async def _migrated_and_opened(store: Store) -> list[int]:
+    made = await store.schema.migrate()
+    await store.open()
+    return made
 
 
 async def test_newer_tables_are_refused(store: Store, open_store: OpenStore, database: Database) -> None:
@@ -45,8 +55,8 @@ async def test_newer_tables_are_refused(store: Store, open_store: OpenStore, dat
         await open_store()
 
 
-async def test_tables_may_be_made_before_the_store_is_open(database: Database, world: PinnedWorld) -> None:
-    store = database.make(world)
+async def test_tables_may_be_made_before_the_store_is_open(empty_database: Database, world: PinnedWorld) -> None:
+    store = empty_database.make(world)
     async with closing(store):
         assert await store.schema.version() == 0
 
@@ -57,13 +67,13 @@ async def test_tables_may_be_made_before_the_store_is_open(database: Database, w
         assert await store.instances.totals() == {}
 
 
-async def test_the_script_makes_the_same_tables(database: Database, world: PinnedWorld) -> None:
-    async with closing(database.make(world)) as store:
-        database.run(store.schema.script())
+async def test_the_script_makes_the_same_tables(empty_database: Database, world: PinnedWorld) -> None:
+    async with closing(empty_database.make(world)) as store:
+        empty_database.run(store.schema.script())
 
         assert await store.schema.migrate() == []
         await store.open()
-        await Given(store, world, database).ended()
+        await Given(store, world, empty_database).ended()
 
 
 async def test_the_script_from_the_latest_version_makes_nothing(store: Store) -> None:
@@ -92,8 +102,8 @@ async def test_dropped_tables_are_gone_and_can_be_made_again(given: Given, open_
     assert await given.store.instances.totals() == {"ready": 1}
 
 
-async def test_a_store_that_is_not_open_says_so(database: Database, world: PinnedWorld) -> None:
-    async with closing(database.make(world)) as store:
+async def test_a_store_that_has_found_no_tables_says_so(empty_database: Database, world: PinnedWorld) -> None:
+    async with closing(empty_database.make(world)) as store:
         with pytest.raises((StoreError, EngineStateError)):
             await store.instances.totals()
 
