@@ -24,19 +24,20 @@ NOT_EVERY_DAY = {
 }
 """Those that take long, or prove on this store what they prove on the other one. `make crash-record` runs them all."""
 ON_THE_OTHER_STORE = [
-    ("no-fence", "freezes-sqlite", "doubled: "),
+    ("no-fence", "freezes-postgres", "doubled: "),
     ("no-fence", "machines-postgres", " commits, not 20"),
-    ("no-recheck", "signals-sqlite", "asleep: "),
+    ("no-recheck", "signals-postgres", "asleep: "),
     ("double-decrement", "fanout-postgres", "early: "),
     ("no-slot-constraint", "keys-sqlite", "crowded: "),
     ("free-tokens", "rates-postgres", "hasty: "),
-    ("forgets-journal", "workflows-sqlite", "again: "),
+    ("forgets-journal", "workflows-postgres", "again: "),
     ("trusts-memory", "workflows-postgres", "lost: "),
-    ("no-object-fence", "objects-sqlite", "out of line: "),
+    ("no-object-fence", "objects-postgres", "out of line: "),
+    ("hasty-answers", "objects-sqlite", "out of line: "),
 ]
-"""Bugs that are noticed on one store every day, and on both with OUTLAST_TEST_BUGS=all."""
+"""Bugs that are noticed on one store every day, or by what notices another one; all with OUTLAST_TEST_BUGS=all."""
 SEEDS_MAX = 5
-"""A planted bug is noticed within so many seeds: which of its rare moments a kill hits is not ours to say."""
+"""Within so many seeds faults hit work, and a planted bug is noticed: which moment they hit is not ours to say."""
 
 
 def run(name: str, *, mutation: str | None = None, turn: int = 0) -> Report:
@@ -60,7 +61,12 @@ def _skip_without_postgres(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in NOT_EVERY_DAY])
 def test_no_promise_is_broken(name: str) -> None:
+    """Faults that hit nothing prove nothing: then once more, from another seed. What is broken once is broken."""
     report = run(name)
+    for turn in range(1, SEEDS_MAX):
+        if report.violations or report.is_proof:
+            break
+        report = run(name, turn=turn)
 
     assert report.passed, report.as_text()
 
@@ -69,16 +75,15 @@ def test_no_promise_is_broken(name: str) -> None:
 @pytest.mark.parametrize(
     ("mutation", "name", "complaint"),
     [
-        ("no-fence", "freezes-postgres", "doubled: "),
+        ("no-fence", "freezes-sqlite", "doubled: "),
         ("no-fence", "machines-sqlite", " commits, not 20"),
-        ("no-recheck", "signals-postgres", "asleep: "),
+        ("no-recheck", "signals-sqlite", "asleep: "),
         ("double-decrement", "fanout-sqlite", "early: "),
         ("no-slot-constraint", "keys-postgres", "crowded: "),
         ("free-tokens", "rates-sqlite", "hasty: "),
-        ("forgets-journal", "workflows-postgres", "again: "),
+        ("forgets-journal", "workflows-sqlite", "again: "),
         ("trusts-memory", "workflows-sqlite", "lost: "),
-        ("no-object-fence", "objects-postgres", "out of line: "),
-        ("hasty-answers", "objects-sqlite", "out of line: "),
+        ("no-object-fence", "objects-sqlite", "out of line: "),
         ("forgets-keys", "objects-postgres", "out of line: "),
         ("half-a-commit", "objects-sqlite", "torn: "),
         ("wall-clock", "clocks-sqlite", " from a node that lived"),

@@ -13,7 +13,7 @@ from outlast import Engine
 from outlast.errors import StoreUnavailable
 from tests.store.given import Database
 
-SOON_S = 8.0
+SOON_S = 20.0
 """Nothing that a test waits for takes longer; only a failing test waits that long."""
 
 PATIENT = {"poll_interval": 60.0, "max_poll_interval": 60.0, "programs": ()}

@@ -209,7 +209,7 @@ async def test_a_def_that_does_not_return_does_not_hold_the_door(engines: Engine
     before = time.monotonic()
     await soon(engine.close())
 
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < SOON_S / 2
     assert _standing(table, handle.id) == ("ready", 0, 0, 0)
     gate.set()
     await eventually_async(lambda: not any(t.name == "outlast-step" for t in threading.enumerate()))
@@ -231,7 +231,7 @@ async def test_closing_while_the_database_is_away_does_not_hang(
     before = time.monotonic()
     await soon(engine.close())
 
-    assert time.monotonic() - before < 0.2 + 0.1 + 0.1 + 2
+    assert time.monotonic() - before < 0.2 + 0.1 + 0.1 + 4
     assert handle.id
 
 

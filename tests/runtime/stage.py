@@ -8,7 +8,7 @@ from typing import Any
 from outlast._runtime.doorbell import Doorbell
 from tests.store.given import PinnedWorld
 
-SOON_S = 8.0
+SOON_S = 20.0
 """Nothing that a test waits for takes longer; only a failing test waits that long."""
 
 

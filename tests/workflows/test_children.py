@@ -176,11 +176,11 @@ async def test_hundreds_of_children(worker: Engine) -> None:
 
     @workflow
     async def parent() -> int:
-        return sum(await each(range(300), one, concurrency=50))
+        return sum(await each(range(200), one, concurrency=50))
 
     handle = await worker.start(parent.new())
 
-    assert await handle.result(60) == sum(number * number for number in range(300))
+    assert await handle.result(100) == sum(number * number for number in range(200))
 
 
 async def test_signals_and_children_are_heard_while_a_step_of_another_branch_runs(worker: Engine) -> None:
