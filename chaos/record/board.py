@@ -186,8 +186,9 @@ ROWS: Final = (
             "tests/kernel/test_schedules.py",
             "tests/engine/test_schedules.py",
             "-k",
-            "ten_years or decided_once or lose_no_tick",
+            "years or decided_once or lose_no_tick",
         ),
+        counts=(("OUTLAST_TEST_YEARS", 10),),
     ),
     Row(
         "R23",

@@ -33,7 +33,7 @@ class Size(NamedTuple):
     kills: int
 
 
-SIZES: Final = {"full": Size(100_000, 20_000, 50), "ci": Size(4_000, 1_000, 5)}
+SIZES: Final = {"full": Size(100_000, 20_000, 50), "ci": Size(2_000, 500, 4)}
 
 
 def run(*, store: str, scale: str, seed: int, mutation: str | None = None) -> Report:

@@ -15,7 +15,7 @@ class Size(NamedTuple):
     ends: int
 
 
-SIZES: Final = {"full": Size(10_000, 100), "ci": Size(800, 8)}
+SIZES: Final = {"full": Size(10_000, 100), "ci": Size(500, 5)}
 WORKERS: Final = 4
 DRAIN_S: Final = 0.3
 CANCEL_S: Final = 0.3

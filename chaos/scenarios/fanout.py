@@ -16,7 +16,7 @@ class Size(NamedTuple):
     kills: int
 
 
-SIZES: Final = {"full": Size(20_000, 20), "ci": Size(500, 4)}
+SIZES: Final = {"full": Size(20_000, 20), "ci": Size(400, 3)}
 WORKERS: Final = 3
 NAP_S: Final = 0.1
 

@@ -17,7 +17,7 @@ class Size(NamedTuple):
     gap_s: float
 
 
-SIZES: Final = {"full": Size(10_000, 80, 0.4), "ci": Size(700, 8, 0.1)}
+SIZES: Final = {"full": Size(10_000, 80, 0.4), "ci": Size(440, 5, 0.1)}
 SLOTS: Final = {"k1": 1, "k2": 2, "k3": 3, "k10": 10, "k64": 64}
 SHARES: Final = {"k1": 1.0, "k2": 1.5, "k3/a": 1.5, "k3/b": 1.5, "k10": 4.0, "k64": 8.0}
 """Keys, two of them partitions of one name, and how often each is chosen."""

@@ -19,9 +19,9 @@ class Size(NamedTuple):
 
 SIZES: Final = {
     ("sqlite", "full"): Size(50_000, 500, 0.05),
-    ("sqlite", "ci"): Size(4_000, 40, 0.05),
+    ("sqlite", "ci"): Size(2_000, 20, 0.05),
     ("postgres", "full"): Size(50_000, 200, 0.1),
-    ("postgres", "ci"): Size(2_000, 20, 0.1),
+    ("postgres", "ci"): Size(1_000, 10, 0.1),
 }
 WORKERS: Final = 6
 

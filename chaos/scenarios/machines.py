@@ -21,9 +21,9 @@ class Size(NamedTuple):
 
 SIZES: Final = {
     ("sqlite", "full"): Size(5_000, 200, 0.1, 20),
-    ("sqlite", "ci"): Size(150, 12, 0.05, 6),
+    ("sqlite", "ci"): Size(90, 8, 0.05, 4),
     ("postgres", "full"): Size(5_000, 120, 0.15, 12),
-    ("postgres", "ci"): Size(150, 10, 0.1, 5),
+    ("postgres", "ci"): Size(90, 6, 0.1, 3),
 }
 WORKERS: Final = 5
 NAP_S: Final = (0.0, 0.03)

@@ -28,9 +28,9 @@ class Size(NamedTuple):
 
 SIZES: Final = {
     ("sqlite", "full"): Size(1_000, 1_000_000, 200, 8),
-    ("sqlite", "ci"): Size(1_000, 20_000, 8, 4),
+    ("sqlite", "ci"): Size(300, 3_000, 4, 2),
     ("postgres", "full"): Size(1_000, 1_000_000, 200, 8),
-    ("postgres", "ci"): Size(1_000, 20_000, 8, 4),
+    ("postgres", "ci"): Size(300, 3_000, 4, 2),
 }
 WORKERS: Final = 3
 CALLERS: Final = 1

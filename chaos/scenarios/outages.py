@@ -19,7 +19,7 @@ class Size(NamedTuple):
     kills: int
 
 
-SIZES: Final = {"full": Size(20_000, 20), "ci": Size(2_000, 3)}
+SIZES: Final = {"full": Size(20_000, 20), "ci": Size(1_300, 2)}
 WORKERS: Final = 4
 LONG_EVERY: Final = 4
 """Every fourth outage lasts longer than two leases: then every lease in the database looks long expired."""

@@ -17,7 +17,7 @@ class Size(NamedTuple):
     gap_s: float
 
 
-SIZES: Final = {"full": Size(6_000, 60, 0.3), "ci": Size(400, 8, 0.1)}
+SIZES: Final = {"full": Size(6_000, 60, 0.3), "ci": Size(250, 5, 0.1)}
 PACES: Final = {"slow": Pace(30.0, 5.0), "quick": Pace(150.0, 40.0)}
 SHARES: Final = {"slow/a": 1.0, "slow/b": 1.0, "quick": 5.0}
 """Rate limits, two of them partitions of one name, and how often each is chosen."""

@@ -18,7 +18,7 @@ class Size(NamedTuple):
     gap_s: float
 
 
-SIZES: Final = {"full": Size(1_500, 10, 120, 0.2), "ci": Size(120, 6, 12, 0.1)}
+SIZES: Final = {"full": Size(1_500, 10, 120, 0.2), "ci": Size(70, 6, 7, 0.1)}
 WORKERS: Final = 4
 SENDERS: Final = 2
 SENDER_EVERY: Final = 3

@@ -21,9 +21,9 @@ class Size(NamedTuple):
 
 SIZES: Final = {
     ("sqlite", "full"): Size(5_000, 500, 0.1),
-    ("sqlite", "ci"): Size(120, 12, 0.1),
+    ("sqlite", "ci"): Size(80, 8, 0.1),
     ("postgres", "full"): Size(5_000, 500, 0.1),
-    ("postgres", "ci"): Size(120, 12, 0.1),
+    ("postgres", "ci"): Size(80, 8, 0.1),
 }
 WORKERS: Final = 5
 NAP_S: Final = (0.0, 0.03)

@@ -14,8 +14,8 @@ from tests.store.conftest import OpenStore
 from tests.store.given import Given, PinnedWorld, settlement
 
 KNOWN = ["greet@1"]
-CLAIMS = int(os.environ.get("OUTLAST_TEST_CLAIMS", "1000"))
-"""Keyed claims for each number of slots: 10,000 in all; a million on each database with OUTLAST_TEST_CLAIMS=200000."""
+CLAIMS = int(os.environ.get("OUTLAST_TEST_CLAIMS", "500"))
+"""Keyed claims for each number of slots: 5,000 in all; a million on each database with OUTLAST_TEST_CLAIMS=200000."""
 DEATHS = 40
 
 
