@@ -48,6 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
         _for_the_whole_run.enter_context(temporary_files_in_memory())
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Crash runs come first: under `-n`, one of the workers would have them left at the end, and the others nothing."""
+    items.sort(key=lambda item: item.get_closest_marker("chaos") is None)
+
+
 def pytest_collection_finish() -> None:
     """What stays until the end, ten thousand tests and all modules, is not looked at by each collection of garbage."""
     gc.collect()

@@ -12,6 +12,7 @@ from harness.binaries import NoPostgres
 from harness.postgres import USER, PostgresServer
 from harness.replicas import Replica, await_state, replicate_to
 from harness.waiting import eventually_async
+from outlast import Engine
 from outlast._model import NewInstance, Settlement
 from outlast._store.postgres import links
 from outlast._store.postgres.store import PostgresStore
@@ -127,7 +128,7 @@ async def test_what_a_crash_has_shown_is_not_told_as_made_before_the_standby_has
 
 async def test_who_may_not_ask_for_it_can_connect_again(pair: Pair) -> None:
     """Some take the right to call functions away from everybody."""
-    await PostgresStore(make_config(pair.primary.url(), {}), WORLD).schema.migrate()
+    await Engine(pair.primary.url()).migrate()
     with psycopg.connect(pair.primary.url(), autocommit=True) as connection:
         connection.execute("CREATE ROLE bob LOGIN")
         connection.execute("GRANT USAGE ON SCHEMA outlast TO bob")
