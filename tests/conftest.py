@@ -50,8 +50,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Crash runs come first: under `-n`, one of the workers would have them left at the end, and the others nothing."""
-    items.sort(key=lambda item: item.get_closest_marker("chaos") is None)
+    """Crash runs are spread over the run: under `-n`, several at once would take each other's time, and at the end one
+    of the workers would be left alone with them."""
+    crashes = [item for item in items if item.get_closest_marker("chaos") is not None]
+    others = [item for item in items if item.get_closest_marker("chaos") is None]
+    apart = 0.9 * len(others) / max(1, len(crashes))
+    places = {id(item): number * apart for number, item in enumerate(crashes)}
+    places |= {id(item): float(number) for number, item in enumerate(others)}
+    items.sort(key=lambda item: places[id(item)])
 
 
 def pytest_collection_finish() -> None:

@@ -50,15 +50,15 @@ async def test_many_blocked_steps_stop_neither_the_lease_nor_other_work(engines:
     def block() -> str:
         return blocked.wait()
 
-    engine = await engines.open(queues={"slow": STEPS, "default": 2}, threads=STEPS, lease=0.3, reap_interval=0.05)
-    watcher = await engines.open(queues={"other": 1}, lease=0.3, reap_interval=0.05)
+    engine = await engines.open(queues={"slow": STEPS, "default": 2}, threads=STEPS, lease=1.0, reap_interval=0.05)
+    watcher = await engines.open(queues={"other": 1}, lease=1.0, reap_interval=0.05)
     ear = Ear(watcher)
     handles = await engine.start_many(block.new() for _ in range(STEPS))
     await blocked.have_begun(STEPS)
 
     for _ in range(3):
         assert await (await engine.start(quick.new())).result(SOON_S) == "quick"
-    await asyncio.sleep(0.4)  # longer than the lease.
+    await asyncio.sleep(1.2)  # longer than the lease.
 
     assert ear.all("claims.reclaimed") == []
     assert (await engine.totals())["running"] == STEPS

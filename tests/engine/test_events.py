@@ -289,7 +289,7 @@ async def test_a_log_that_raises_costs_no_step_and_no_slot(broken_log: None, eng
     def raises(name: str, fields: dict[str, Any]) -> None:
         raise ZeroDivisionError
 
-    engine = await engines.open(queues={"default": 1}, lease=0.6, reap_interval=0.05)
+    engine = await engines.open(queues={"default": 1}, lease=2.0, reap_interval=0.05)
     engine.events.listen(raises)
     handles = [await engine.start(loud.new(number=number)) for number in range(3)]
 

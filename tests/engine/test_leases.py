@@ -43,9 +43,9 @@ async def test_acceptance_a_blocked_event_loop_loses_nothing(engines: Engines) -
     """The loop stands still for three leases: no reclaim, one execution."""
     watcher = await engines.open(**SHORT)
     ear = Ear(watcher)
-    with process(BLOCKER, watcher.config.url) as worker:
+    with process(BLOCKER.replace(f"lease={LEASE_S}", "lease=1.0"), watcher.config.url) as worker:
         await worker.says("open")
-        handle = await watcher.start(block.new(seconds=3 * LEASE_S), queue="blocked")
+        handle = await watcher.start(block.new(seconds=3.0), queue="blocked")
 
         assert await handle.result(SOON_S) == "done"
 
@@ -237,13 +237,13 @@ async def test_a_new_name_is_known_to_the_database_before_it_is_used(
 
 
 async def test_a_long_step_under_a_healthy_lease_runs_once(engines: Engines, work: Work, table: Table) -> None:
-    engine = await engines.open(lease=0.2, reap_interval=0.02)
-    other = await engines.open(lease=0.2, reap_interval=0.02)
+    engine = await engines.open(lease=1.0, reap_interval=0.02)
+    other = await engines.open(lease=1.0, reap_interval=0.02)
     ears = [Ear(engine), Ear(other)]
     handle = await engine.start(work.job.new())
     await work.begun.reaches(1)
 
-    await asyncio.sleep(0.5)  # two and a half leases.
+    await asyncio.sleep(2.5)  # two and a half leases.
     work.gate.set()
 
     assert await handle.result(SOON_S) == 1

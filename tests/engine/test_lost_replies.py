@@ -299,7 +299,7 @@ async def test_a_claim_that_is_slow_to_answer_is_not_given_back_and_run_anyway(e
         await asyncio.sleep(0)
         running.pop()
 
-    slow = await engines.open(queues={"default": 1}, lease=0.3, poll_interval=0.05)
+    slow = await engines.open(queues={"default": 1}, lease=1.0, poll_interval=0.05)
     ear = Ear(slow)
     claims = cast(Any, slow._store.claims)
     real = claims.take

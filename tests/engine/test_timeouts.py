@@ -148,7 +148,7 @@ async def test_the_deadline_is_known_to_the_step(engine: Engine) -> None:
 
 async def test_a_step_that_swallows_its_timeout_loses_the_instance_and_cannot_commit(engines: Engines) -> None:
     # The lease is the grace after a deadline: when both have passed, anybody may take the instance.
-    engine = await engines.open(lease=0.3, reap_interval=0.05, poll_interval=0.05, max_poll_interval=0.05)
+    engine = await engines.open(lease=1.0, reap_interval=0.05, poll_interval=0.05, max_poll_interval=0.05)
     ear, gate, runs = Ear(engine), asyncio.Event(), Tally()
 
     @job(timeout=0.05)

@@ -22,7 +22,7 @@ async def test_a_run_stopped_before_its_first_turn_frees_its_slot(sqlite_url: st
             assert engine._crew is not None
             stopped.append(len(engine._crew.executor.stop(why)))
 
-    engine = Engine(sqlite_url, programs=[note], queues={"default": 1}, lease=0.3)
+    engine = Engine(sqlite_url, programs=[note], queues={"default": 1}, lease=1.0)
     engine.events.listen(stop_the_first)
 
     async with engine:

@@ -72,7 +72,7 @@ async def test_stalled_fetch_hangs_loop(engines: Engines, work: Work) -> None:
     Here a statement has its time, on the server and here; then the loop says that the database is away, and asks
     again.
     """
-    engine = await engines.open(statement_timeout=0.2)
+    engine = await engines.open(statement_timeout=1.0)
     ear, take = Ear(engine), Gate(engine._store.claims, "take")
     take.hold(before=True)
     handle = await engine.start(work.job.new(number=7))

@@ -616,7 +616,7 @@ async def test_a_tree_is_locked_from_its_leaves(
 
 
 async def test_a_lock_that_stays_makes_the_store_unavailable(make: Make, other: asyncpg.Connection) -> None:
-    store = make(statement_timeout=0.1)
+    store = make(statement_timeout=1.0)
     await store.schema.migrate()
     (outcome,) = await claimed(store)
 
