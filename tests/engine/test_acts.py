@@ -195,7 +195,7 @@ async def test_a_job_is_run_again_with_other_arguments() -> None:
         await handle.retry(input={"n": 2, "bad": False}, by="ann")
         await drain(engine)
 
-        assert await handle.result(1) == 2
+        assert await handle.result(10) == 2
         (act,) = await engine.acts(handle.id)
         assert act.detail == {"input": {"before": {"n": 1, "bad": True}, "after": {"n": 2, "bad": False}}}
 
@@ -222,7 +222,7 @@ async def test_a_machine_goes_on_with_another_step_and_state(
         await handle.retry(**changes)
         await drain(engine)
 
-        assert await handle.result(1) == result
+        assert await handle.result(10) == result
         assert SEEN == seen
         (act,) = await engine.acts(handle.id)
         if "from_step" in changes:
@@ -279,7 +279,7 @@ async def test_state_that_cannot_be_read_is_mended(store_url: str) -> None:
         assert (await engine.get(handle.id)).status == "quarantined"
         await engine.retry(handle.id, state={"amount": 5})
         await drain(engine)
-        assert await engine.handle(handle.id).result(1) == 5
+        assert await engine.handle(handle.id).result(10) == 5
 
 
 async def test_a_machine_s_children_and_waits_stay_as_they_are_when_it_is_paused(store_url: str) -> None:
@@ -312,7 +312,7 @@ async def test_a_machine_s_children_and_waits_stay_as_they_are_when_it_is_paused
         assert (await handle.get()).status == "blocked"
         await handle.resume()
         await drain(engine)
-        assert await handle.result(1) == 7
+        assert await handle.result(10) == 7
 
 
 class Asking(Machine, name="acts.asking"):
@@ -341,7 +341,7 @@ async def test_a_machine_cancelled_while_it_waited_waits_again_only_from_the_ste
             await handle.signal("answer", 7)
             await drain(engine)
 
-        assert await handle.result(1) == answers
+        assert await handle.result(10) == answers
 
 
 async def test_a_retry_of_what_runs_is_refused(engine: Engine) -> None:

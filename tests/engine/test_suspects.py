@@ -74,9 +74,9 @@ async def test_a_suspect_waits_until_what_came_of_the_last_one_is_durable(engine
 
     claims.take, claims.commit = counted, held
     async with engine:
-        await eventually_async(lambda: len(began) > 0, timeout=8)
+        await eventually_async(lambda: len(began) > 0, timeout=20)
         seen = takes
-        await eventually_async(lambda: takes > seen + 5, timeout=8)
+        await eventually_async(lambda: takes > seen + 5, timeout=20)
 
         assert len(began) == 1
 

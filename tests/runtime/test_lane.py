@@ -68,7 +68,7 @@ class Executor:
         return True
 
     async def has_started(self, count: int) -> None:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(20):
             while len(self.started) < count:
                 self.news.clear()
                 await self.news.wait()

@@ -66,7 +66,7 @@ class Watched:
         self.news.set()
 
     async def hears(self, what: str) -> None:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(20):
             while what not in self.told:
                 self.news.clear()
                 await self.news.wait()

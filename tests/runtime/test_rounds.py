@@ -32,7 +32,7 @@ class Actor:
         return float(answer)
 
     async def has_beaten(self, count: int) -> None:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(20):
             while self.beats < count:
                 self.news.clear()
                 await self.news.wait()

@@ -17,7 +17,7 @@ async def test_nothing_runs_until_it_is_drained(engine: Engine) -> None:
 
     assert await drain(engine) == Tally(steps=1, done=1)
 
-    assert await handle.result(1) == "hello ann"
+    assert await handle.result(10) == "hello ann"
 
 
 async def test_steps_are_told_apart_by_what_came_of_them(engine: Engine) -> None:
@@ -29,7 +29,7 @@ async def test_steps_are_told_apart_by_what_came_of_them(engine: Engine) -> None
 
     assert await engine.signal(order, "paid", 10) == "delivered"
     assert await drain(engine) == Tally(steps=1, done=1)
-    assert await order.result(1) == {"order": 7, "paid": 10}
+    assert await order.result(10) == {"order": 7, "paid": 10}
 
 
 async def test_steps_run_one_at_a_time_in_the_order_of_picking(engine: Engine) -> None:
@@ -63,7 +63,7 @@ async def test_failed_attempts_are_tried_again_at_once(engine: Engine) -> None:
     handle = await engine.start(flaky.new(good_at=3))
 
     assert await drain(engine) == Tally(steps=3, retry=2, done=1)
-    assert await handle.result(1) == 3
+    assert await handle.result(10) == 3
 
 
 async def test_what_is_due_later_can_be_left_alone(engine: Engine) -> None:
@@ -118,7 +118,7 @@ async def test_paused_queues_stay_paused(engine: Engine) -> None:
 
     await engine.resume_queue("default")
     assert (await drain(engine)).steps == 1
-    assert await handle.result(1) == "hello ann"
+    assert await handle.result(10) == "hello ann"
 
 
 async def test_deadlines_fire_when_told(engine: Engine) -> None:

@@ -36,7 +36,7 @@ async def test_a_crash_after_the_commit_does_not(engine: Engine) -> None:
 
     assert tally == Tally(steps=1, done=1, crashes=1)
     assert SEEN == ["ann"]
-    assert await handle.result(1) == "hello ann"
+    assert await handle.result(10) == "hello ann"
 
 
 async def test_a_process_that_wakes_up_too_late_commits_nothing(engine: Engine) -> None:

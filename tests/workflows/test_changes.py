@@ -76,7 +76,7 @@ async def test_an_instance_goes_on_with_the_new_code(store_url: str, later: Any,
     async with by_hand(url=store_url, programs=[new]) as after:
         clock_of(after).jump(61)
         await drain(after)
-        assert await after.handle(handle.id).result(1) == result
+        assert await after.handle(handle.id).result(10) == result
     assert SEEN == ran
 
 
@@ -252,7 +252,7 @@ async def test_a_thousand_instances_of_old_code_are_ended_by_the_next_release(st
     async with Engine(store_url, programs=programs, queues={"default": 200}) as after:
         after.on("steps.uncalled", lambda _, fields: told.setdefault(fields["id"], []).append(fields["keys"]))
         await asyncio.gather(*(after.handle(id).result(60) for id, _, _ in all_of_them))
-        results = {id: await after.handle(id).result(1) for id, _, _ in all_of_them}
+        results = {id: await after.handle(id).result(10) for id, _, _ in all_of_them}
         steps = {id: await after.steps(id) for id, _, _ in all_of_them}
 
     # Nothing was lost and nothing ran that was recorded: exactly, for each.

@@ -128,7 +128,7 @@ async def test_retry_begins_anew_after_a_compensation_and_where_it_failed_otherw
     good.append(1)
     await hand.retry(handle.id)
     await drain(hand)
-    assert await handle.result(1) == 3
+    assert await handle.result(10) == 3
     assert SEEN == ["first", "second", "second"]
 
     SEEN.clear()

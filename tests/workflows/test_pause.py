@@ -197,7 +197,7 @@ async def test_signals_that_come_meanwhile_are_kept(hand: Engine) -> None:
     await hand.resume(handle.id)
     await drain(hand)
 
-    assert await handle.result(1) == 5
+    assert await handle.result(10) == 5
 
 
 async def test_a_time_that_has_run_out_takes_effect_on_resume_and_a_signal_before_that_counts(hand: Engine) -> None:
@@ -215,7 +215,7 @@ async def test_a_time_that_has_run_out_takes_effect_on_resume_and_a_signal_befor
         await hand.resume(handle.id)
     await drain(hand)
 
-    assert [await handle.result(1) for handle in (late, paid)] == ["nothing", 5]
+    assert [await handle.result(10) for handle in (late, paid)] == ["nothing", 5]
 
 
 async def test_a_sleep_goes_on_while_it_is_paused(hand: Engine) -> None:
@@ -234,7 +234,7 @@ async def test_a_sleep_goes_on_while_it_is_paused(hand: Engine) -> None:
 
     clock_of(hand).jump(1_801)
     await drain(hand)
-    assert await handle.result(1) == 1
+    assert await handle.result(10) == 1
 
 
 async def test_the_workflow_s_own_timeout_goes_on_counting_and_strikes_on_resume(hand: Engine) -> None:
@@ -304,7 +304,7 @@ async def test_an_answer_is_taken_and_heard_on_resume(hand: Engine) -> None:
 
     await hand.resume(handle.id)
     await drain(hand)
-    assert await handle.result(1) == "approved"
+    assert await handle.result(10) == "approved"
 
 
 async def test_children_run_on_unless_the_tree_is_paused(hand: Engine) -> None:
@@ -332,7 +332,7 @@ async def test_children_run_on_unless_the_tree_is_paused(hand: Engine) -> None:
     await whole.resume(tree=True)
     await alone.resume()
     await drain(hand)
-    assert [await alone.result(1), await whole.result(1)] == [1, 2]
+    assert [await alone.result(10), await whole.result(10)] == [1, 2]
 
 
 async def test_what_is_paused_can_be_cancelled(hand: Engine) -> None:
@@ -418,5 +418,5 @@ async def test_reserved_steps_are_not_run_again_by_a_pause(hand: Engine) -> None
         await drain(hand)
         clock_of(hand).jump(2)
 
-    assert await handle.result(1) == [f"stock {number}" for number in range(5)]
+    assert await handle.result(10) == [f"stock {number}" for number in range(5)]
     assert SEEN == [f"reserve {number}" for number in range(5)]

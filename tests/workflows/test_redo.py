@@ -81,7 +81,7 @@ async def test_without_more_it_goes_on_where_it_failed(hand: Engine) -> None:
     await handle.retry(reason="the bank is back", by="ann")
     await drain(hand)
 
-    assert await handle.result(1) == ["A", "B", 5, "D"]
+    assert await handle.result(10) == ["A", "B", 5, "D"]
     assert SEEN == ["pay 5", "d"]
     (act,) = await hand.acts(handle.id)
     assert (act.act, act.by, act.reason) == ("retried", "ann", "the bank is back")
@@ -107,7 +107,7 @@ async def test_from_a_step_on_all_is_forgotten_and_done_again(hand: Engine, name
     await handle.retry(from_step=name, by="ann", reason="r")
     await drain(hand)
 
-    assert await handle.result(1) == ["A", "B", 5, "D"]
+    assert await handle.result(10) == ["A", "B", 5, "D"]
     assert SEEN == again
     (act,) = await hand.acts(handle.id)
     all_keys = ["redo.do#1", "redo.do#2", "redo.pay#1", "redo.do#3"]
@@ -124,7 +124,7 @@ async def test_arguments_are_changed_by_name(hand: Engine) -> None:
     await handle.retry(from_step="redo.pay", input={"cents": 7})
     await drain(hand)
 
-    assert await handle.result(1) == ["A", "B", 7, "D"]
+    assert await handle.result(10) == ["A", "B", 7, "D"]
     (act,) = await hand.acts(handle.id)
     assert act.detail["input"] == {"before": {"cents": 5}, "after": {"cents": 7}}
     assert SEEN == ["pay 7", "d"]
@@ -136,7 +136,7 @@ async def test_a_result_is_replaced_also_of_a_step_that_failed(hand: Engine) -> 
     await handle.retry(result_of={"redo.pay#1": Receipt(9), "redo.do#1": "other"})
     await drain(hand)
 
-    assert await handle.result(1) == ["other", "B", 9, "D"]
+    assert await handle.result(10) == ["other", "B", 9, "D"]
     assert SEEN == ["d"]
     results = (await hand.acts(handle.id))[0].detail["results"]
     assert results["redo.pay#1"]["after"] == {"cents": 9}
@@ -241,7 +241,7 @@ async def test_with_branches_what_was_over_later_is_forgotten_in_all_of_them(han
         await drain(hand)
         clock_of(hand).jump(61)
 
-    assert await handle.result(1) == [["L1", "L2"], ["R1", "R2"]]
+    assert await handle.result(10) == [["L1", "L2"], ["R1", "R2"]]
     assert SEEN == ["r1", "l2", "r2"]  # l1 was over before r1; l2 after it.
 
 
@@ -261,7 +261,7 @@ async def test_a_failure_that_was_caught_before_stays_and_one_after_is_forgotten
     await handle.retry(from_step="redo.do#3")
     await drain(hand)
 
-    assert await handle.result(1) == ["no a", "B", "C", "END"]
+    assert await handle.result(10) == ["no a", "B", "C", "END"]
     assert SEEN == ["c", "end"]
 
 
@@ -305,7 +305,7 @@ async def test_signals_that_were_used_by_what_is_forgotten_are_there_again(hand:
     clock_of(hand).jump(11)
     await drain(hand)
 
-    assert await handle.result(1) == [1, 2, ["y", 3], {"p": 4, "q": 5}, "approved", "late"]
+    assert await handle.result(10) == [1, 2, ["y", 3], {"p": 4, "q": 5}, "approved", "late"]
     (act,) = await hand.acts(handle.id)
     assert act.detail["put_back"] == ["s", "y", "p", "q", "~answer:input:boss#1"]
 
@@ -329,7 +329,7 @@ async def test_an_input_that_was_called_off_is_asked_again(hand: Engine) -> None
     assert await hand.cancel_input(handle, "boss") == "duplicate"
     await drain(hand)
 
-    assert await handle.result(1) == "approved"
+    assert await handle.result(10) == "approved"
     assert SEEN == ["a"]
 
 
@@ -359,7 +359,7 @@ async def test_people_who_have_answered_need_not_do_so_again_after_a_compensatio
     await handle.retry()
     await drain(hand)
 
-    assert await handle.result(1) == "approved"
+    assert await handle.result(10) == "approved"
     assert SEEN == ["do", "end", "undo", "do", "end"]
 
 
@@ -384,7 +384,7 @@ async def test_children_of_what_is_forgotten_are_started_anew(hand: Engine) -> N
     await handle.retry(from_step="child:redo.child#2")
     await drain(hand)
 
-    assert await handle.result(1) == [1, 2]
+    assert await handle.result(10) == [1, 2]
     assert SEEN == ["child 2", "end", "child 3"]
     found = await hand.children(handle)
     assert [each.id for each in found][:3] == old
@@ -421,7 +421,7 @@ async def test_a_compensated_workflow_with_children_starts_them_anew(hand: Engin
     await handle.retry()
     await drain(hand)
 
-    assert await handle.result(1) == "grown"
+    assert await handle.result(10) == "grown"
 
 
 async def test_a_child_that_has_not_ended_is_not_started_a_second_time(hand: Engine) -> None:
@@ -587,7 +587,7 @@ async def test_a_retry_planned_while_another_was_made_is_planned_anew(hand: Engi
     await handle.retry()
     await drain(hand)
 
-    assert await handle.result(1) == ["A", "B", 5, "D"]
+    assert await handle.result(10) == ["A", "B", 5, "D"]
     assert SEEN == ["pay 5", "d", "d"]  # what the rival recorded is kept.
     assert len(await hand.acts(handle.id)) == 2
 
